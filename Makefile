@@ -1,0 +1,108 @@
+# Needs make and Python 3.11 or newer; everything else is installed into $(VENV).
+#
+#   make test PYTHON=python3.12          in .venv-3.12
+#   make test ARGS="-k replay -n 0"      further arguments for pytest
+#   make bench QUICK=1                   a small run
+
+# python3 if it is new enough, else the newest one found; PYTHON= chooses, in a folder of its own
+ifeq ($(origin PYTHON),undefined)
+VENV ?= .venv
+PYTHON = $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+else
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+VENV := $(VENV)
+
+CONSTRAINTS ?= constraints.txt
+PYTEST_ARGS ?= -n 2 --dist worksteal
+ARGS ?=
+QUICK ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+CODE := $(wildcard plugin adapters tests examples benchmarks)
+# folders too: their times tell that a file was removed
+SOURCES := $(shell find plugin adapters -name __pycache__ -prune -o ! -name '*.pyc' -print)
+
+# what is imported is the installed wheel
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lint types format wheel test-lowest test-newest constraints clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.wheel ## Run the main job: an agent that is killed, resumed, and pays once
+	$(BIN)/rowtrail demo $(ARGS)
+
+test: $(VENV)/.wheel ## Build the wheel, install it and run all tests on it
+	ROWTRAIL_TEST_WHEEL=1 $(BIN)/pytest $(PYTEST_ARGS) $(ARGS)
+
+check: lint types ## ruff, mypy --strict, pyright strict
+
+bench: $(VENV)/.wheel ## Run the benchmarks
+	QUICK=$(QUICK) $(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(VENV)/.deps ## ruff alone
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: $(VENV)/.deps ## mypy and pyright alone
+	$(BIN)/mypy $(CODE)
+	$(BIN)/basedpyright --pythonpath $(BIN)/python $(CODE)
+
+format: $(VENV)/.deps ## Let ruff repair what it can
+	$(BIN)/ruff check --fix-only $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+wheel: $(VENV)/.wheel ## Build sdist and wheel into dist/
+	@mkdir -p dist
+	cp $(VENV)/dist/rowtrail-* dist/
+
+test-lowest: build/lowest.txt ## The tests on the oldest supported dependencies
+	$(MAKE) test VENV=$(VENV)-lowest CONSTRAINTS=build/lowest.txt
+
+test-newest: ## The tests on the newest dependencies there are
+	rm -f $(VENV)-newest/.deps
+	$(MAKE) test VENV=$(VENV)-newest CONSTRAINTS=/dev/null UPGRADE=--upgrade
+
+constraints: ## Resolve everything anew and write constraints.txt
+	@rm -rf $(VENV)-newest && mkdir -p build
+	$(MAKE) $(VENV)-newest/.deps VENV=$(VENV)-newest CONSTRAINTS=/dev/null
+	{ sed -n '/^#/p' constraints.txt; { grep '^colorama==' constraints.txt; \
+	  $(VENV)-newest/bin/python -m pip freeze --all --exclude rowtrail --exclude setuptools; } \
+	  | LC_ALL=C sort -f; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
+clean: ## Remove what was built, and the caches
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp carries the time at which its recipe began: what changes meanwhile is seen next time.
+$(VENV)/.deps: pyproject.toml $(filter-out /dev/null,$(CONSTRAINTS))
+	@test -n "$(PYTHON)" || { echo "rowtrail needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rowtrail needs Python 3.11 or newer: " + sys.version)'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@touch $@.new
+	@echo "installing the dependencies into $(VENV)"
+	@$(PIP) install -c $(CONSTRAINTS) --upgrade pip
+	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --group dev
+	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --no-build-isolation ".[cost]"
+	@mv $@.new $@
+
+$(VENV)/.wheel: $(VENV)/.deps $(SOURCES) README.md LICENSE
+	@touch $@.new
+	@rm -rf $(VENV)/dist
+	@$(BIN)/python -m build --no-isolation --outdir $(VENV)/dist . >$(VENV)/build.log 2>&1 \
+		|| { cat $(VENV)/build.log; exit 1; }
+	@$(PIP) install --no-deps --force-reinstall $(VENV)/dist/rowtrail-*.whl
+	@mv $@.new $@
+
+build/lowest.txt: pyproject.toml
+	@mkdir -p build
+	sed -n '/^dependencies = /,/^]/s/^ *"\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml > $@
+
+# a source that vanishes while make looks is a change, not an error
+$(SOURCES): ;

@@ -1,0 +1,331 @@
+"""The layers of the source tree: who may import whom, read from the source without running it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = ROOT / "plugin"
+ADAPTERS = ROOT / "adapters"
+
+# beside the standard library, and late: test_import.py has the list of what is loaded early
+CORE_MAY_IMPORT = {"apsw", "click", "genai_prices", "rich", "rowtrail", "sqlite_vec", "tiktoken"}
+SQLITE_ROOM = "rowtrail.store"
+PUBLIC_SUBMODULES = {"rowtrail.errors", "rowtrail.testing"}
+MAX_LINES = 450
+NAMES_THAT_SAY_NOTHING = {"base", "common", "helpers", "misc", "util", "utils"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One name imported in one place."""
+
+    module: str
+    name: str | None  # the X of `from module import X`
+    importer: str
+    path: Path
+    line: int
+    typing_only: bool  # below `if TYPE_CHECKING:`
+    by_name: bool  # importlib.import_module("module")
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+    def __str__(self) -> str:
+        what = f"{self.module}.{self.name}" if self.name else self.module
+        return f"{self.path.relative_to(ROOT)}:{self.line} imports {what}"
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file under its import name."""
+
+    name: str
+    path: Path
+    is_package: bool
+    tree: ast.Module
+
+    def imports(self) -> Iterator[Import]:
+        """Yield every import, also those inside functions and conditions."""
+        yield from self._walk(self.tree, typing_only=False)
+
+    def _walk(self, node: ast.AST, *, typing_only: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            for module, name, by_name in self._imported(child):
+                line = getattr(child, "lineno", 0)
+                yield Import(module, name, self.name, self.path, line, typing_only, by_name)
+            if isinstance(child, ast.If) and _names_type_checking(child.test):
+                for part in child.body:
+                    yield from self._walk_one(part, typing_only=True)
+                for part in child.orelse:
+                    yield from self._walk_one(part, typing_only=typing_only)
+            else:
+                yield from self._walk(child, typing_only=typing_only)
+
+    def _walk_one(self, node: ast.stmt, *, typing_only: bool) -> Iterator[Import]:
+        yield from self._walk(ast.Module(body=[node], type_ignores=[]), typing_only=typing_only)
+
+    def _imported(self, node: ast.AST) -> list[tuple[str, str | None, bool]]:
+        if isinstance(node, ast.Import):
+            return [(alias.name, None, False) for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            source = self._absolute(node)
+            return [(source, alias.name, False) for alias in node.names]
+        if isinstance(node, ast.Call) and _function_name(node) in {"import_module", "__import__"}:
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                return [(first.value, None, True)]
+        return []
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        package = self.name.split(".")
+        drop = node.level - 1 if self.is_package else node.level
+        parts = package[: len(package) - drop]
+        return ".".join([*parts, node.module] if node.module else parts)
+
+
+def _names_type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def _function_name(call: ast.Call) -> str:
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def load(root: Path) -> dict[str, Module]:
+    """Parse every module below a folder, by import name."""
+    modules: dict[str, Module] = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        modules[name] = Module(name, path, is_package, ast.parse(path.read_text("utf-8")))
+    return modules
+
+
+@pytest.fixture(scope="module")
+def core() -> dict[str, Module]:
+    return load(CORE)
+
+
+@pytest.fixture(scope="module")
+def adapters() -> dict[str, Module]:
+    return load(ADAPTERS)
+
+
+def offences(modules: dict[str, Module]) -> Iterator[Import]:
+    for module in modules.values():
+        yield from module.imports()
+
+
+def dependencies(
+    modules: dict[str, Module], *, rooms: bool
+) -> tuple[dict[str, set[str]], dict[tuple[str, str], Import]]:
+    """Give who imports whom at run time, with one import as the proof of each edge.
+
+    With `rooms`, `rowtrail.store._open` counts as its room `rowtrail.store`.
+    """
+    graph: dict[str, set[str]] = {}
+    proofs: dict[tuple[str, str], Import] = {}
+    for each in offences(modules):
+        if each.typing_only:
+            continue
+        submodule = f"{each.module}.{each.name}"
+        target = submodule if submodule in modules else each.module
+        source = each.importer
+        if target not in modules:
+            continue
+        if rooms:
+            source, target = (".".join(name.split(".")[:2]) for name in (source, target))
+        # the package itself stands above its rooms: it re-exports their names
+        if source == target or (rooms and "." not in source):
+            continue
+        graph.setdefault(source, set()).add(target)
+        proofs.setdefault((source, target), each)
+    return graph, proofs
+
+
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Give the names along one cycle, each importing the next; empty when there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found[::-1]
+    return []
+
+
+def test_core_imports_no_framework(core: dict[str, Module]) -> None:
+    allowed = CORE_MAY_IMPORT | sys.stdlib_module_names
+    # an adapter may be looked up by name, when the user asks for it; a framework may not
+    wrong = [
+        str(each)
+        for each in offences(core)
+        if each.top not in allowed and not (each.by_name and each.top.startswith("rowtrail_"))
+    ]
+    assert wrong == []
+
+
+def test_only_the_store_imports_sqlite3(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    wrong = [
+        str(each)
+        for each in offences(core | adapters)
+        if each.top == "sqlite3" and not f"{each.importer}.".startswith(f"{SQLITE_ROOM}.")
+    ]
+    assert wrong == []
+
+
+def public_names(core: dict[str, Module]) -> set[str]:
+    """Read `__all__` of the package, as written."""
+    for node in core["rowtrail"].tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name("__all__")], value=value):
+                return set(ast.literal_eval(value))
+            case ast.AnnAssign(target=ast.Name("__all__"), value=ast.expr() as value):
+                return set(ast.literal_eval(value))
+            case _:
+                pass
+    return set()
+
+
+def test_adapters_use_only_the_public_core(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    public = public_names(core)
+    wrong: list[str] = []
+    for each in offences(adapters):
+        if each.top != "rowtrail":
+            continue
+        submodule = f"{each.module}.{each.name}"
+        fine = each.module == "rowtrail" and (
+            each.name is None or each.name in public or submodule in PUBLIC_SUBMODULES
+        )
+        in_public_submodule = each.module in PUBLIC_SUBMODULES and not (each.name or "").startswith(
+            "_"
+        )
+        if not fine and not in_public_submodule:
+            wrong.append(str(each))
+    assert wrong == []
+
+
+def test_adapters_touch_no_private_attribute_of_the_core(adapters: dict[str, Module]) -> None:
+    wrong = [
+        f"{module.path.relative_to(ROOT)}:{node.lineno} uses rowtrail.{node.attr}"
+        for module in adapters.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "rowtrail"
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+    ]
+    assert wrong == []
+
+
+def test_private_names_stay_in_their_room(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    wrong: list[str] = []
+    for each in offences(core | adapters):
+        parts = [*each.module.split("."), *([each.name] if each.name else [])]
+        private = [at for at, part in enumerate(parts) if part.startswith("_") and at > 0]
+        room = ".".join(parts[: private[0]]) if private else ""
+        if room.startswith("rowtrail") and not f"{each.importer}.".startswith(f"{room}."):
+            wrong.append(str(each))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("rooms", [False, True], ids=["modules", "rooms"])
+@pytest.mark.parametrize("root", [CORE, ADAPTERS], ids=lambda root: root.name)
+def test_no_import_cycles(root: Path, rooms: bool) -> None:
+    graph, proofs = dependencies(load(root), rooms=rooms)
+    names = cycle(graph)
+    steps = [str(proofs[pair]) for pair in pairwise(names)]
+    assert steps == []
+
+
+def test_files_are_short(core: dict[str, Module], adapters: dict[str, Module]) -> None:
+    long = {
+        str(module.path.relative_to(ROOT)): lines
+        for module in (core | adapters).values()
+        if (lines := len(module.path.read_text("utf-8").splitlines())) > MAX_LINES
+    }
+    assert long == {}
+
+
+def test_modules_are_named_for_what_they_hold(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    wrong = [
+        name
+        for name in core | adapters
+        if name.rpartition(".")[2].strip("_") in NAMES_THAT_SAY_NOTHING
+    ]
+    assert wrong == []
+
+
+def test_the_sources_are_there(core: dict[str, Module], adapters: dict[str, Module]) -> None:
+    # the other tests find nothing wrong in an empty folder
+    assert "rowtrail" in core
+    assert "rowtrail_langgraph" in adapters
+
+
+def test_every_package_is_typed() -> None:
+    packages = {path.parent for root in (CORE, ADAPTERS) for path in root.glob("*/__init__.py")}
+    assert [path.name for path in packages if not (path / "py.typed").exists()] == []
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> dict[str, Module]:
+    files = {
+        "rowtrail/__init__.py": "from rowtrail.a import x\n",
+        "rowtrail/a/__init__.py": "from ._inner import x\n",
+        "rowtrail/a/_inner.py": "def f():\n    from rowtrail.b import y\nx = 1\n",
+        "rowtrail/b.py": (
+            "from typing import TYPE_CHECKING\n"
+            "if TYPE_CHECKING:\n    import langgraph\nelse:\n    from . import a\ny = 1\n"
+        ),
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    return load(tmp_path)
+
+
+def test_imports_are_found_wherever_they_stand(example: dict[str, Module]) -> None:
+    found = {(i.importer, i.module, i.name, i.typing_only) for i in offences(example)}
+
+    assert found == {
+        ("rowtrail", "rowtrail.a", "x", False),
+        ("rowtrail.a", "rowtrail.a._inner", "x", False),
+        ("rowtrail.a._inner", "rowtrail.b", "y", False),
+        ("rowtrail.b", "typing", "TYPE_CHECKING", False),
+        ("rowtrail.b", "langgraph", None, True),
+        ("rowtrail.b", "rowtrail", "a", False),
+    }
+
+
+def test_cycles_are_found(example: dict[str, Module]) -> None:
+    modules, _ = dependencies(example, rooms=False)
+    rooms, _ = dependencies(example, rooms=True)
+
+    assert set(cycle(modules)) == {"rowtrail.a", "rowtrail.a._inner", "rowtrail.b"}
+    assert set(cycle(rooms)) == {"rowtrail.a", "rowtrail.b"}
