@@ -1,0 +1,177 @@
+"""The errors that rowtrail raises: one tree, a leaf for each condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RowtrailError(Exception):
+    """Root of every error that rowtrail raises on purpose."""
+
+
+class StorageError(RowtrailError):
+    """The journal's file could not be read or written.
+
+    Attributes:
+        path: The journal's file.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class NotAJournalError(StorageError):
+    """The file exists, and is not a rowtrail journal."""
+
+
+class NewerSchemaError(StorageError):
+    """A newer rowtrail wrote the file.
+
+    Attributes:
+        found: Schema version of the file.
+        supported: Newest schema version that this rowtrail reads.
+    """
+
+    def __init__(self, message: str, *, path: str, found: int, supported: int) -> None:
+        super().__init__(message, path=path)
+        self.found = found
+        self.supported = supported
+
+
+class ReadOnlyError(StorageError):
+    """The file or its folder cannot be written."""
+
+
+class DiskFullError(StorageError):
+    """The file system has no space left; nothing of the transaction was written."""
+
+
+class BusyError(StorageError):
+    """Another process held the write lock for longer than the busy timeout."""
+
+
+class ClosedError(StorageError):
+    """The journal was closed before this call."""
+
+
+class ForkedError(StorageError):
+    """The journal was opened before `fork()` and is used in the child process."""
+
+
+class UnsupportedError(RowtrailError):
+    """This machine lacks something that rowtrail needs, such as a recent SQLite."""
+
+
+class UnstorableError(RowtrailError):
+    """A value has no form in which it can be stored and given back equal.
+
+    Attributes:
+        type_name: Name of the type that has no stored form.
+    """
+
+    def __init__(self, message: str, *, type_name: str) -> None:
+        super().__init__(message)
+        self.type_name = type_name
+
+
+class CorruptRowError(RowtrailError):
+    """A stored row cannot be decoded.
+
+    Attributes:
+        row: The table and the id of the row.
+    """
+
+    def __init__(self, message: str, *, row: str) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class NotRecordedError(RowtrailError):
+    """A call was made and its result could not be written.
+
+    Attributes:
+        step_id: The step whose row still says `running`.
+        result: What the call returned.
+    """
+
+    def __init__(self, message: str, *, step_id: str, result: Any) -> None:
+        super().__init__(message)
+        self.step_id = step_id
+        self.result = result
+
+
+class RunBusyError(RowtrailError):
+    """A live process or thread holds the run.
+
+    Attributes:
+        run_id: The run.
+        pid: Process id of the holder.
+        host: Host of the holder.
+    """
+
+    def __init__(self, message: str, *, run_id: str, pid: int, host: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.pid = pid
+        self.host = host
+
+
+class UnknownIdError(RowtrailError):
+    """No thread, run or step has the given id.
+
+    Attributes:
+        kind: `thread`, `run` or `step`.
+        value: The id that was asked for.
+    """
+
+    def __init__(self, message: str, *, kind: str, value: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.value = value
+
+
+class InDoubtError(RowtrailError):
+    """A step with effect `write` was started and its result was never recorded.
+
+    Attributes:
+        step_id: The step in doubt.
+        name: Name of the tool or function.
+        idempotency_key: The key that the tool was given.
+    """
+
+    def __init__(self, message: str, *, step_id: str, name: str, idempotency_key: str) -> None:
+        super().__init__(message)
+        self.step_id = step_id
+        self.name = name
+        self.idempotency_key = idempotency_key
+
+
+class DivergedError(RowtrailError):
+    """With `strict=True`, a resumed run asked for something that was not recorded.
+
+    Attributes:
+        name: Name of the model, tool or function.
+        scope: The scope in which it was called.
+    """
+
+    def __init__(self, message: str, *, name: str, scope: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.scope = scope
+
+
+class QueryError(RowtrailError):
+    """A query was refused, is wrong, or ran out of time.
+
+    Attributes:
+        query: The text of the query.
+    """
+
+    def __init__(self, message: str, *, query: str) -> None:
+        super().__init__(message)
+        self.query = query
+
+
+class UsageError(RowtrailError, RuntimeError):
+    """The API was called in a way that has no meaning, such as a step outside a run."""

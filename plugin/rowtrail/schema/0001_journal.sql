@@ -1,0 +1,208 @@
+-- Schema version 1. Base tables are private: read the views of views.sql instead.
+-- Times are milliseconds since 1970-01-01 UTC, durations microseconds, unless a comment says otherwise.
+
+-- Facts about the file: journal_id, hash_key (hex), created_at, generation (grows when rows are deleted).
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- AUTOINCREMENT where a row may be deleted while somebody still remembers its id.
+
+-- Every stored value, once: messages, arguments, results, channel values.
+CREATE TABLE item (
+    id     INTEGER PRIMARY KEY,
+    digest BLOB,            -- keyed BLAKE2b-128 of type and bytes; NULL where the bytes are encrypted
+    type   TEXT NOT NULL,   -- name of the Python type
+    text   TEXT,            -- JSON, what the views show; NULL where the value has no JSON form
+    data   BLOB             -- serialised form, where the JSON alone cannot rebuild the value
+) STRICT;
+CREATE UNIQUE INDEX item_digest ON item (digest) WHERE digest IS NOT NULL;
+
+-- An append-only sequence of items that several versions of one list share.
+CREATE TABLE log (
+    id    INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL UNIQUE   -- thread, namespace and channel, or thread and model
+) STRICT;
+CREATE TABLE log_item (
+    log  INTEGER NOT NULL,
+    pos  INTEGER NOT NULL,
+    item INTEGER NOT NULL,
+    PRIMARY KEY (log, pos)
+) STRICT, WITHOUT ROWID;
+
+-- One version of a list: pieces of its log, JSON [[offset in the list, first pos, length], ...].
+CREATE TABLE list (
+    id     INTEGER PRIMARY KEY,
+    log    INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    pieces TEXT NOT NULL
+) STRICT;
+CREATE INDEX list_log ON list (log);
+
+CREATE TABLE thread (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    thread_id  TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+-- Processes that opened the journal for writing; alive is decided by identity, then by heartbeat.
+CREATE TABLE process (
+    id           INTEGER PRIMARY KEY,
+    pid          INTEGER NOT NULL,
+    pid_start    TEXT NOT NULL,   -- start time of the process as its system tells it
+    boot_id      TEXT NOT NULL,
+    pid_space    TEXT NOT NULL,   -- which numbering of processes `pid` belongs to (containers have their own)
+    host         TEXT NOT NULL,
+    last_seen_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE run (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id        TEXT NOT NULL UNIQUE,
+    thread        INTEGER REFERENCES thread (id),
+    agent         TEXT,
+    status        TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'waiting', 'crashed')),
+    started_at    INTEGER NOT NULL,
+    ended_at      INTEGER,
+    input_digest  BLOB,          -- what was asked, to recognise the same input sent again
+    base_step     INTEGER,       -- superstep of the run's input, from which scopes count
+    error         TEXT,
+    steps         INTEGER NOT NULL DEFAULT 0,
+    llm_calls     INTEGER NOT NULL DEFAULT 0,
+    tool_calls    INTEGER NOT NULL DEFAULT 0,
+    input_tokens  INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0,
+    saved_tokens  INTEGER NOT NULL DEFAULT 0,
+    cost_usd      REAL,
+    saved_usd     REAL
+) STRICT;
+CREATE INDEX run_thread ON run (thread) WHERE thread IS NOT NULL;
+CREATE INDEX run_started ON run (started_at);
+
+CREATE TABLE attempt (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    run        INTEGER NOT NULL REFERENCES run (id),
+    n          INTEGER NOT NULL,
+    process    INTEGER NOT NULL REFERENCES process (id),
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER,
+    outcome    TEXT CHECK (outcome IN ('done', 'failed', 'waiting', 'crashed', 'cancelled')),
+    UNIQUE (run, n)
+) STRICT;
+CREATE INDEX attempt_open ON attempt (process) WHERE ended_at IS NULL;
+
+CREATE TABLE scope (
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    run  INTEGER NOT NULL REFERENCES run (id),
+    name TEXT NOT NULL,
+    node TEXT,
+    UNIQUE (run, name)
+) STRICT;
+
+CREATE TABLE step (
+    id                 INTEGER PRIMARY KEY,
+    scope              INTEGER NOT NULL REFERENCES scope (id),
+    attempt            INTEGER NOT NULL REFERENCES attempt (id),
+    parent             INTEGER,
+    seq                INTEGER NOT NULL,   -- order within the run, from 1
+    kind               TEXT NOT NULL CHECK (kind IN ('llm', 'tool', 'function')),
+    name               TEXT NOT NULL,
+    status             TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'in_doubt', 'superseded')),
+    reason             TEXT,               -- why the call was made and not replayed
+    effect             TEXT NOT NULL CHECK (effect IN ('read', 'idempotent', 'write')),
+    fingerprint        BLOB NOT NULL,
+    n                  INTEGER NOT NULL,   -- which of the equal requests of its scope, from 1
+    started_at         INTEGER NOT NULL,
+    duration_us        INTEGER,
+    input              INTEGER,            -- item: arguments, or the parameters of an LLM request
+    prompt             INTEGER,            -- list: the messages of an LLM request
+    output             INTEGER,            -- item: what the caller got
+    error              TEXT,
+    tool_call_id       TEXT,
+    model              TEXT,
+    provider           TEXT,
+    input_tokens       INTEGER,
+    output_tokens      INTEGER,
+    cache_read_tokens  INTEGER,
+    cache_write_tokens INTEGER,
+    reasoning_tokens   INTEGER,
+    tokens_source      TEXT CHECK (tokens_source IN ('provider', 'tiktoken', 'estimate')),
+    cost_usd           REAL,
+    interrupts         INTEGER NOT NULL DEFAULT 0,   -- answers of people that the call consumed
+    asked              INTEGER NOT NULL DEFAULT 0    -- 1: a person was asked what became of it
+) STRICT;
+CREATE INDEX step_key ON step (scope, fingerprint, n);
+CREATE INDEX step_open ON step (attempt) WHERE status = 'running';
+CREATE INDEX step_in_doubt ON step (scope) WHERE status = 'in_doubt';
+CREATE INDEX step_parent ON step (parent) WHERE parent IS NOT NULL;
+
+CREATE TABLE replay (
+    id                  INTEGER PRIMARY KEY,
+    step                INTEGER NOT NULL REFERENCES step (id),
+    attempt             INTEGER NOT NULL REFERENCES attempt (id),
+    at                  INTEGER NOT NULL,
+    saved_input_tokens  INTEGER,
+    saved_output_tokens INTEGER,
+    saved_usd           REAL
+) STRICT;
+CREATE INDEX replay_step ON replay (step);
+
+-- Totals by day and model, kept as calls end, so that a report reads no steps.
+CREATE TABLE spend_day (
+    day           TEXT NOT NULL,   -- UTC, YYYY-MM-DD
+    model         TEXT NOT NULL,
+    calls         INTEGER NOT NULL DEFAULT 0,
+    input_tokens  INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0,
+    cost_usd      REAL,
+    saved_tokens  INTEGER NOT NULL DEFAULT 0,
+    saved_usd     REAL,
+    PRIMARY KEY (day, model)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE channel (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- A row whose body is NULL stands for a checkpoint of which only writes have arrived.
+-- The order of ids is the order of arrival: the newest checkpoint has the largest id.
+CREATE TABLE checkpoint (
+    id            INTEGER PRIMARY KEY,
+    thread        INTEGER NOT NULL REFERENCES thread (id),
+    ns            TEXT NOT NULL,
+    checkpoint_id TEXT NOT NULL,
+    parent_id     TEXT,
+    run           INTEGER,           -- the run that was active, where one was
+    run_id        TEXT,              -- the run id in the metadata, where there is one
+    step          INTEGER,
+    source        TEXT,
+    created_at    INTEGER NOT NULL,
+    body          TEXT,              -- JSON: versions and everything else but the channel values
+    body_data     BLOB,              -- serialised form of the body, where JSON cannot hold it
+    metadata      TEXT NOT NULL DEFAULT '{}',
+    hidden        INTEGER NOT NULL DEFAULT 0,  -- 1: pruned, kept because a delta channel is rebuilt from it
+    UNIQUE (thread, ns, checkpoint_id)
+) STRICT;
+CREATE INDEX checkpoint_newest ON checkpoint (thread, ns, id);
+CREATE INDEX checkpoint_run ON checkpoint (run_id) WHERE run_id IS NOT NULL;
+
+CREATE TABLE channel_value (
+    checkpoint INTEGER NOT NULL,
+    channel    INTEGER NOT NULL,
+    item       INTEGER,
+    list       INTEGER,
+    PRIMARY KEY (checkpoint, channel)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pending_write (
+    checkpoint INTEGER NOT NULL,
+    task_path  TEXT NOT NULL,
+    task_id    TEXT NOT NULL,
+    idx        INTEGER NOT NULL,
+    channel    INTEGER NOT NULL,
+    item       INTEGER,
+    list       INTEGER,
+    PRIMARY KEY (checkpoint, task_id, idx)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,85 @@
+"""The schema: numbered scripts, the public views, and every named statement."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+
+VERSION = 1
+"""Schema version that this rowtrail writes (`PRAGMA user_version`)."""
+
+APPLICATION_ID = 0x726F7774
+"""`PRAGMA application_id` of a journal: "rowt" in ASCII."""
+
+_UTC_MACRO = re.compile(r"@utc\(((?:[^()]|\([^()]*\))*)\)")
+
+
+def _read(name: str) -> str:
+    return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _utc(match: re.Match[str]) -> str:
+    ms = match.group(1)
+    return (
+        f"strftime('%Y-%m-%dT%H:%M:%S', ({ms}) / 1000, 'unixepoch')"
+        f" || printf('.%03dZ', ({ms}) % 1000)"
+    )
+
+
+def migration(version: int) -> list[str]:
+    """Return the statements that lead from schema `version` - 1 to `version`."""
+    folder = resources.files(__name__)
+    names = [f.name for f in folder.iterdir() if f.name.startswith(f"{version:04d}_")]
+    return split(_read(names[0]))
+
+
+@cache
+def views() -> dict[str, str]:
+    """Return the `CREATE VIEW` statement of each view by its name, in order of creation."""
+    text = _UTC_MACRO.sub(_utc, _read("views.sql"))
+    statements = split(text)
+    return {_view_name(statement): statement for statement in statements}
+
+
+def _view_name(statement: str) -> str:
+    found = re.search(r"CREATE VIEW (\w+)", statement)
+    assert found is not None, statement
+    return found.group(1)
+
+
+PUBLIC_VIEWS = (
+    "threads",
+    "runs",
+    "attempts",
+    "steps",
+    "llm_calls",
+    "tool_calls",
+    "messages",
+    "replays",
+    "checkpoints",
+    "state",
+    "spend",
+)
+"""Names of the views that users may rely on."""
+
+
+def split(script: str) -> list[str]:
+    """Return the statements of a script; a `;` ends one only at the end of a line."""
+    uncommented = re.sub(r"--[^\n]*", "", script)
+    return [part.strip() for part in re.split(r";[ \t]*\n", uncommented + "\n") if part.strip()]
+
+
+@cache
+def statements() -> dict[str, str]:
+    """Return every named statement of `statements/*.sql` (`-- name: NAME` starts one)."""
+    found: dict[str, str] = {}
+    folder = resources.files(__name__).joinpath("statements")
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if not file.name.endswith(".sql"):
+            continue
+        for block in re.split(r"^-- name: ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
+            name, _, text = block.partition("\n")
+            assert name.strip() not in found, f"two statements are named {name!r}"
+            found[name.strip()] = re.sub(r"--[^\n]*", "", text).strip().rstrip(";")
+    return found

@@ -1,0 +1,34 @@
+-- name: item_by_digest
+SELECT id FROM item WHERE digest = :digest;
+
+-- name: item_by_id
+SELECT id, type, text, data FROM item WHERE id = :id;
+
+-- name: item_insert
+INSERT INTO item (digest, type, text, data) VALUES (:digest, :type, :text, :data);
+
+-- name: log_by_owner
+SELECT id FROM log WHERE owner = :owner;
+
+-- name: log_insert
+INSERT INTO log (owner) VALUES (:owner);
+
+-- name: log_length
+SELECT coalesce(max(pos) + 1, 0) FROM log_item WHERE log = :log;
+
+-- name: log_items
+SELECT pos, item FROM log_item WHERE log = :log ORDER BY pos;
+
+-- name: log_append
+INSERT INTO log_item (log, pos, item) VALUES (:log, :pos, :item);
+
+-- name: list_newest
+SELECT id, pieces FROM list WHERE log = :log ORDER BY id DESC LIMIT 1;
+
+-- name: list_insert
+INSERT INTO list (log, length, pieces) VALUES (:log, :length, :pieces);
+
+-- name: list_items
+SELECT i.id, i.type, i.text, i.data
+FROM list_item li JOIN item i ON i.id = li.item
+WHERE li.list = :list ORDER BY li.position;

@@ -1,0 +1,201 @@
+-- name: thread_row
+SELECT id FROM thread WHERE thread_id = :thread_id;
+
+-- name: thread_insert
+INSERT INTO thread (thread_id, created_at) VALUES (:thread_id, :now);
+
+-- name: open_attempts
+SELECT a.id, a.run, p.id AS process, p.pid, p.pid_start, p.boot_id, p.pid_space, p.host, p.last_seen_at
+FROM attempt a JOIN process p ON p.id = a.process
+WHERE a.ended_at IS NULL;
+
+-- name: attempt_crash
+UPDATE attempt SET ended_at = :at, outcome = 'crashed' WHERE id = :attempt AND ended_at IS NULL;
+
+-- name: steps_crash
+UPDATE step
+SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
+    error = CASE kind WHEN 'llm' THEN 'the process died before the answer was recorded' ELSE error END
+WHERE attempt = :attempt AND status = 'running';
+
+-- name: run_crash
+UPDATE run SET status = 'crashed', ended_at = :at
+WHERE id = :run AND status = 'running'
+  AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.run = :run AND a.ended_at IS NULL);
+
+-- name: run_by_id
+SELECT * FROM run WHERE run_id = :run_id;
+
+-- name: run_newest_of_thread
+SELECT * FROM run WHERE thread = :thread ORDER BY id DESC LIMIT 1;
+
+-- name: run_insert
+INSERT INTO run (run_id, thread, agent, status, started_at, input_digest, base_step)
+VALUES (:run_id, :thread, :agent, 'running', :now, :input_digest, :base_step);
+
+-- name: run_reopen
+UPDATE run SET status = 'running', ended_at = NULL, error = NULL,
+    base_step = coalesce(:base_step, base_step), agent = coalesce(agent, :agent),
+    thread = coalesce(thread, :thread)
+WHERE id = :run;
+
+-- name: run_end
+UPDATE run SET status = :status, ended_at = :now, error = :error
+WHERE id = :run AND NOT EXISTS (
+    SELECT 1 FROM attempt a WHERE a.run = :run AND a.ended_at IS NULL AND a.id <> :attempt);
+
+-- name: run_delete_empty
+DELETE FROM run
+WHERE id = :run AND steps = 0
+  AND NOT EXISTS (SELECT 1 FROM checkpoint c WHERE c.run = :run)
+  AND (SELECT count(*) FROM attempt a WHERE a.run = :run) = 1;
+
+-- name: attempt_delete
+DELETE FROM attempt WHERE id = :attempt;
+
+-- name: attempt_insert
+INSERT INTO attempt (run, n, process, started_at)
+SELECT :run, coalesce(max(n), 0) + 1, :process, :now FROM attempt WHERE run = :run;
+
+-- name: attempt_number
+SELECT n FROM attempt WHERE id = :attempt;
+
+-- name: attempt_end
+UPDATE attempt SET ended_at = :now, outcome = :outcome WHERE id = :attempt;
+
+-- name: attempt_owner
+SELECT p.id AS process, p.pid, p.pid_start, p.boot_id, p.pid_space, p.host, p.last_seen_at, a.ended_at
+FROM attempt a JOIN process p ON p.id = a.process WHERE a.id = :attempt;
+
+-- name: run_live_attempts
+SELECT a.id AS attempt, p.id AS process, p.pid, p.host
+FROM attempt a JOIN process p ON p.id = a.process
+WHERE a.run = :run AND a.ended_at IS NULL AND a.id <> :me;
+
+-- name: scope_row
+SELECT id FROM scope WHERE run = :run AND name = :name;
+
+-- name: scope_insert
+INSERT INTO scope (run, name, node) VALUES (:run, :name, :node);
+
+-- name: scope_steps
+-- What is recorded in one scope, with the results, oldest first.
+SELECT s.id, s.attempt, s.kind, s.name, s.status, s.fingerprint, s.n, s.tool_call_id, s.output,
+       s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+       i.type AS output_type, i.text AS output_text, i.data AS output_data
+FROM step s LEFT JOIN item i ON i.id = s.output
+WHERE s.scope = :scope ORDER BY s.id;
+
+-- name: step_candidates
+SELECT s.id, s.attempt, s.kind, s.name, s.status, s.fingerprint, s.n, s.tool_call_id, s.output,
+       s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+       i.type AS output_type, i.text AS output_text, i.data AS output_data
+FROM step s LEFT JOIN item i ON i.id = s.output
+WHERE s.scope = :scope AND s.fingerprint = :fingerprint AND s.n = :n
+  AND s.tool_call_id IS :tool_call_id
+ORDER BY s.id;
+
+-- name: step_elsewhere
+-- The newest runs of the thread that recorded this request, for replay on demand.
+SELECT s.id, s.attempt, s.kind, s.name, s.status, s.fingerprint, s.n, s.tool_call_id, s.output,
+       s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+       i.type AS output_type, i.text AS output_text, i.data AS output_data
+FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.fingerprint = :fingerprint
+LEFT JOIN item i ON i.id = s.output
+WHERE r.thread = :thread AND r.id <> :run AND s.status = 'done' AND s.tool_call_id IS :tool_call_id
+ORDER BY r.id DESC, s.id;
+
+-- name: step_by_id
+SELECT s.*, sc.run, sc.name AS scope_name FROM step s JOIN scope sc ON sc.id = s.scope WHERE s.id = :id;
+
+-- name: step_status
+SELECT status, attempt FROM step WHERE id = :id;
+
+-- name: run_count_step
+UPDATE run SET steps = steps + 1,
+    llm_calls = llm_calls + (:kind = 'llm'), tool_calls = tool_calls + (:kind = 'tool')
+WHERE id = :run RETURNING steps;
+
+-- name: step_insert
+INSERT INTO step (scope, attempt, parent, seq, kind, name, status, reason, effect, fingerprint, n,
+                  started_at, input, prompt, tool_call_id, model, provider)
+VALUES (:scope, :attempt, :parent, :seq, :kind, :name, 'running', :reason, :effect, :fingerprint, :n,
+        :now, :input, :prompt, :tool_call_id, :model, :provider);
+
+-- name: step_complete
+UPDATE step SET status = 'done', duration_us = :duration_us, output = :output,
+    reason = coalesce(:reason, reason), error = NULL,
+    model = coalesce(:model, model), provider = coalesce(:provider, provider),
+    input_tokens = :input_tokens, output_tokens = :output_tokens,
+    cache_read_tokens = :cache_read_tokens, cache_write_tokens = :cache_write_tokens,
+    reasoning_tokens = :reasoning_tokens, tokens_source = :tokens_source, cost_usd = :cost_usd,
+    interrupts = :interrupts
+WHERE id = :id AND attempt = :attempt;
+
+-- name: step_fail
+UPDATE step SET status = :status, duration_us = :duration_us, error = :error, output = :output,
+    reason = coalesce(:reason, reason), interrupts = :interrupts
+WHERE id = :id AND attempt = :attempt;
+
+-- name: step_supersede
+UPDATE step SET status = 'superseded', reason = coalesce(:reason, reason) WHERE id = :id;
+
+-- name: step_doubt
+UPDATE step SET status = 'in_doubt' WHERE id = :id AND status = 'running';
+
+-- name: step_settle
+UPDATE step SET status = 'done', output = :output, reason = :reason WHERE id = :id;
+
+-- name: step_asked
+UPDATE step SET asked = 1 WHERE id = :id;
+
+-- name: steps_start_over
+UPDATE step SET status = 'superseded', reason = 'started over'
+WHERE status IN ('done', 'in_doubt', 'running') AND scope IN (SELECT id FROM scope WHERE run = :run);
+
+-- name: last_answer
+-- The last LLM answer that the code of a scope got itself, not one inside a tool.
+SELECT id FROM step
+WHERE scope = :scope AND kind = 'llm' AND status = 'done' AND parent IS NULL
+ORDER BY started_at + duration_us / 1000 DESC, id DESC LIMIT 1;
+
+-- name: run_add_usage
+UPDATE run SET input_tokens = input_tokens + :input_tokens,
+    output_tokens = output_tokens + :output_tokens,
+    cost_usd = CASE WHEN :cost_usd IS NULL THEN cost_usd ELSE coalesce(cost_usd, 0) + :cost_usd END
+WHERE id = :run;
+
+-- name: spend_add
+INSERT INTO spend_day (day, model, calls, input_tokens, output_tokens, cost_usd, saved_tokens, saved_usd)
+VALUES (:day, :model, :calls, :input_tokens, :output_tokens, :cost_usd, :saved_tokens, :saved_usd)
+ON CONFLICT (day, model) DO UPDATE SET
+    calls = calls + excluded.calls,
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    cost_usd = CASE WHEN excluded.cost_usd IS NULL THEN cost_usd
+                    ELSE coalesce(cost_usd, 0) + excluded.cost_usd END,
+    saved_tokens = saved_tokens + excluded.saved_tokens,
+    saved_usd = CASE WHEN excluded.saved_usd IS NULL THEN saved_usd
+                     ELSE coalesce(saved_usd, 0) + excluded.saved_usd END;
+
+-- name: saved_by_step
+-- What one replay of a step saves: its own usage and that of the calls made inside it, by model.
+WITH RECURSIVE inside (id) AS (
+    SELECT :step UNION ALL SELECT s.id FROM step s JOIN inside i ON s.parent = i.id)
+SELECT s.model, sum(s.input_tokens) AS input_tokens, sum(s.output_tokens) AS output_tokens,
+       sum(s.cost_usd) AS cost_usd
+FROM step s WHERE s.id IN (SELECT id FROM inside) AND s.status = 'done' AND s.kind = 'llm'
+GROUP BY s.model;
+
+-- name: replay_insert
+INSERT INTO replay (step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)
+VALUES (:step, :attempt, :now, :input_tokens, :output_tokens, :usd);
+
+-- name: run_add_saved
+UPDATE run SET saved_tokens = saved_tokens + :tokens,
+    saved_usd = CASE WHEN :usd IS NULL THEN saved_usd ELSE coalesce(saved_usd, 0) + :usd END
+WHERE id = :run;
+
+-- name: scope_asks
+-- Steps of a scope of which a person is or was asked what became of them, in order.
+SELECT id, name FROM step WHERE scope = :scope AND asked = 1 ORDER BY id;

@@ -1,0 +1,201 @@
+-- The public contract: views over the base tables, recreated whenever rowtrail opens a file whose views
+-- are of another version. Text is JSON or plain text, times are UTC ISO-8601, durations milliseconds.
+-- @utc(ms) is written out by the loader of this file: UTC ISO-8601 text of a time in milliseconds.
+-- A process that was not heard of for 15 s counts as dead here; rowtrail itself decides by the
+-- identity of the process and writes the outcome down when it next opens the file.
+
+CREATE VIEW live_attempt AS   -- private: serves the views below
+SELECT a.id, a.run
+FROM attempt a JOIN process p ON p.id = a.process
+WHERE a.ended_at IS NULL
+  AND p.last_seen_at > (CAST(strftime('%s', 'now') AS INTEGER) - 15) * 1000;
+
+CREATE VIEW list_item AS   -- private: lists, one row per item
+SELECT l.id AS list,
+       json_extract(piece.value, '$[0]') + li.pos - json_extract(piece.value, '$[1]') AS position,
+       li.item
+FROM list l, json_each(l.pieces) AS piece
+JOIN log_item li ON li.log = l.log
+ AND li.pos >= json_extract(piece.value, '$[1]') AND li.pos < json_extract(piece.value, '$[1]') + json_extract(piece.value, '$[2]');
+
+CREATE VIEW threads AS
+SELECT t.thread_id,
+       @utc(f.first) AS first_at,
+       @utc(f.last) AS last_at,
+       f.runs, f.steps, f.input_tokens, f.output_tokens
+FROM thread t JOIN (
+    SELECT t2.id,
+           min(t2.created_at, coalesce(min(r.started_at), t2.created_at)) AS first,
+           max(t2.created_at,
+               coalesce(max(max(r.started_at, coalesce(r.ended_at, r.started_at))), t2.created_at),
+               coalesce((SELECT c.created_at FROM checkpoint c WHERE c.thread = t2.id
+                         ORDER BY c.id DESC LIMIT 1), t2.created_at)) AS last,
+           count(r.id) AS runs,
+           coalesce(sum(r.steps), 0) AS steps,
+           coalesce(sum(r.input_tokens), 0) AS input_tokens,
+           coalesce(sum(r.output_tokens), 0) AS output_tokens
+    FROM thread t2 LEFT JOIN run r ON r.thread = t2.id
+    GROUP BY t2.id
+) f ON f.id = t.id;
+
+CREATE VIEW runs AS
+SELECT r.run_id,
+       (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
+       r.agent,
+       CASE WHEN r.status = 'running' AND NOT EXISTS (SELECT 1 FROM live_attempt l WHERE l.run = r.id)
+            THEN 'crashed' ELSE r.status END AS status,
+       @utc(r.started_at) AS started_at,
+       @utc(r.ended_at) AS ended_at,
+       (SELECT count(*) FROM attempt a WHERE a.run = r.id) AS attempts,
+       r.steps, r.llm_calls, r.tool_calls,
+       (SELECT count(*) FROM scope sc JOIN step s ON s.scope = sc.id
+         WHERE sc.run = r.id AND s.status = 'in_doubt')
+       + (SELECT count(*) FROM attempt a JOIN step s ON s.attempt = a.id
+           WHERE a.run = r.id AND s.status = 'running' AND s.kind <> 'llm'
+             AND a.id NOT IN (SELECT l.id FROM live_attempt l)) AS in_doubt,
+       r.input_tokens, r.output_tokens, r.saved_tokens, r.cost_usd, r.saved_usd, r.error
+FROM run r;
+
+CREATE VIEW attempts AS
+SELECT CAST(a.id AS TEXT) AS attempt_id,
+       r.run_id, a.n, p.pid, p.host,
+       @utc(a.started_at) AS started_at,
+       @utc(coalesce(a.ended_at, p.last_seen_at)) AS last_seen_at,
+       @utc(a.ended_at) AS ended_at,
+       a.outcome
+FROM attempt a JOIN run r ON r.id = a.run JOIN process p ON p.id = a.process;
+
+CREATE VIEW steps AS
+SELECT CAST(s.id AS TEXT) AS step_id,
+       r.run_id,
+       (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
+       CAST(s.attempt AS TEXT) AS attempt_id,
+       sc.name AS scope, sc.node, s.seq,
+       CAST(s.parent AS TEXT) AS parent_id,
+       s.kind, s.name,
+       CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
+            WHEN s.kind = 'llm' THEN 'failed' ELSE 'in_doubt' END AS status,
+       s.reason, s.effect,
+       @utc(s.started_at) AS started_at,
+       @utc((s.started_at + s.duration_us / 1000)) AS ended_at,
+       s.duration_us / 1000.0 AS duration_ms,
+       CASE WHEN s.prompt IS NULL THEN (SELECT i.text FROM item i WHERE i.id = s.input)
+            ELSE json_object(
+                'messages', json((SELECT json_group_array(json(x.text)) FROM (
+                    SELECT i.text FROM list_item li JOIN item i ON i.id = li.item
+                    WHERE li.list = s.prompt ORDER BY li.position) x)),
+                'parameters', json((SELECT i.text FROM item i WHERE i.id = s.input))) END AS input,
+       (SELECT i.text FROM item i WHERE i.id = s.output) AS output,
+       s.error, s.tool_call_id,
+       (SELECT substr(m.value, 1, 8) FROM meta m WHERE m.key = 'journal_id')
+           || '-' || s.scope || '-' || lower(hex(s.fingerprint)) || '-' || s.n AS idempotency_key,
+       s.model, s.provider, s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_write_tokens,
+       s.reasoning_tokens, s.tokens_source, s.cost_usd,
+       (SELECT count(*) FROM replay p WHERE p.step = s.id) AS replays,
+       lower(hex(s.fingerprint)) AS fingerprint
+FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run;
+
+CREATE VIEW llm_calls AS
+SELECT CAST(s.id AS TEXT) AS step_id,
+       r.run_id,
+       (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
+       sc.node, s.model, s.provider,
+       CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
+            ELSE 'failed' END AS status,
+       @utc(s.started_at) AS started_at,
+       s.duration_us / 1000.0 AS duration_ms,
+       (SELECT json_group_array(json(x.text)) FROM (
+           SELECT i.text FROM list_item li JOIN item i ON i.id = li.item
+           WHERE li.list = s.prompt ORDER BY li.position) x) AS prompt_messages,
+       json_extract(o.text, '$.content') AS answer,
+       json_extract(o.text, '$.tool_calls') AS tool_calls,
+       coalesce(json_extract(o.text, '$.response_metadata.finish_reason'),
+                json_extract(o.text, '$.response_metadata.stop_reason')) AS finish_reason,
+       s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_write_tokens,
+       s.reasoning_tokens, s.tokens_source, s.cost_usd,
+       (SELECT count(*) FROM replay p WHERE p.step = s.id) AS replays
+FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+LEFT JOIN item o ON o.id = s.output
+WHERE s.kind = 'llm';
+
+CREATE VIEW tool_calls AS
+SELECT CAST(s.id AS TEXT) AS step_id,
+       r.run_id,
+       (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
+       sc.node, s.name,
+       CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
+            ELSE 'in_doubt' END AS status,
+       s.effect,
+       (SELECT i.text FROM item i WHERE i.id = s.input) AS args,
+       (SELECT CASE WHEN json_type(i.text) = 'object' AND i.type LIKE '%ToolMessage'
+                    THEN json_extract(i.text, '$.content')
+                    WHEN json_type(i.text) = 'text' THEN json_extract(i.text, '$')
+                    ELSE i.text END
+        FROM item i WHERE i.id = s.output) AS result,
+       s.error,
+       @utc(s.started_at) AS started_at,
+       s.duration_us / 1000.0 AS duration_ms,
+       s.tool_call_id,
+       (SELECT substr(m.value, 1, 8) FROM meta m WHERE m.key = 'journal_id')
+           || '-' || s.scope || '-' || lower(hex(s.fingerprint)) || '-' || s.n AS idempotency_key,
+       (SELECT count(*) FROM replay p WHERE p.step = s.id) AS replays
+FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+WHERE s.kind = 'tool';
+
+CREATE VIEW messages AS
+SELECT CAST(m.step AS TEXT) AS step_id,
+       r.run_id,
+       (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
+       m.position, m.direction,
+       CASE json_extract(i.text, '$.type') WHEN 'human' THEN 'user' WHEN 'HumanMessageChunk' THEN 'user'
+            WHEN 'ai' THEN 'assistant' WHEN 'AIMessageChunk' THEN 'assistant'
+            WHEN 'chat' THEN json_extract(i.text, '$.role')
+            ELSE json_extract(i.text, '$.type') END AS role,
+       json_extract(i.text, '$.name') AS name,
+       json_extract(i.text, '$.content') AS content,
+       json_extract(i.text, '$.tool_calls') AS tool_calls,
+       json_extract(i.text, '$.tool_call_id') AS tool_call_id
+FROM (
+    SELECT s.id AS step, s.scope, li.position, 'in' AS direction, li.item
+    FROM step s JOIN list_item li ON li.list = s.prompt
+    WHERE s.kind = 'llm'
+    UNION ALL
+    SELECT s.id, s.scope, coalesce((SELECT l.length FROM list l WHERE l.id = s.prompt), 0), 'out', s.output
+    FROM step s
+    WHERE s.kind = 'llm' AND s.output IS NOT NULL
+) m JOIN scope sc ON sc.id = m.scope JOIN run r ON r.id = sc.run
+JOIN item i ON i.id = m.item;
+
+CREATE VIEW replays AS
+SELECT CAST(p.step AS TEXT) AS step_id,
+       r.run_id,
+       CAST(p.attempt AS TEXT) AS attempt_id,
+       @utc(p.at) AS at,
+       p.saved_input_tokens, p.saved_output_tokens, p.saved_usd
+FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run;
+
+CREATE VIEW checkpoints AS
+SELECT t.thread_id, c.ns AS checkpoint_ns, c.checkpoint_id, c.parent_id AS parent_checkpoint_id,
+       coalesce(c.run_id, (SELECT r.run_id FROM run r WHERE r.id = c.run)) AS run_id,
+       c.step, c.source,
+       @utc(c.created_at) AS created_at,
+       c.metadata
+FROM checkpoint c JOIN thread t ON t.id = c.thread
+WHERE c.hidden = 0 AND (c.body IS NOT NULL OR c.body_data IS NOT NULL);
+
+CREATE VIEW state AS
+SELECT t.thread_id, c.ns AS checkpoint_ns, c.checkpoint_id, ch.name AS channel,
+       v.position, i.text AS value, i.type
+FROM (
+    SELECT cv.checkpoint, cv.channel, NULL AS position, cv.item FROM channel_value cv
+    WHERE cv.item IS NOT NULL
+    UNION ALL
+    SELECT cv.checkpoint, cv.channel, li.position, li.item
+    FROM channel_value cv JOIN list_item li ON li.list = cv.list
+) v JOIN checkpoint c ON c.id = v.checkpoint JOIN thread t ON t.id = c.thread
+JOIN channel ch ON ch.id = v.channel JOIN item i ON i.id = v.item
+WHERE c.hidden = 0;
+
+CREATE VIEW spend AS
+SELECT day, model, calls, input_tokens, output_tokens, cost_usd, saved_tokens, saved_usd
+FROM spend_day;

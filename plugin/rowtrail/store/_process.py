@@ -1,0 +1,100 @@
+"""Who a process is, and whether it still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+STALE_AFTER_MS = 15_000
+"""A process of another host or container that was silent for this long is taken for dead."""
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """What tells one process from every other, on this host and after a reboot.
+
+    A pid alone is reused; the pid with its start time is not, within one boot and one numbering
+    of processes (a container has a numbering of its own).
+    """
+
+    pid: int
+    pid_start: str
+    boot_id: str
+    pid_space: str
+    host: str
+
+    def is_alive(self, *, last_seen_at: int, now_ms: int) -> bool:
+        """Tell whether the process lives: by identity on this host, else by its heartbeat."""
+        here = current_process()
+        if (self.boot_id, self.pid_space, self.host) == (here.boot_id, here.pid_space, here.host):
+            return _start_of(self.pid) == self.pid_start
+        return now_ms - last_seen_at < STALE_AFTER_MS
+
+
+def current_process() -> ProcessIdentity:
+    """Return the identity of this process."""
+    pid = os.getpid()
+    return ProcessIdentity(pid, _start_of(pid) or "", _boot_id(), _pid_space(), _host())
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _pid_space() -> str:
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str | None:
+    """Return the start time of a process as its system tells it, None when there is none."""
+    if sys.platform == "linux":
+        return _start_on_linux(pid)
+    if sys.platform == "win32":
+        return _start_on_windows(pid)
+    listed = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.strip() or None
+
+
+def _start_on_linux(pid: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The name (field 2) may hold blanks and brackets: count from its last bracket.
+    fields = stat[stat.rindex(")") + 2 :].split()
+    state, started = fields[0], fields[19]
+    return None if state in "ZX" else started  # a zombie runs nothing any more
+
+
+def _start_on_windows(pid: int) -> str | None:
+    import ctypes
+
+    query_limited_information = 0x1000
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    handle = kernel.OpenProcess(query_limited_information, False, pid)
+    if not handle:
+        return None
+    times = [ctypes.c_ulonglong() for _ in range(4)]
+    kernel.GetProcessTimes(handle, *(ctypes.byref(t) for t in times))
+    kernel.CloseHandle(handle)
+    created, exited = times[0].value, times[1].value
+    return None if exited else str(created)
