@@ -1,0 +1,29 @@
+"""rowtrail: a checkpointer and a call journal for agents, in one SQLite file.
+
+Every LLM call, tool call and checkpoint is a row. An interrupted run resumes without paying twice,
+and what happened is asked with SQL. This package is the core and knows no framework;
+`rowtrail_langgraph` is the adapter for LangGraph.
+"""
+
+from rowtrail.errors import (
+    DivergedError,
+    InDoubtError,
+    RowtrailError,
+    RunBusyError,
+)
+from rowtrail.journal import NOT_DONE, Journal, Run, Step, current_step, step
+
+__all__ = [
+    "NOT_DONE",
+    "DivergedError",
+    "InDoubtError",
+    "Journal",
+    "RowtrailError",
+    "Run",
+    "RunBusyError",
+    "Step",
+    "current_step",
+    "step",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,269 @@
+"""The journal: runs, attempts and steps, recorded as they happen and replayed when resumed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rowtrail._clock import Clock
+from rowtrail.content import Codec, Content
+from rowtrail.errors import ClosedError, UnknownIdError, UsageError
+from rowtrail.journal._active import active_scope, run_scope, scope_finders
+from rowtrail.journal._attempt import Attempt, Beginning, begin
+from rowtrail.journal._call import CONTROL_FLOW, Call
+from rowtrail.journal._current import Step, current_frame, current_step
+from rowtrail.journal._flow import Flow, Write, adrive, drive
+from rowtrail.journal._recorder import Recorder
+from rowtrail.journal._recovery import record_crashes
+from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, fingerprint_of
+from rowtrail.journal._run import Run
+from rowtrail.journal._scope import Scope
+from rowtrail.journal._step import DECLARED, check_effect, step
+from rowtrail.store import Durability, Store, Tx, open_store, warn_unclosed
+
+if TYPE_CHECKING:
+    from rowtrail.history import Answer
+
+__all__ = [
+    "CONTROL_FLOW",
+    "DECLARED",
+    "NOT_DONE",
+    "Attempt",
+    "Beginning",
+    "Call",
+    "Journal",
+    "OnDoubt",
+    "Request",
+    "Run",
+    "Scope",
+    "Step",
+    "active_scope",
+    "check_effect",
+    "current_frame",
+    "current_step",
+    "fingerprint_of",
+    "run_scope",
+    "scope_finders",
+    "step",
+]
+
+_UNSET: Any = object()
+
+
+class Journal:
+    """One journal file: every LLM call, tool call and checkpoint as rows.
+
+    Opening the same file again in this process shares one store. The file is created when it does
+    not exist, readable by its owner only. Close it when done, or use it as a context manager; an
+    unclosed journal warns, and loses nothing.
+
+    Args:
+        path: The file, or `":memory:"` for a journal that lives as long as the object.
+        durability: `full` (each commit is synced to disk) or `normal` (a power cut may take the
+            last commits; a crash of the process takes nothing).
+        strict: Raise `DivergedError` when a resumed run asks for something that is not recorded,
+            instead of making the call.
+        clock: For tests.
+
+    Raises:
+        NotAJournalError: The file is something else.
+        NewerSchemaError: A newer rowtrail wrote it.
+        ReadOnlyError: It cannot be written.
+        UnsupportedError: Python's SQLite is too old.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        strict: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        if durability not in ("full", "normal"):
+            raise UsageError(f"durability={durability!r} is unknown: use 'full' or 'normal'")
+        self.path = os.fspath(path)
+        self.strict = strict
+        self._codec = Codec()
+        self.store: Store = open_store(self.path, durability, clock or Clock())
+        self.recorder = _recorder_of(self.store)
+        self._attempts: set[Attempt] = set()
+        self._finalizer = warn_unclosed(self, self.store)
+
+    def run(
+        self,
+        run_id: str,
+        *,
+        thread_id: str | None = None,
+        agent: str | None = None,
+        fresh: bool = False,
+    ) -> Run:
+        """Return the run of this id, to be entered with `with` or `async with`.
+
+        The id names the work: given again after a crash, the recorded steps are replayed and the
+        rest is made; given again after it finished, all of it is replayed.
+
+        Args:
+            run_id: The id.
+            thread_id: The conversation that the run belongs to.
+            agent: Name of the agent.
+            fresh: Start over: the recorded steps are set aside, and stay readable.
+
+        Raises:
+            UsageError: The id is empty or no text.
+            RunBusyError: On entering, when a live process or thread holds the run.
+        """
+        if not isinstance(run_id, str) or not run_id:
+            raise UsageError(f"run_id={run_id!r} is not an id: give a text that names the work")
+        beginning = Beginning(
+            "name", run_id, thread_id=thread_id, agent=agent, exclusive=True, fresh=fresh
+        )
+        return Run(self, beginning, self._codec)
+
+    def attempt(self, beginning: Beginning, codec: Codec | None = None) -> Attempt:
+        """Begin an attempt, for adapters; its rows are committed before it returns.
+
+        Raises:
+            RunBusyError: `beginning.exclusive`, and a live attempt holds the run.
+        """
+        return drive(self._attempt(beginning, codec), self.store)
+
+    async def aattempt(self, beginning: Beginning, codec: Codec | None = None) -> Attempt:
+        """Async twin of `attempt`."""
+        return await adrive(self._attempt(beginning, codec), self.store)
+
+    def _attempt(self, beginning: Beginning, codec: Codec | None) -> Flow[Attempt]:
+        row = yield Write(lambda tx: begin(tx, self, beginning))
+        attempt = Attempt(self, beginning, row, codec or self._codec)
+        self._attempts.add(attempt)
+        return attempt
+
+    def release(self, attempt: Attempt) -> None:
+        """Forget an attempt that has ended."""
+        self._attempts.discard(attempt)
+
+    def settle(self, step_id: str, *, result: Any = _UNSET, happened: bool = True) -> None:
+        """Say what became of a step in doubt; the next resume goes by it.
+
+        Args:
+            step_id: Id of a step whose status is `in_doubt`.
+            result: What the step returned; it is handed back in place of a call.
+            happened: False says that it did not happen: then it is made again.
+
+        Raises:
+            UnknownIdError: There is no such step.
+            UsageError: The step is not in doubt, or a result was given for one that did not happen.
+            UnstorableError: The result has no stored form.
+        """
+        if happened == (result is _UNSET):
+            raise UsageError(
+                "settle() takes either result=... (it happened) or happened=False (it did not)"
+            )
+        output = None if not happened else self._codec.encode(result)
+
+        def work(tx: Tx) -> None:
+            record_crashes(tx, self.store)
+            row = tx.one("step_by_id", id=int(step_id)) if step_id.isdecimal() else None
+            if row is None:
+                raise UnknownIdError(f"no step has the id {step_id!r}", kind="step", value=step_id)
+            if row["status"] != "in_doubt":
+                raise UsageError(f"step {step_id} is {row['status']!r}, not in doubt")
+            if output is None:
+                tx.run("step_supersede", id=row["id"], reason="settled: it did not happen")
+                return
+            item = self.recorder.content.put(tx, self.recorder.content.prepare(output))
+            tx.run("step_settle", id=row["id"], output=item, reason="settled: it happened")
+
+        self.store.write(work)
+
+    def recover(self) -> int:
+        """Write down which attempts have died, and return how many; opening a run does it too."""
+        return self.store.write(lambda tx: record_crashes(tx, self.store))
+
+    def sql(
+        self,
+        query: str,
+        params: Sequence[Any] | dict[str, Any] = (),
+        *,
+        limit: int = 200,
+        timeout: float = 2.0,
+        max_tokens: int | None = None,
+    ) -> Answer:
+        """Answer one `SELECT` over the documented views; see `rowtrail.history.query`."""
+        from rowtrail.history import query as ask
+
+        self._refuse_closed()
+        return ask(
+            self.store, query, params, limit=limit, timeout=timeout, max_tokens=max_tokens
+        )
+
+    def runs(self, *, thread_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the newest runs as rows of the view `runs`, newest first."""
+        rows = self.store.read(
+            lambda tx: tx.all("runs_newest", thread_id=thread_id, limit=limit, before=None)
+        )
+        return [dict(row) for row in rows]
+
+    def steps(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the steps of a run as rows of the view `steps`, in order.
+
+        Raises:
+            UnknownIdError: There is no such run.
+        """
+        return list(self.iter_steps(run_id))
+
+    def iter_steps(self, run_id: str, *, page: int = 500) -> Iterator[dict[str, Any]]:
+        """Yield the steps of a run as rows of the view `steps`, reading a page at a time.
+
+        Raises:
+            UnknownIdError: There is no such run.
+        """
+        if self.store.read(lambda tx: tx.one("run_by_id", run_id=run_id)) is None:
+            raise UnknownIdError(
+                f"no run has the id {run_id!r}: `rowtrail runs` lists them",
+                kind="run",
+                value=run_id,
+            )
+        after = 0
+        while True:
+            rows = self.store.read(
+                lambda tx, after=after: tx.all("steps_page", run_id=run_id, after=after, limit=page)
+            )
+            yield from (dict(row) for row in rows)
+            if len(rows) < page:
+                return
+            after = rows[-1]["seq"]
+
+    def close(self) -> None:
+        """Commit what is queued and close the file; safe at any time, further calls do nothing."""
+        if self._finalizer.detach() is not None:
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Journal({str(Path(self.path))!r})"
+
+    def _refuse_closed(self) -> None:
+        if not self._finalizer.alive:
+            raise ClosedError(f"{self.path!r} was closed: open the journal again", path=self.path)
+
+
+def _recorder_of(store: Store) -> Recorder:
+    """Return the recorder of a store: what it caches is true for one writer thread only."""
+    if store.companion is None:
+        store.companion = Recorder(store, Content(store))
+    assert isinstance(store.companion, Recorder)
+    return store.companion

@@ -1,0 +1,63 @@
+"""The step that the running code is part of."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rowtrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from rowtrail.journal._scope import Scope
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, as its own code sees it, or a function that is asked what became of it.
+
+    Attributes:
+        id: Id of the row in the view `steps`.
+        idempotency_key: The same for every attempt to make this very call; hand it to whatever
+            can recognise a request that it has had before.
+        attempt: Which attempt of the run this is, from 1.
+        name: Name of the tool or function.
+        input: Its arguments: a dict for a tool, `{"args": [...], "kwargs": {...}}` for a function.
+    """
+
+    id: str
+    idempotency_key: str
+    attempt: int
+    name: str
+    input: Any = field(repr=False, default=None)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A running step and the scope that the calls inside it belong to."""
+
+    step: Step
+    row: int
+    scope: Scope
+    place: str
+    """Where the step runs, in the framework's words: a task of LangGraph, "" without a framework."""
+    records: Any = None
+    """The function under `@rowtrail.step` whose call this step already is the record of."""
+
+
+current_frame: ContextVar[Frame | None] = ContextVar("rowtrail_step", default=None)
+
+
+def current_step() -> Step:
+    """Return the step that is running.
+
+    Raises:
+        UsageError: No step is running here.
+    """
+    frame = current_frame.get()
+    if frame is None:
+        raise UsageError(
+            "current_step() was called outside a step: call it inside a tool that the journal "
+            "records or a function under @rowtrail.step"
+        )
+    return frame.step

@@ -1,0 +1,105 @@
+"""Flows: code with waiting points, written once and driven by plain calls or by a coroutine.
+
+A flow is a generator that yields what it waits for and is sent the outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rowtrail.store import Store, Tx
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Write:
+    """Wait for a transaction to be committed."""
+
+    work: Callable[[Tx], Any]
+
+
+@dataclass(frozen=True)
+class Read:
+    """Wait for a read of one snapshot."""
+
+    work: Callable[[Tx], Any]
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait for some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Wait for code of the user, which may be a plain function or a coroutine function."""
+
+    question: Callable[[], Any]
+
+
+Wait = Write | Read | Sleep | Ask
+Flow = Generator[Wait, Any, T]
+
+
+def drive(flow: Flow[T], store: Store) -> T:
+    """Run a flow to its end on the calling thread."""
+    outcome: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            wait = flow.send(outcome) if error is None else flow.throw(error)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        outcome, error = None, None
+        try:
+            outcome = _now(wait, store)
+        except BaseException as raised:
+            error = raised
+
+
+async def adrive(flow: Flow[T], store: Store) -> T:
+    """Run a flow to its end without blocking the event loop."""
+    outcome: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            wait = flow.send(outcome) if error is None else flow.throw(error)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        outcome, error = None, None
+        try:
+            outcome = await _later(wait, store)
+        except BaseException as raised:
+            error = raised
+
+
+def _now(wait: Wait, store: Store) -> Any:
+    if isinstance(wait, Write):
+        return store.write(wait.work)
+    if isinstance(wait, Read):
+        return store.read(wait.work)
+    if isinstance(wait, Sleep):
+        return store.clock.sleep(wait.seconds)
+    answer = wait.question()
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise TypeError("a coroutine function cannot answer for a synchronous call: use a function")
+    return answer
+
+
+async def _later(wait: Wait, store: Store) -> Any:
+    if isinstance(wait, Write):
+        return await store.awrite(wait.work)
+    if isinstance(wait, Read):
+        return await store.aread(wait.work)
+    if isinstance(wait, Sleep):
+        return await asyncio.sleep(wait.seconds)
+    answer = wait.question()
+    return await answer if inspect.isawaitable(answer) else answer

@@ -1,0 +1,192 @@
+"""Writing steps: begun, completed, replayed. Every method that takes a `Tx` runs inside one."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rowtrail.content import Content, Prepared
+from rowtrail.journal._call import Call, Started
+from rowtrail.journal._recovery import is_process_alive
+from rowtrail.journal._request import Request
+from rowtrail.store import Store, Tx
+from rowtrail.usage import Usage
+
+if TYPE_CHECKING:
+    from rowtrail.journal._attempt import Attempt
+    from rowtrail.journal._scope import Key, Scope
+
+MAX_ERROR_CHARS = 20_000
+UNKNOWN_MODEL = "unknown"
+
+logger = logging.getLogger("rowtrail")
+
+
+class Recorder:
+    """Writes the rows of steps and what is counted from them."""
+
+    def __init__(self, store: Store, content: Content) -> None:
+        self.store = store
+        self.content = content
+
+    def start_step(
+        self, tx: Tx, scope: Scope, scope_row: int, request: Request, key: Key, reason: str
+    ) -> Started:
+        """Write the row of a step that is about to be made."""
+        attempt = scope.attempt
+        fingerprint, tool_call_id, n = key
+        if reason.startswith("in doubt"):
+            logger.warning(
+                "%s %r in scope %r may have happened before the process died, and is made again",
+                request.kind,
+                request.name,
+                scope.name,
+            )
+        prompt = None
+        if request.prompt is not None:
+            prompt = self.content.put_list(tx, request.prompt_owner, request.prompt)
+        started_at = self.store.clock.now_ms()
+        row = tx.insert(
+            "step_insert",
+            scope=scope_row,
+            attempt=attempt.row,
+            parent=scope.parent_row,
+            seq=tx.value("run_count_step", run=attempt.run, kind=request.kind),
+            kind=request.kind,
+            name=request.name,
+            reason=reason,
+            effect=request.effect,
+            fingerprint=fingerprint,
+            n=n,
+            now=started_at,
+            input=self.content.put(tx, request.input),
+            prompt=prompt,
+            tool_call_id=tool_call_id,
+            model=request.model,
+            provider=request.provider,
+        )
+        return Started(row, scope_row, started_at, self.store.clock.elapsed_s())
+
+    def complete_step(
+        self,
+        tx: Tx,
+        call: Call,
+        started: Started,
+        output: Prepared | None,
+        *,
+        reason: str | None,
+        usage: Usage | None,
+        model: str | None,
+        provider: str | None,
+        cost_usd: float | None,
+        interrupts: int,
+    ) -> None:
+        """Write a step's result, and add its usage to the run and to the day."""
+        tx.run(
+            "step_complete",
+            id=started.row,
+            attempt=call.attempt_row,
+            duration_us=self.duration_us(started),
+            output=None if output is None else self.content.put(tx, output),
+            reason=reason,
+            model=model,
+            provider=provider,
+            input_tokens=usage and usage.input_tokens,
+            output_tokens=usage and usage.output_tokens,
+            cache_read_tokens=usage and usage.cache_read_tokens,
+            cache_write_tokens=usage and usage.cache_write_tokens,
+            reasoning_tokens=usage and usage.reasoning_tokens,
+            tokens_source=usage and usage.source,
+            cost_usd=cost_usd,
+            interrupts=interrupts,
+        )
+        if call.request.kind == "llm":
+            self._add_usage(tx, call.run, started.at_ms, model, usage, cost_usd)
+
+    def _add_usage(
+        self,
+        tx: Tx,
+        run: int,
+        at_ms: int,
+        model: str | None,
+        usage: Usage | None,
+        cost: float | None,
+    ) -> None:
+        tokens = {
+            "input_tokens": usage.input_tokens if usage else 0,
+            "output_tokens": usage.output_tokens if usage else 0,
+        }
+        tx.run("run_add_usage", run=run, cost_usd=cost, **tokens)
+        tx.run(
+            "spend_add",
+            day=utc_day(at_ms),
+            model=model or UNKNOWN_MODEL,
+            calls=1,
+            cost_usd=cost,
+            saved_tokens=0,
+            saved_usd=None,
+            **tokens,
+        )
+
+    def record_replay(self, attempt: Attempt, step: int) -> None:
+        """Queue the row of a replay; losing it in a crash costs nothing but the row."""
+        self.store.submit(lambda tx: self._insert_replay(tx, attempt, step))
+
+    def _insert_replay(self, tx: Tx, attempt: Attempt, step: int) -> None:
+        now = self.store.clock.now_ms()
+        saved = tx.all("saved_by_step", step=step)
+        costs = [row["cost_usd"] for row in saved if row["cost_usd"] is not None]
+        total = sum(costs) if costs else None
+        tokens_in = sum(row["input_tokens"] or 0 for row in saved)
+        tokens_out = sum(row["output_tokens"] or 0 for row in saved)
+        tx.insert(
+            "replay_insert",
+            step=step,
+            attempt=attempt.row,
+            now=now,
+            input_tokens=tokens_in if saved else None,
+            output_tokens=tokens_out if saved else None,
+            usd=total,
+        )
+        if not saved:
+            return
+        tx.run("run_add_saved", run=attempt.run, tokens=tokens_in + tokens_out, usd=total)
+        for row in saved:
+            tx.run(
+                "spend_add",
+                day=utc_day(now),
+                model=row["model"] or UNKNOWN_MODEL,
+                calls=0,
+                input_tokens=0,
+                output_tokens=0,
+                cost_usd=None,
+                saved_tokens=(row["input_tokens"] or 0) + (row["output_tokens"] or 0),
+                saved_usd=row["cost_usd"],
+            )
+
+    def is_alive(self, tx: Tx, attempt: int) -> bool:
+        """Tell whether an attempt is still going on in a process that lives."""
+        owner = tx.one("attempt_owner", attempt=attempt)
+        if owner is None or owner["ended_at"] is not None:
+            return False
+        return is_process_alive(owner, self.store)
+
+    def idempotency_key(self, scope_row: int, fingerprint: bytes, n: int) -> str:
+        """Return the key of a step, as the view `steps` shows it."""
+        return f"{self.store.journal_id[:8]}-{scope_row}-{fingerprint.hex()}-{n}"
+
+    def describe(self, error: BaseException) -> str:
+        """Return the type and the message of an error, cut to a length that a row can bear."""
+        text = f"{type(error).__name__}: {error}"
+        return text.encode("utf-8", "backslashreplace").decode()[:MAX_ERROR_CHARS]
+
+    def duration_us(self, started: Started) -> int:
+        """Return how long a step has taken so far, in microseconds."""
+        return int((self.store.clock.elapsed_s() - started.clock_s) * 1_000_000)
+
+
+def utc_day(ms: int) -> str:
+    """Return the UTC day of a time, as YYYY-MM-DD."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")
+

@@ -1,0 +1,77 @@
+"""What is asked of the journal before a call is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final, Literal, final
+
+from rowtrail.content import Codec, Prepared, canonical_json
+from rowtrail.journal._current import Step
+from rowtrail.replay import Effect, Kind
+
+FINGERPRINT_BYTES = 16
+
+
+@final
+class NotDone:
+    """The type of `NOT_DONE`."""
+
+    def __repr__(self) -> str:
+        return "rowtrail.NOT_DONE"
+
+
+NOT_DONE: Final = NotDone()
+"""What a function that looks whether a step happened returns when it did not."""
+
+OnDoubt = Literal["fail", "ask", "retry"] | Callable[[Step], Any]
+"""What decides about a `write` step in doubt; a function returns its result or `NOT_DONE`."""
+
+ON_DOUBT_WORDS = ("fail", "ask", "retry")
+EFFECTS = ("read", "idempotent", "write")
+
+
+def _unchanged(result: Any) -> Any:
+    return result
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call that is about to be made.
+
+    Attributes:
+        fingerprint: Hash of the canonical request, from `fingerprint_of`.
+        input: Arguments, or the parameters of an LLM request.
+        prompt: Messages of an LLM request, and the log that they belong to.
+        arguments: The arguments as a person or a reconciling function reads them.
+        place: Where the call is made, in the framework's words.
+        records: The function under `@rowtrail.step` that the call runs, if it runs one.
+        codec: Reads and writes the result; the attempt's when None.
+        shape: Makes a step's result out of what a person or a function answered.
+        ask: Asks a person about a step in doubt; None where there is nobody to ask.
+    """
+
+    kind: Kind
+    name: str
+    fingerprint: bytes
+    input: Prepared
+    effect: Effect = "read"
+    on_doubt: OnDoubt | None = None
+    tool_call_id: str | None = None
+    prompt: tuple[Prepared, ...] | None = None
+    prompt_owner: str = ""
+    model: str | None = None
+    provider: str | None = None
+    arguments: Any = None
+    place: str = ""
+    records: Any = None
+    codec: Codec | None = None
+    shape: Callable[[Any], Any] = field(default=_unchanged)
+    ask: Callable[[Step], Any] | None = None
+
+
+def fingerprint_of(kind: str, name: str, canonical: Any) -> bytes:
+    """Return the fingerprint of a request: a hash of what is asked, the same in every attempt."""
+    text = f"{kind}\0{name}\0{canonical_json(canonical)}"
+    return blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).digest()
