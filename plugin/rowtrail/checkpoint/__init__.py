@@ -178,23 +178,11 @@ class Checkpoints:
         )
         return self._filled(tx, rows)
 
-    def newest_step(self, tx: Tx, thread_id: str, ns: str) -> int | None:
-        """Return the superstep of the newest checkpoint."""
-        thread = tx.value("thread_row", thread_id=thread_id)
-        row = tx.one("checkpoint_newest", thread=thread, ns=ns)
-        return None if row is None else row["step"]
-
     def newest_id(self, tx: Tx, thread_id: str, ns: str) -> str | None:
         """Return the id of the newest checkpoint."""
         thread = tx.value("thread_row", thread_id=thread_id)
         row = tx.one("checkpoint_newest", thread=thread, ns=ns)
         return None if row is None else row["checkpoint_id"]
-
-    def newest_input_step(self, tx: Tx, thread_id: str, ns: str) -> int | None:
-        """Return the superstep of the newest checkpoint that an input made."""
-        thread = tx.value("thread_row", thread_id=thread_id)
-        step: int | None = tx.value("checkpoint_newest_input", thread=thread, ns=ns)
-        return step
 
     def channel_history(
         self, tx: Tx, thread_id: str, ns: str, checkpoint_id: str, channels: Sequence[str]

@@ -75,8 +75,15 @@ class Call:
         fingerprint, _, n = self._key
         place = f"{self.request.name}:{fingerprint.hex()[:8]}.{n}"
         inside = self._scope.inside(place, self._started.row)
+        request = self.request
         frame = Frame(
-            self.step, self._started.row, inside, self.request.place, self.request.records
+            self.step,
+            self._started.row,
+            inside,
+            request.place,
+            request.records,
+            request.tool,
+            request.tool_call_id,
         )
         token = current_frame.set(frame)
         try:

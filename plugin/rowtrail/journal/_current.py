@@ -43,6 +43,8 @@ class Frame:
     """Where the step runs, in the framework's words: a task of LangGraph, "" without a framework."""
     records: Any = None
     """The function under `@rowtrail.step` whose call this step already is the record of."""
+    tool: Any = None
+    tool_call_id: str | None = None
 
 
 current_frame: ContextVar[Frame | None] = ContextVar("rowtrail_step", default=None)

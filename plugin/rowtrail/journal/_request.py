@@ -47,6 +47,7 @@ class Request:
         arguments: The arguments as a person or a reconciling function reads them.
         place: Where the call is made, in the framework's words.
         records: The function under `@rowtrail.step` that the call runs, if it runs one.
+        tool: The tool that is called, if one is.
         codec: Reads and writes the result; the attempt's when None.
         shape: Makes a step's result out of what a person or a function answered.
         ask: Asks a person about a step in doubt; None where there is nobody to ask.
@@ -66,6 +67,7 @@ class Request:
     arguments: Any = None
     place: str = ""
     records: Any = None
+    tool: Any = None
     codec: Codec | None = None
     shape: Callable[[Any], Any] = field(default=_unchanged)
     ask: Callable[[Step], Any] | None = None

@@ -26,11 +26,6 @@ WHERE c.thread = :thread AND c.ns = :ns AND c.hidden = 0
   AND (c.body IS NOT NULL OR c.body_data IS NOT NULL)
 ORDER BY c.id DESC LIMIT 1;
 
--- name: checkpoint_newest_input
-SELECT c.step FROM checkpoint c
-WHERE c.thread = :thread AND c.ns = :ns AND c.source = 'input'
-ORDER BY c.id DESC LIMIT 1;
-
 -- name: checkpoint_page
 -- Newest id first. Each key of :filter must be in the metadata with the same value.
 SELECT c.*, t.thread_id FROM checkpoint c JOIN thread t ON t.id = c.thread
@@ -165,3 +160,20 @@ DELETE FROM thread WHERE id = :thread;
 
 -- name: generation_grow
 UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation';
+
+-- name: newest_step_and_id
+SELECT c.step, c.checkpoint_id FROM checkpoint c JOIN thread t ON t.id = c.thread
+WHERE t.thread_id = :thread_id AND c.ns = :ns AND c.hidden = 0
+  AND (c.body IS NOT NULL OR c.body_data IS NOT NULL)
+ORDER BY c.id DESC LIMIT 1;
+
+-- name: newest_input_step
+SELECT c.step FROM checkpoint c JOIN thread t ON t.id = c.thread
+WHERE t.thread_id = :thread_id AND c.ns = :ns AND c.source = 'input'
+ORDER BY c.id DESC LIMIT 1;
+
+-- name: newest_run_id
+SELECT c.run_id FROM checkpoint c JOIN thread t ON t.id = c.thread
+WHERE t.thread_id = :thread_id AND c.ns = '' AND c.hidden = 0
+  AND (c.body IS NOT NULL OR c.body_data IS NOT NULL)
+ORDER BY c.id DESC LIMIT 1;

@@ -1,0 +1,18 @@
+"""rowtrail for LangGraph: a checkpointer, and the journal of the calls made in its graphs.
+
+Recorded and replayed: every chat-model call (`invoke`, `ainvoke`, `stream`, `astream`, `batch`,
+bound tools, structured output) and every tool call (by `ToolNode`, `create_agent`, by hand) inside
+a graph that runs on a `RowtrailSaver`; functions under `@rowtrail.step`. Not recorded: embeddings,
+retrievers, HTTP requests and SDK calls of your own (put `@rowtrail.step` on the function that makes
+them), and a chat model's `stream_events(version="v3")` called directly in a node.
+"""
+
+try:
+    import langgraph.checkpoint.base  # noqa: F401
+except ImportError as error:
+    raise ImportError("rowtrail_langgraph needs langgraph: pip install rowtrail") from error
+
+from rowtrail_langgraph._capture import install, uninstall
+from rowtrail_langgraph._saver import RowtrailSaver
+
+__all__ = ["RowtrailSaver", "install", "uninstall"]

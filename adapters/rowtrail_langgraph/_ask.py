@@ -1,0 +1,69 @@
+"""Asking a person about a step in doubt, as a LangGraph interrupt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from langgraph.types import interrupt
+from rowtrail import Step
+
+SCRATCHPAD = "__pregel_scratchpad"
+
+
+def ask_a_person(step: Step) -> Any:
+    """Interrupt the graph and return what it is resumed with.
+
+    Answers: `"retry"` (it did not happen, or may happen twice), `"skip"` (do not make it), or what
+    the tool returned; `{"result": ...}` where that could be taken for one of the words.
+    """
+    return interrupt(
+        {
+            "type": "rowtrail.in_doubt",
+            "question": (
+                f"{step.name} was called and the process died before its result was recorded. "
+                "It may or may not have happened."
+            ),
+            "step_id": step.id,
+            "name": step.name,
+            "args": step.input,
+            "idempotency_key": step.idempotency_key,
+            "answers": ["retry", "skip", {"result": "what it returned"}],
+        }
+    )
+
+
+class InterruptCount:
+    """Counts the interrupts that one call goes through.
+
+    LangGraph gives the answers to a task's interrupts by position. A replayed call must take as
+    many positions as it took when it was made, or a later interrupt would get its answer.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def counting(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `config` with a scratchpad that counts."""
+        configurable = config.get("configurable") or {}
+        scratchpad = configurable.get(SCRATCHPAD)
+        if scratchpad is None:
+            return dict(config)
+        inner = scratchpad.interrupt_counter
+
+        def counted() -> int:
+            self.count += 1
+            position: int = inner()
+            return position
+
+        pad = replace(scratchpad, interrupt_counter=counted)
+        return {**config, "configurable": {**configurable, SCRATCHPAD: pad}}
+
+
+def skip_interrupts(config: Mapping[str, Any], count: int) -> None:
+    """Take the positions of the interrupts that a replayed call went through."""
+    scratchpad = (config.get("configurable") or {}).get(SCRATCHPAD)
+    if scratchpad is not None:
+        for _ in range(count):
+            scratchpad.interrupt_counter()

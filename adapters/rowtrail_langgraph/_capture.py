@@ -1,0 +1,113 @@
+"""Installing the hooks into langchain-core and langgraph, and taking them out again."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp, ParentCommand
+from langgraph.pregel import Pregel
+from rowtrail.errors import UnsupportedError
+from rowtrail.journal import CONTROL_FLOW, scope_finders
+from rowtrail_langgraph import _models, _runs, _tools
+from rowtrail_langgraph._place import current_graph_scope
+
+
+@dataclass(frozen=True)
+class _Hook:
+    """One method that is wrapped; `needs` are parameters that it must have."""
+
+    owner: type
+    method: str
+    wrap: Callable[[Any], Any]
+    needs: tuple[str, ...]
+
+
+_HOOKS = (
+    _Hook(
+        BaseChatModel,
+        "_generate_with_cache",
+        _models.recorded_generate,
+        ("messages", "stop", "run_manager", "kwargs"),
+    ),
+    _Hook(
+        BaseChatModel,
+        "_agenerate_with_cache",
+        _models.recorded_agenerate,
+        ("messages", "stop", "run_manager", "kwargs"),
+    ),
+    _Hook(BaseChatModel, "stream", _models.recorded_stream, ("input", "config", "stop", "kwargs")),
+    _Hook(
+        BaseChatModel, "astream", _models.recorded_astream, ("input", "config", "stop", "kwargs")
+    ),
+    _Hook(BaseTool, "run", _tools.recorded_run, ("tool_input", "tool_call_id", "config")),
+    _Hook(BaseTool, "arun", _tools.recorded_arun, ("tool_input", "tool_call_id", "config")),
+    _Hook(Pregel, "stream", _runs.recorded_stream, ("input", "config")),
+    _Hook(Pregel, "astream", _runs.recorded_astream, ("input", "config")),
+)
+
+_ALSO_NEEDED = (
+    (BaseChatModel, "_get_invocation_params"),
+    (BaseChatModel, "_get_ls_params"),
+    (BaseChatModel, "_should_stream"),
+    (BaseTool, "_filter_injected_args"),
+)
+
+_lock = threading.Lock()
+_originals: list[tuple[type, str, Any]] = []
+
+
+def install() -> None:
+    """Install the hooks, once per process; they do nothing outside graphs on a rowtrail saver.
+
+    Raises:
+        UnsupportedError: This langchain-core or langgraph lacks a method that is hooked.
+    """
+    with _lock:
+        if _originals:
+            return
+        _check()
+        for hook in _HOOKS:
+            original = hook.owner.__dict__[hook.method]
+            _originals.append((hook.owner, hook.method, original))
+            setattr(hook.owner, hook.method, hook.wrap(original))
+        scope_finders.append(current_graph_scope)
+        CONTROL_FLOW.extend((GraphBubbleUp, ParentCommand))
+
+
+def uninstall() -> None:
+    """Take the hooks out again; without hooks this does nothing."""
+    with _lock:
+        for owner, method, original in _originals:
+            setattr(owner, method, original)
+        if _originals:
+            scope_finders.remove(current_graph_scope)
+            for control in (GraphBubbleUp, ParentCommand):
+                CONTROL_FLOW.remove(control)
+        _originals.clear()
+
+
+def _check() -> None:
+    for hook in _HOOKS:
+        method = hook.owner.__dict__.get(hook.method)
+        has = set() if method is None else set(inspect.signature(method).parameters)
+        missing = [name for name in hook.needs if name not in has]
+        if missing:
+            raise _unsupported(f"{hook.owner.__name__}.{hook.method}({', '.join(hook.needs)})")
+    for owner, name in _ALSO_NEEDED:
+        if not hasattr(owner, name):
+            raise _unsupported(f"{owner.__name__}.{name}")
+
+
+def _unsupported(what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"langchain-core {version('langchain-core')} with langgraph {version('langgraph')} has no "
+        f"{what}, which recording calls needs: install versions that rowtrail supports, or use "
+        "RowtrailSaver(..., capture=False) with JournalMiddleware"
+    )

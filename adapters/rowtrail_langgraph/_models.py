@@ -1,0 +1,317 @@
+"""Chat-model calls: hooks around `BaseChatModel`, recorded and replayed.
+
+Hooked are `_generate_with_cache` and `_agenerate_with_cache`, through which `invoke`, `batch`,
+bound tools and structured output go, and `stream` and `astream`, which bypass them.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    message_chunk_to_message,
+)
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from rowtrail.content import Prepared
+from rowtrail.journal import Request, Scope, active_scope, fingerprint_of
+from rowtrail.usage import Usage
+from rowtrail_langgraph._bubble import bubbling
+from rowtrail_langgraph._canonical import canonical_messages, model_parameters
+from rowtrail_langgraph._codec import GraphCodec
+from rowtrail_langgraph._place import current_config, place_of, run_of
+from rowtrail_langgraph._usage import usage_of
+
+_plain: list[GraphCodec] = []
+"""The codec of calls outside graphs, made when first needed."""
+
+
+def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., ChatResult]:
+    """Wrap `BaseChatModel._generate_with_cache`."""
+
+    @functools.wraps(original)
+    def generate(
+        self: BaseChatModel,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        scope = active_scope()
+        if scope is None:
+            return original(self, messages, stop, run_manager, **kwargs)
+        request = model_request(scope, self, messages, stop, kwargs)
+        with bubbling():
+            call = scope.begin(request)
+        if call.replayed:
+            result = _as_result(call.result)
+            if hasattr(self, "_replay_v2_events_for_cache_hit"):
+                self._replay_v2_events_for_cache_hit(
+                    result.generations, run_manager=run_manager, **kwargs
+                )
+            return result
+        try:
+            with call.running():
+                result = original(self, messages, stop, run_manager, **kwargs)
+        except BaseException as error:
+            with bubbling():
+                call.fail(error)
+            raise
+        with bubbling():
+            call.complete(_recorded(result), usage=_usage(request, result))
+        return result
+
+    return generate
+
+
+def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `BaseChatModel._agenerate_with_cache`."""
+
+    @functools.wraps(original)
+    async def agenerate(
+        self: BaseChatModel,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        scope = active_scope()
+        if scope is None:
+            result: ChatResult = await original(self, messages, stop, run_manager, **kwargs)
+            return result
+        request = model_request(scope, self, messages, stop, kwargs)
+        with bubbling():
+            call = await scope.abegin(request)
+        if call.replayed:
+            result = _as_result(call.result)
+            if hasattr(self, "_areplay_v2_events_for_cache_hit"):
+                await self._areplay_v2_events_for_cache_hit(
+                    result.generations, run_manager=run_manager, **kwargs
+                )
+            return result
+        try:
+            with call.running():
+                result = await original(self, messages, stop, run_manager, **kwargs)
+        except BaseException as error:
+            with bubbling():
+                await call.afail(error)
+            raise
+        with bubbling():
+            await call.acomplete(_recorded(result), usage=_usage(request, result))
+        return result
+
+    return agenerate
+
+
+def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Wrap `BaseChatModel.stream`: the last chunk is handed on once the answer is on disk."""
+
+    @functools.wraps(original)
+    def stream(
+        self: BaseChatModel,
+        input: Any,
+        config: Any = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        scope = active_scope()
+        if scope is None or not self._should_stream(async_api=False, **{**kwargs, "stream": True}):
+            yield from original(self, input, config, stop=stop, **kwargs)
+            return
+        request = model_request(scope, self, _messages(self, input), stop, kwargs)
+        with bubbling():
+            call = scope.begin(request)
+        if call.replayed:
+            yield from original(_replaying(self, call.result), input, config, stop=stop, **kwargs)
+            return
+        answer = _Streamed()
+        try:
+            for chunk in original(self, input, config, stop=stop, **kwargs):
+                if answer.take(chunk):
+                    yield chunk
+        except BaseException as error:
+            with bubbling():
+                call.fail(error, output=answer.merged())
+            raise
+        with bubbling():
+            call.complete(answer.merged(), usage=answer.usage(request))
+        yield from answer.held
+
+    return stream
+
+
+def recorded_astream(
+    original: Callable[..., AsyncIterator[Any]],
+) -> Callable[..., AsyncIterator[Any]]:
+    """Wrap `BaseChatModel.astream`."""
+
+    @functools.wraps(original)
+    async def astream(
+        self: BaseChatModel,
+        input: Any,
+        config: Any = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        scope = active_scope()
+        if scope is None or not self._should_stream(async_api=True, **{**kwargs, "stream": True}):
+            async for chunk in original(self, input, config, stop=stop, **kwargs):
+                yield chunk
+            return
+        request = model_request(scope, self, _messages(self, input), stop, kwargs)
+        with bubbling():
+            call = await scope.abegin(request)
+        if call.replayed:
+            replaying = _replaying(self, call.result)
+            async for chunk in original(replaying, input, config, stop=stop, **kwargs):
+                yield chunk
+            return
+        answer = _Streamed()
+        try:
+            async for chunk in original(self, input, config, stop=stop, **kwargs):
+                if answer.take(chunk):
+                    yield chunk
+        except BaseException as error:
+            with bubbling():
+                await call.afail(error, output=answer.merged())
+            raise
+        with bubbling():
+            await call.acomplete(answer.merged(), usage=answer.usage(request))
+        for chunk in answer.held:
+            yield chunk
+
+    return astream
+
+
+def model_request(
+    scope: Scope,
+    model: BaseChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+    kwargs: dict[str, Any],
+) -> Request:
+    """Return the request of a chat-model call."""
+    config = current_config()
+    run = run_of(config)
+    codec = run.codec if run is not None else plain_codec()
+    parameters = model_parameters(model, stop, kwargs)
+    told = model._get_ls_params(stop=stop, **kwargs)
+    name = told.get("ls_model_name") or type(model).__name__
+    asked = {"messages": canonical_messages(messages), "parameters": parameters}
+    prepare = scope.attempt.prepare
+    prompt: tuple[Prepared, ...] = tuple(prepare(codec.encode_value(m)) for m in messages)
+    owner = scope.attempt.thread if scope.attempt.thread is not None else f"r{scope.attempt.run}"
+    return Request(
+        kind="llm",
+        name=name,
+        fingerprint=fingerprint_of("llm", type(model).__qualname__, asked),
+        input=prepare(codec.encode_shown(parameters)),
+        prompt=prompt,
+        prompt_owner=f"{owner}/prompt/{name}",
+        model=name,
+        provider=told.get("ls_provider"),
+        place=place_of(config),
+        codec=codec,
+        arguments=asked,
+    )
+
+
+def plain_codec() -> GraphCodec:
+    """Return the codec of calls outside graphs."""
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+    if not _plain:
+        _plain.append(GraphCodec(JsonPlusSerializer()))
+    return _plain[0]
+
+
+def _messages(model: BaseChatModel, input: Any) -> list[BaseMessage]:
+    messages: list[BaseMessage] = model._convert_input(input).to_messages()
+    return messages
+
+
+def _recorded(result: ChatResult) -> Any:
+    """Return what is stored of a result: its message, or its messages where there are several."""
+    messages = [generation.message for generation in result.generations]
+    return messages[0] if len(messages) == 1 else messages
+
+
+def _as_result(stored: Any) -> ChatResult:
+    messages = stored if isinstance(stored, list) else [stored]
+    return ChatResult(
+        generations=[
+            ChatGeneration(message=message_chunk_to_message(m) if _is_chunk(m) else m)
+            for m in messages
+        ]
+    )
+
+
+def _is_chunk(message: BaseMessage) -> bool:
+    return isinstance(message, AIMessageChunk)
+
+
+def _usage(request: Request, result: ChatResult) -> Usage:
+    return usage_of(request, [generation.message for generation in result.generations])
+
+
+@dataclass
+class _Streamed:
+    """Collects the chunks of a streamed answer, and holds back its last."""
+
+    held: list[AIMessageChunk] = field(default_factory=list)
+    _chunks: list[AIMessageChunk] = field(default_factory=list)
+
+    def take(self, chunk: AIMessageChunk) -> bool:
+        """Keep a chunk, and tell whether it may be handed on at once."""
+        self._chunks.append(chunk)
+        if self.held or getattr(chunk, "chunk_position", None) == "last":
+            self.held.append(chunk)
+            return False
+        return True
+
+    def merged(self) -> AIMessageChunk | None:
+        """Return the answer so far, None before its first chunk."""
+        if not self._chunks:
+            return None
+        first, *rest = self._chunks
+        merged: AIMessageChunk = first + rest if rest else first  # type: ignore[assignment]
+        return merged
+
+    def usage(self, request: Request) -> Usage:
+        """Return the usage of the whole answer."""
+        merged = self.merged()
+        return usage_of(request, [] if merged is None else [merged])
+
+
+def _replaying(model: BaseChatModel, stored: Any) -> BaseChatModel:
+    """Return a copy of a model whose stream is the recorded answer, in one chunk."""
+    chunk = stored if isinstance(stored, AIMessageChunk) else _as_chunk(stored)
+    cls = type(model)
+
+    def _stream(self: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=chunk.model_copy())
+
+    async def _astream(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=chunk.model_copy())
+
+    members = {"_stream": _stream, "_astream": _astream, "__module__": cls.__module__}
+    clone = copy.copy(model)
+    object.__setattr__(clone, "rate_limiter", None)
+    object.__setattr__(clone, "__class__", type(cls.__name__, (cls,), members))
+    return clone
+
+
+def _as_chunk(message: AIMessage) -> AIMessageChunk:
+    fields = {k: v for k, v in message.__dict__.items() if k != "type"}
+    return AIMessageChunk.model_construct(
+        **fields, type="AIMessageChunk", tool_call_chunks=[], chunk_position="last"
+    )

@@ -1,0 +1,159 @@
+"""Where in a graph a call is made, named so that a resumed or re-sent run gives the same name.
+
+LangGraph's task ids change when an input is sent again and inside graphs without a checkpointer of
+their own. A scope is therefore named by what stays: the superstep counted from the run's input, the
+node, which `Send` or call it is, and the same of every task around it: `1/agent`, `2/tools[0]`,
+`1/team|0/writer`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.runnables.config import var_child_runnable_config
+from rowtrail.journal import Attempt, Scope, current_frame
+from rowtrail_langgraph._codec import GraphCodec
+from rowtrail_langgraph._effects import Effects
+
+RUN_KEY = "__rowtrail_run"
+"""Where a graph's config carries its `GraphRun`. LangGraph keeps keys with `__` out of metadata."""
+
+FIRST_STEP = -1
+"""Superstep of the first input of a thread."""
+
+_SEPARATOR = "|"
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A graph that runs inside a task: the name of the task, and where its supersteps begin."""
+
+    prefix: str
+    generation: tuple[int, ...]
+    base_step: int
+
+
+@dataclass
+class GraphRun:
+    """One invocation of a graph on a rowtrail saver, with the graphs that it invokes itself."""
+
+    attempt: Attempt
+    codec: GraphCodec
+    effects: Effects
+    is_waiting: bool = False
+    _graphs: dict[str, _Graph] = field(default_factory=dict)
+    _scope_of_task: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        base = self.attempt.base_step
+        self._graphs[""] = _Graph("", (), FIRST_STEP if base is None else base)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GraphRun:
+        return self  # configs are copied freely; the run is one
+
+    def enter_graph(self, config: Mapping[str, Any], base_step: int) -> None:
+        """Note that the task of `config` invokes a graph."""
+        ns = config["configurable"].get("checkpoint_ns", "")
+        if not ns:
+            return
+        around = self.scope(config)
+        graph = _Graph(around.name + _SEPARATOR, around.generation, base_step)
+        with self._lock:
+            self._graphs[ns] = self._graphs[_without_ids(ns)] = graph
+
+    def scope(self, config: Mapping[str, Any]) -> Scope:
+        """Return the scope of a call made with this config in force."""
+        metadata = config.get("metadata") or {}
+        place = place_of(config)
+        frame = current_frame.get()
+        if frame is not None and frame.place == place and frame.scope.attempt is self.attempt:
+            return frame.scope
+        if not place:
+            return self.attempt.scope("")
+        path: Sequence[Any] = metadata.get("langgraph_path") or ()
+        graph, suffix = self._graph_of(place, path)
+        step = metadata.get("langgraph_step", 0) - graph.base_step
+        node = metadata.get("langgraph_node")
+        name = f"{graph.prefix}{suffix}{step}/{node}{_path_text(path)}"
+        configurable = config["configurable"]
+        with self._lock:
+            self._scope_of_task[str(configurable.get("__pregel_task_id"))] = name
+        generation = (*graph.generation, _node_attempt(configurable) - 1)
+        return self.attempt.scope(name, node=node, generation=generation)
+
+    def scope_of_task(self, task_id: str) -> str | None:
+        """Return the scope of a task in which a call was made."""
+        with self._lock:
+            return self._scope_of_task.get(task_id)
+
+    def _graph_of(self, place: str, path: Sequence[Any]) -> tuple[_Graph, str]:
+        """Return the graph that a task belongs to, and which of several runs of it inside a task."""
+        segments = place.split(_SEPARATOR)[: -_own_segments(path)]
+        number = ""
+        if segments and segments[-1].isdecimal():
+            number = f"{segments.pop()}:"
+        ns = _SEPARATOR.join(segments)
+        with self._lock:
+            found = self._graphs.get(ns) or self._graphs.get(_without_ids(ns))
+        return found or _Graph(ns + _SEPARATOR, (0,), FIRST_STEP), number
+
+
+def place_of(config: Mapping[str, Any]) -> str:
+    """Return LangGraph's name of the task that a config belongs to, "" outside one."""
+    return (config.get("metadata") or {}).get("langgraph_checkpoint_ns") or ""
+
+
+def current_config() -> Mapping[str, Any]:
+    """Return the config in force where this is called."""
+    return var_child_runnable_config.get() or {}
+
+
+def run_of(config: Mapping[str, Any]) -> GraphRun | None:
+    """Return the run that a config belongs to, None outside graphs on a rowtrail saver."""
+    found = (config.get("configurable") or {}).get(RUN_KEY)
+    return found if isinstance(found, GraphRun) else None
+
+
+def current_graph_scope() -> Scope | None:
+    """Return the scope of a call made here, None outside graphs on a rowtrail saver."""
+    config = current_config()
+    run = run_of(config)
+    return None if run is None else run.scope(config)
+
+
+def _own_segments(path: Sequence[Any]) -> int:
+    """Return how many segments of its namespace a task has of its own.
+
+    A functional `@task` nests its segment under its caller's, in the same graph.
+    Source: `graph_namespace` in langgraph.pregel._messages.
+    """
+    count = 1
+    while len(path) == 4 and path[-1] is True:
+        count += 1
+        path = path[1]
+    return count
+
+
+def _path_text(path: Sequence[Any]) -> str:
+    if len(path) == 4 and path[-1] is True:  # a call: its caller, and the how-manieth of its calls
+        caller = path[1]
+        name = caller[1] if len(caller) == 2 else ""
+        return f"({name}{_path_text(caller)}.{path[2]})"
+    if len(path) == 3:  # a Send, or the handler of another task's error
+        return f"[{path[1]}]"
+    return ""
+
+
+def _node_attempt(configurable: Mapping[str, Any]) -> int:
+    runtime = configurable.get("__pregel_runtime")
+    info = getattr(runtime, "execution_info", None)
+    return getattr(info, "node_attempt", 1) or 1
+
+
+def _without_ids(ns: str) -> str:
+    """Return the namespace that a graph with `checkpointer=True` has: without the tasks' ids."""
+    return _SEPARATOR.join(part.partition(":")[0] for part in ns.split(_SEPARATOR))

@@ -1,0 +1,219 @@
+"""Tool calls: hooks around `BaseTool.run` and `arun`, recorded and replayed.
+
+Every way to call a tool ends there: `ToolNode`, `create_agent`, `tool.invoke` by hand.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool, ToolException
+from langgraph.types import Command
+from rowtrail.journal import Request, Scope, active_scope, current_frame, fingerprint_of
+from rowtrail_langgraph._ask import InterruptCount, skip_interrupts
+from rowtrail_langgraph._bubble import bubbling
+from rowtrail_langgraph._effects import Effects
+from rowtrail_langgraph._models import plain_codec
+from rowtrail_langgraph._place import current_config, place_of, run_of
+
+_NO_EFFECTS = Effects({})
+
+
+def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `BaseTool.run`."""
+
+    @functools.wraps(original)
+    def run(
+        self: BaseTool,
+        tool_input: str | dict[str, Any],
+        *args: Any,
+        tool_call_id: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        kwargs["tool_call_id"] = tool_call_id
+        scope = active_scope()
+        if scope is None or _is_recorded_around(self, tool_call_id):
+            return original(self, tool_input, *args, **kwargs)
+        request = tool_request(scope, self, tool_input, tool_call_id)
+        with bubbling():
+            call = scope.begin(request)
+        if call.replayed:
+            skip_interrupts(current_config(), call.interrupts)
+            _tell_replay(self, tool_input, kwargs, call.result)
+            return call.result
+        count = InterruptCount()
+        if kwargs.get("config") is not None:
+            kwargs["config"] = count.counting(kwargs["config"])
+        try:
+            with call.running():
+                result = original(self, tool_input, *args, **kwargs)
+        except BaseException as error:
+            with bubbling():
+                call.fail(error, interrupts=count.count)
+            raise
+        with bubbling():
+            if _says_error(result):
+                call.fail(_reported(result), output=result, interrupts=count.count)
+            else:
+                call.complete(result, interrupts=count.count)
+        return result
+
+    return run
+
+
+def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `BaseTool.arun`."""
+
+    @functools.wraps(original)
+    async def arun(
+        self: BaseTool,
+        tool_input: str | dict[str, Any],
+        *args: Any,
+        tool_call_id: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        kwargs["tool_call_id"] = tool_call_id
+        scope = active_scope()
+        if scope is None or _is_recorded_around(self, tool_call_id):
+            return await original(self, tool_input, *args, **kwargs)
+        request = tool_request(scope, self, tool_input, tool_call_id)
+        with bubbling():
+            call = await scope.abegin(request)
+        if call.replayed:
+            skip_interrupts(current_config(), call.interrupts)
+            await _atell_replay(self, tool_input, kwargs, call.result)
+            return call.result
+        count = InterruptCount()
+        if kwargs.get("config") is not None:
+            kwargs["config"] = count.counting(kwargs["config"])
+        try:
+            with call.running():
+                result = await original(self, tool_input, *args, **kwargs)
+        except BaseException as error:
+            with bubbling():
+                await call.afail(error, interrupts=count.count)
+            raise
+        with bubbling():
+            if _says_error(result):
+                await call.afail(_reported(result), output=result, interrupts=count.count)
+            else:
+                await call.acomplete(result, interrupts=count.count)
+        return result
+
+    return arun
+
+
+def tool_request(
+    scope: Scope, tool: BaseTool, tool_input: str | dict[str, Any], tool_call_id: str | None
+) -> Request:
+    """Return the request of a tool call: what the model can see of its arguments.
+
+    What the framework injects (state, store, runtime) changes from attempt to attempt.
+    """
+    config = current_config()
+    run = run_of(config)
+    codec = run.codec if run is not None else plain_codec()
+    declared = (run.effects if run is not None else _NO_EFFECTS).of(tool)
+    arguments = _visible(tool, tool_input)
+    return Request(
+        kind="tool",
+        name=tool.name,
+        fingerprint=fingerprint_of("tool", tool.name, arguments),
+        input=scope.attempt.prepare(codec.encode_shown(arguments)),
+        effect=declared.effect,
+        on_doubt=declared.on_doubt,
+        tool_call_id=tool_call_id,
+        place=place_of(config),
+        records=declared.function,
+        tool=tool,
+        codec=codec,
+        arguments=arguments,
+        shape=lambda answer: shaped(answer, tool.name, tool_call_id),
+        ask=scope.attempt.ask,
+    )
+
+
+def _visible(tool: BaseTool, tool_input: str | dict[str, Any]) -> Any:
+    if isinstance(tool_input, str):
+        return {"input": tool_input}
+    return tool._filter_injected_args(tool_input)
+
+
+def shaped(answer: Any, name: str, tool_call_id: str | None) -> Any:
+    """Return the result of a tool call as a tool would, from what was answered in its place."""
+    if tool_call_id is None or isinstance(answer, (ToolMessage, Command)):
+        return answer
+    content = answer if isinstance(answer, str) else json.dumps(answer, default=str)
+    return ToolMessage(content=content, name=name, tool_call_id=tool_call_id)
+
+
+def _is_recorded_around(tool: BaseTool, tool_call_id: str | None) -> bool:
+    """Tell whether the step around is the record of this very call (a middleware made it)."""
+    frame = current_frame.get()
+    return (
+        frame is not None
+        and frame.tool is tool
+        and frame.tool_call_id == tool_call_id
+        and frame.place == place_of(current_config())
+    )
+
+
+def _says_error(result: Any) -> bool:
+    return isinstance(result, ToolMessage) and result.status == "error"
+
+
+def _reported(result: ToolMessage) -> ToolException:
+    return ToolException(str(result.content))
+
+
+def _tell_replay(tool: BaseTool, tool_input: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+    """Fire the callbacks of a tool call, for streams and tracers."""
+    manager = CallbackManager.configure(
+        kwargs.get("callbacks"),
+        tool.callbacks,
+        tool.verbose,
+        kwargs.get("tags"),
+        tool.tags,
+        kwargs.get("metadata"),
+        tool.metadata,
+    )
+    visible = _visible(tool, tool_input)
+    started = manager.on_tool_start(
+        {"name": tool.name, "description": tool.description},
+        str(visible),
+        name=kwargs.get("run_name"),
+        run_id=kwargs.get("run_id"),
+        inputs=visible,
+        tool_call_id=kwargs.get("tool_call_id"),
+    )
+    started.on_tool_end(output, name=tool.name)
+
+
+async def _atell_replay(
+    tool: BaseTool, tool_input: Any, kwargs: Mapping[str, Any], output: Any
+) -> None:
+    """Async twin of `_tell_replay`."""
+    manager = AsyncCallbackManager.configure(
+        kwargs.get("callbacks"),
+        tool.callbacks,
+        tool.verbose,
+        kwargs.get("tags"),
+        tool.tags,
+        kwargs.get("metadata"),
+        tool.metadata,
+    )
+    visible = _visible(tool, tool_input)
+    started = await manager.on_tool_start(
+        {"name": tool.name, "description": tool.description},
+        str(visible),
+        name=kwargs.get("run_name"),
+        run_id=kwargs.get("run_id"),
+        inputs=visible,
+        tool_call_id=kwargs.get("tool_call_id"),
+    )
+    await started.on_tool_end(output, name=tool.name)
