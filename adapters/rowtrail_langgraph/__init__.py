@@ -7,12 +7,33 @@ retrievers, HTTP requests and SDK calls of your own (put `@rowtrail.step` on the
 them), and a chat model's `stream_events(version="v3")` called directly in a node.
 """
 
+from typing import TYPE_CHECKING, Any
+
 try:
     import langgraph.checkpoint.base  # noqa: F401
 except ImportError as error:
     raise ImportError("rowtrail_langgraph needs langgraph: pip install rowtrail") from error
 
 from rowtrail_langgraph._capture import install, uninstall
+from rowtrail_langgraph._explicit import awrap_tool_call, wrap_tool_call
 from rowtrail_langgraph._saver import RowtrailSaver
 
-__all__ = ["RowtrailSaver", "install", "uninstall"]
+if TYPE_CHECKING:
+    from rowtrail_langgraph._middleware import JournalMiddleware
+
+__all__ = [
+    "JournalMiddleware",
+    "RowtrailSaver",
+    "awrap_tool_call",
+    "install",
+    "uninstall",
+    "wrap_tool_call",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "JournalMiddleware":  # needs langchain, which nothing else here does
+        from rowtrail_langgraph._middleware import JournalMiddleware
+
+        return JournalMiddleware
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,6 +81,11 @@ def install() -> None:
         CONTROL_FLOW.extend((GraphBubbleUp, ParentCommand))
 
 
+def is_installed() -> bool:
+    """Tell whether the hooks are in place."""
+    return bool(_originals)
+
+
 def uninstall() -> None:
     """Take the hooks out again; without hooks this does nothing."""
     with _lock:

@@ -1,6 +1,93 @@
-"""The explicit ways to record calls, for `capture=False` and for graphs without a saver."""
+"""`JournalMiddleware`: recording for `langchain.agents.create_agent` without any hooks."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from rowtrail import Journal
+from rowtrail.journal import fingerprint_of
+from rowtrail_langgraph._bubble import bubbling
+from rowtrail_langgraph._canonical import canonical_input
+from rowtrail_langgraph._explicit import (
+    awrap_tool_call,
+    explicit_runs,
+    in_scope,
+    is_captured,
+    recording,
+    wrap_tool_call,
+)
+
+try:
+    from langchain.agents.middleware import AgentMiddleware
+except ImportError as error:
+    raise ImportError("JournalMiddleware needs langchain: pip install langchain") from error
+
+
+class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Records and replays the model calls and tool calls of one agent.
+
+    The explicit way, for `RowtrailSaver(..., capture=False)`, another checkpointer, or none. The
+    agent is invoked with a `thread_id`. Put it last in the list of middleware: what stands before
+    it is recorded as it was changed. On a capturing saver it does nothing.
+
+    Args:
+        journal: The journal; it stays the caller's to close.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._runs = explicit_runs(journal)
+        self._wrap_tool_call = wrap_tool_call(journal)
+        self._awrap_tool_call = awrap_tool_call(journal)
+
+    def before_agent(self, state: Any, runtime: Any) -> None:
+        """Begin the run of a new input."""
+        if not is_captured():
+            digest = fingerprint_of("input", "", canonical_input(state.get("messages", [])))
+            with bubbling():
+                self._runs.begin(digest)
+
+    def after_agent(self, state: Any, runtime: Any) -> None:
+        """End the run."""
+        if not is_captured():
+            with bubbling():
+                self._runs.end()
+
+    def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """Record or replay a model call."""
+        if is_captured():
+            return handler(request)
+        with bubbling():
+            scope = self._runs.scope()
+        try:
+            with in_scope(scope):
+                return handler(request.override(model=recording(request.model)))
+        except Exception as error:
+            scope.attempt.blame(scope.name, error)
+            raise
+
+    async def awrap_model_call(
+        self, request: Any, handler: Callable[[Any], Awaitable[Any]]
+    ) -> Any:
+        """Async twin of `wrap_model_call`."""
+        if is_captured():
+            return await handler(request)
+        with bubbling():
+            scope = self._runs.scope()
+        try:
+            with in_scope(scope):
+                return await handler(request.override(model=recording(request.model)))
+        except Exception as error:
+            await scope.attempt.ablame(scope.name, error)
+            raise
+
+    def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """Record or replay a tool call."""
+        return self._wrap_tool_call(request, handler)
+
+    async def awrap_tool_call(
+        self, request: Any, handler: Callable[[Any], Awaitable[Any]]
+    ) -> Any:
+        """Async twin of `wrap_tool_call`."""
+        return await self._awrap_tool_call(request, handler)

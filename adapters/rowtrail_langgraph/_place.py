@@ -82,7 +82,7 @@ class GraphRun:
         configurable = config["configurable"]
         with self._lock:
             self._scope_of_task[str(configurable.get("__pregel_task_id"))] = name
-        generation = (*graph.generation, _node_attempt(configurable) - 1)
+        generation = (*graph.generation, node_attempt(config) - 1)
         return self.attempt.scope(name, node=node, generation=generation)
 
     def scope_of_task(self, task_id: str) -> str | None:
@@ -148,8 +148,9 @@ def _path_text(path: Sequence[Any]) -> str:
     return ""
 
 
-def _node_attempt(configurable: Mapping[str, Any]) -> int:
-    runtime = configurable.get("__pregel_runtime")
+def node_attempt(config: Mapping[str, Any]) -> int:
+    """Return which try of its node a config belongs to, from 1: LangGraph's retries count."""
+    runtime = (config.get("configurable") or {}).get("__pregel_runtime")
     info = getattr(runtime, "execution_info", None)
     return getattr(info, "node_attempt", 1) or 1
 

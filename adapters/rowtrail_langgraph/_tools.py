@@ -57,8 +57,8 @@ def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
                 call.fail(error, interrupts=count.count)
             raise
         with bubbling():
-            if _says_error(result):
-                call.fail(_reported(result), output=result, interrupts=count.count)
+            if says_error(result):
+                call.fail(reported(result), output=result, interrupts=count.count)
             else:
                 call.complete(result, interrupts=count.count)
         return result
@@ -99,8 +99,8 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
                 await call.afail(error, interrupts=count.count)
             raise
         with bubbling():
-            if _says_error(result):
-                await call.afail(_reported(result), output=result, interrupts=count.count)
+            if says_error(result):
+                await call.afail(reported(result), output=result, interrupts=count.count)
             else:
                 await call.acomplete(result, interrupts=count.count)
         return result
@@ -163,11 +163,13 @@ def _is_recorded_around(tool: BaseTool, tool_call_id: str | None) -> bool:
     )
 
 
-def _says_error(result: Any) -> bool:
+def says_error(result: Any) -> bool:
+    """Tell whether a tool call's result is the report of its failure."""
     return isinstance(result, ToolMessage) and result.status == "error"
 
 
-def _reported(result: ToolMessage) -> ToolException:
+def reported(result: ToolMessage) -> ToolException:
+    """Return the failure that a tool call reports."""
     return ToolException(str(result.content))
 
 
