@@ -1,0 +1,231 @@
+"""The kill matrix: a real agent, really killed, resumed in a new process.
+
+Promise 1 of the README: a resume repeats no call whose row was committed, and makes at most the
+calls in flight again; the answer is that of a run that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rowtrail.testing import LLMServer, Reply
+
+pytestmark = pytest.mark.timeout(600)
+
+RANDOM_KILLS = int(os.environ.get("ROWTRAIL_KILLS", "200"))
+FILES = ("a.txt", "bb.txt", "ccc.txt", "dddd.txt", "eeeee.txt")
+MODEL_SECONDS = 0.003
+NEEDED_CALLS, NEEDED_TOOLS = 4, 5
+
+
+def respond(request: dict[str, Any]) -> Reply:
+    """Answer as a pure function of the last message, so that every run ends the same."""
+    last = request["messages"][-1]["content"]
+    if last == "call the tools":
+        return Reply(
+            tool_calls=[("measure", {"name": name}) for name in FILES], delay=MODEL_SECONDS
+        )
+    return Reply(text=f"the {last}", delay=MODEL_SECONDS)
+
+
+class Zygote:
+    """Runs commands in forked children that have everything imported."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash._zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+
+    def start(self, command: dict[str, Any]) -> int:
+        """Start a child and return its pid."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def wait(self) -> int:
+        """Wait for the child, and return its exit code, negative for a signal."""
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline().split()[1])
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+
+
+@dataclass
+class Case:
+    """One agent, killed once and resumed."""
+
+    folder: Path
+    server: LLMServer
+    zygote: Zygote
+
+    def command(self, **options: Any) -> dict[str, Any]:
+        return {
+            "db": str(self.folder / "agent.db"),
+            "ledger": str(self.folder / "ledger"),
+            "out": str(self.folder / "out"),
+            "base_url": self.server.base_url,
+            **options,
+        }
+
+    def run(self, **options: Any) -> int:
+        self.zygote.start(self.command(**options))
+        return self.zygote.wait()
+
+    def run_and_kill(self, after_s: float, **options: Any) -> int:
+        pid = self.zygote.start(self.command(**options))
+        time.sleep(after_s)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        return self.zygote.wait()
+
+    def answer(self) -> list[str]:
+        found: list[str] = json.loads((self.folder / "out").read_text())
+        return found
+
+    def tool_runs(self) -> Counter[str]:
+        ledger = self.folder / "ledger"
+        lines = ledger.read_text().splitlines() if ledger.exists() else []
+        return Counter(json.loads(line)["name"] for line in lines)
+
+    def done(self) -> tuple[int, Counter[str]]:
+        """Return how many LLM calls are committed, and which tool calls, as any tool reads them."""
+        path = self.folder / "agent.db"
+        if not path.exists():
+            return 0, Counter()
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            llm = connection.execute("SELECT count(*) FROM llm_calls WHERE status = 'done'")
+            rows = connection.execute("SELECT args FROM tool_calls WHERE status = 'done'")
+            return llm.fetchone()[0], Counter(json.loads(args)["name"] for (args,) in rows)
+        except sqlite3.OperationalError as error:
+            assert "no such table" in str(error), error  # killed before the schema was committed
+            return 0, Counter()
+        finally:
+            connection.close()
+
+
+@dataclass
+class Totals:
+    """What a whole matrix came to."""
+
+    kills: int = 0
+    calls_repeated: int = 0
+    calls_in_flight: int = 0
+    tools_repeated: int = 0
+    tools_in_flight: int = 0
+
+
+def check(case: Case, before: int, undisturbed: list[str], totals: Totals) -> None:
+    """Resume a killed agent and compare what it asked and did with what was committed."""
+    paid = case.server.calls - before
+    committed_calls, committed_tools = case.done()
+    ran = case.tool_runs()
+    assert case.run() == 0
+    assert case.answer() == undisturbed
+    paid_again = case.server.calls - before - paid
+    ran_again = case.tool_runs() - ran
+    totals.kills += 1
+    totals.calls_repeated += max(0, paid_again - (NEEDED_CALLS - committed_calls))
+    totals.calls_in_flight += paid - committed_calls
+    totals.tools_repeated += sum((ran_again & committed_tools).values())
+    totals.tools_in_flight += sum((ran - committed_tools).values())
+    assert paid - committed_calls <= 1  # the agent makes its LLM calls one after the other
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LLMServer]:
+    with LLMServer(respond) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    zygote = Zygote()
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, server: LLMServer, zygote: Zygote
+) -> tuple[list[str], float]:
+    """Return the answer of a run that nobody disturbs, and how long it takes."""
+    for name in ("first", "second"):  # the first warms the zygote's caches
+        case = Case(tmp_path_factory.mktemp(name), server, zygote)
+        begun = time.monotonic()
+        assert case.run() == 0
+    assert case.tool_runs() == Counter(FILES)
+    assert case.done() == (NEEDED_CALLS, Counter(FILES))
+    return case.answer(), time.monotonic() - begun
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("durability", ["sync", "async"])
+def test_a_kill_at_any_commit_repeats_no_committed_call(
+    tmp_path: Path,
+    server: LLMServer,
+    zygote: Zygote,
+    undisturbed: tuple[list[str], float],
+    durability: str,
+    after: bool,
+) -> None:
+    totals, number = Totals(), 0
+    while True:
+        number += 1
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        case, before = Case(folder, server, zygote), server.calls
+        status = case.run(die_at_commit=number, after=after, durability=durability)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+        check(case, before, undisturbed[0], totals)
+    print(f"\n{durability} {'after' if after else 'before'} each commit: {totals}")
+    assert totals.kills >= 20
+    assert totals.calls_repeated == 0
+    assert totals.tools_repeated == 0
+
+
+def test_a_kill_at_a_random_instant_repeats_no_committed_call(
+    tmp_path: Path, server: LLMServer, zygote: Zygote, undisturbed: tuple[list[str], float]
+) -> None:
+    answer, seconds = undisturbed
+    chance, totals, tried = random.Random(20261122), Totals(), 0
+    while totals.kills < RANDOM_KILLS and tried < 3 * RANDOM_KILLS:
+        tried += 1
+        folder = tmp_path / str(tried)
+        folder.mkdir()
+        case, before = Case(folder, server, zygote), server.calls
+        status = case.run_and_kill(chance.uniform(0, seconds))
+        if status == 0:
+            continue  # it was done before the kill
+        assert status == -signal.SIGKILL
+        check(case, before, answer, totals)
+    print(f"\nat random instants: {totals}")
+    assert totals.kills == RANDOM_KILLS
+    assert totals.calls_repeated == 0
+    assert totals.tools_repeated == 0
