@@ -19,7 +19,18 @@ ADAPTERS = ROOT / "adapters"
 # beside the standard library, and late: test_import.py has the list of what is loaded early
 CORE_MAY_IMPORT = {"apsw", "click", "genai_prices", "rich", "rowtrail", "sqlite_vec", "tiktoken"}
 SQLITE_ROOM = "rowtrail.store"
-PUBLIC_SUBMODULES = {"rowtrail.errors", "rowtrail.testing"}
+PUBLIC_SUBMODULES = {
+    # for everybody
+    "rowtrail.errors",
+    "rowtrail.testing",
+    # for adapters
+    "rowtrail.checkpoint",
+    "rowtrail.content",
+    "rowtrail.journal",
+    "rowtrail.replay",
+    "rowtrail.store",
+    "rowtrail.usage",
+}
 MAX_LINES = 450
 NAMES_THAT_SAY_NOTHING = {"base", "common", "helpers", "misc", "util", "utils"}
 
