@@ -79,10 +79,17 @@ def model_parameters(
     """Return what a model call is parametrised with: model, tools, temperature and the like."""
     parameters: dict[str, Any] = model._get_invocation_params(stop=stop, **kwargs)
     return {
-        name: value
+        name: _with_schema(value)
         for name, value in parameters.items()
         if name not in _VOLATILE_PARAMETERS and not name.startswith("ls_") and value is not None
     }
+
+
+def _with_schema(value: Any) -> Any:
+    """Return the JSON schema of a class whose objects are asked for: fields change, names stay."""
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        return value.model_json_schema()
+    return value
 
 
 def canonical_input(value: Any) -> Any:

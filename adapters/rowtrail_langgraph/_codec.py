@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from langchain_core.documents import Document
@@ -30,6 +31,7 @@ from langchain_core.messages import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Command, Interrupt, Send
+from pydantic_core import PydanticUndefined
 from rowtrail.content import Codec, Encoded, TypeCodec, dump_json
 from rowtrail.errors import CorruptRowError, UnstorableError
 
@@ -70,10 +72,38 @@ def _message_codec(message_type: type[BaseMessage]) -> TypeCodec:
         tag=message_type.__name__,
         type=message_type,
         encode=message_fields,
-        # Not validated again: validation may rewrite what was recorded.
-        decode=lambda fields: message_type.model_construct(**fields),
+        decode=_builder(message_type),
         flat=True,
     )
+
+
+def _builder(message_type: type[BaseMessage]) -> Callable[[dict[str, Any]], BaseMessage]:
+    """Return what makes a message of its fields, without validating them again.
+
+    Validation may rewrite what was recorded. `model_construct` would do, and takes 200 us a message:
+    it inspects the signature of each default factory.
+    """
+    defaults = {
+        name: field.default_factory if field.default is PydanticUndefined else field.default
+        for name, field in message_type.model_fields.items()
+    }
+    made = frozenset(name for name, default in defaults.items() if default in (dict, list))
+
+    def build(fields: dict[str, Any]) -> BaseMessage:
+        if not defaults.keys() >= fields.keys():
+            return message_type.model_construct(**fields)  # fields of the user's own
+        values = {
+            name: fields[name] if name in fields else default() if name in made else default
+            for name, default in defaults.items()
+        }
+        message = message_type.__new__(message_type)
+        object.__setattr__(message, "__dict__", values)
+        object.__setattr__(message, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(message, "__pydantic_extra__", {})
+        object.__setattr__(message, "__pydantic_private__", None)
+        return message
+
+    return build
 
 
 def _command_from(fields: dict[str, Any]) -> Command[Any]:

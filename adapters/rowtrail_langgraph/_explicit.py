@@ -194,7 +194,7 @@ def awrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], A
 
 def _tool_request(scope: Scope, request: Any) -> Any:
     call = request.tool_call
-    return tool_request(scope, request.tool, call["args"], call["id"])
+    return tool_request(scope, current_config(), request.tool, call["args"], call["id"])
 
 
 def _thread_id(config: Mapping[str, Any]) -> str:

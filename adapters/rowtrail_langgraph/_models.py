@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    message_chunk_to_message,
-)
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from rowtrail.content import Prepared
-from rowtrail.journal import Request, Scope, active_scope, fingerprint_of
-from rowtrail.usage import Usage
+from rowtrail.journal import Request, Scope, fingerprint_of
+from rowtrail_langgraph._answer import (
+    Streamed,
+    chunk_of,
+    result_of,
+    stored_chunk,
+    stored_result,
+    usage_of_result,
+)
 from rowtrail_langgraph._bubble import bubbling
 from rowtrail_langgraph._canonical import canonical_messages, model_parameters
 from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._place import current_config, place_of, run_of
+from rowtrail_langgraph._place import current_config, place_of, run_of, scope_in
 from rowtrail_langgraph._usage import usage_of
 
 _plain: list[GraphCodec] = []
@@ -44,14 +46,15 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
         run_manager: Any = None,
         **kwargs: Any,
     ) -> ChatResult:
-        scope = active_scope()
+        config = current_config(callbacks=run_manager)
+        scope = scope_in(config)
         if scope is None:
             return original(self, messages, stop, run_manager, **kwargs)
-        request = model_request(scope, self, messages, stop, kwargs)
+        request = model_request(scope, config, self, messages, stop, kwargs)
         with bubbling():
             call = scope.begin(request)
         if call.replayed:
-            result = _as_result(call.result)
+            result = result_of(call.result, kwargs)
             if hasattr(self, "_replay_v2_events_for_cache_hit"):
                 self._replay_v2_events_for_cache_hit(
                     result.generations, run_manager=run_manager, **kwargs
@@ -65,7 +68,7 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
                 call.fail(error)
             raise
         with bubbling():
-            call.complete(_recorded(result), usage=_usage(request, result))
+            call.complete(stored_result(result, kwargs), usage=usage_of_result(request, result))
         return result
 
     return generate
@@ -82,15 +85,16 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
         run_manager: Any = None,
         **kwargs: Any,
     ) -> ChatResult:
-        scope = active_scope()
+        config = current_config(callbacks=run_manager)
+        scope = scope_in(config)
         if scope is None:
             result: ChatResult = await original(self, messages, stop, run_manager, **kwargs)
             return result
-        request = model_request(scope, self, messages, stop, kwargs)
+        request = model_request(scope, config, self, messages, stop, kwargs)
         with bubbling():
             call = await scope.abegin(request)
         if call.replayed:
-            result = _as_result(call.result)
+            result = result_of(call.result, kwargs)
             if hasattr(self, "_areplay_v2_events_for_cache_hit"):
                 await self._areplay_v2_events_for_cache_hit(
                     result.generations, run_manager=run_manager, **kwargs
@@ -104,7 +108,9 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
                 await call.afail(error)
             raise
         with bubbling():
-            await call.acomplete(_recorded(result), usage=_usage(request, result))
+            await call.acomplete(
+                stored_result(result, kwargs), usage=usage_of_result(request, result)
+            )
         return result
 
     return agenerate
@@ -122,27 +128,29 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        scope = active_scope()
+        ambient = current_config(config)
+        scope = scope_in(ambient)
         if scope is None or not self._should_stream(async_api=False, **{**kwargs, "stream": True}):
             yield from original(self, input, config, stop=stop, **kwargs)
             return
-        request = model_request(scope, self, _messages(self, input), stop, kwargs)
+        request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
         with bubbling():
             call = scope.begin(request)
         if call.replayed:
-            yield from original(_replaying(self, call.result), input, config, stop=stop, **kwargs)
+            replaying = _replaying(self, chunk_of(call.result, kwargs))
+            yield from original(replaying, input, config, stop=stop, **kwargs)
             return
-        answer = _Streamed()
+        answer = Streamed()
         try:
             for chunk in original(self, input, config, stop=stop, **kwargs):
                 if answer.take(chunk):
                     yield chunk
         except BaseException as error:
             with bubbling():
-                call.fail(error, output=answer.merged())
+                call.fail(error, output=stored_chunk(answer.merged, kwargs))
             raise
         with bubbling():
-            call.complete(answer.merged(), usage=answer.usage(request))
+            call.complete(stored_chunk(answer.merged, kwargs), usage=usage_of(request, answer.messages))
         yield from answer.held
 
     return stream
@@ -162,30 +170,34 @@ def recorded_astream(
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        scope = active_scope()
+        ambient = current_config(config)
+        scope = scope_in(ambient)
         if scope is None or not self._should_stream(async_api=True, **{**kwargs, "stream": True}):
             async for chunk in original(self, input, config, stop=stop, **kwargs):
                 yield chunk
             return
-        request = model_request(scope, self, _messages(self, input), stop, kwargs)
+        request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
         with bubbling():
             call = await scope.abegin(request)
         if call.replayed:
-            replaying = _replaying(self, call.result)
+            replaying = _replaying(self, chunk_of(call.result, kwargs))
             async for chunk in original(replaying, input, config, stop=stop, **kwargs):
                 yield chunk
             return
-        answer = _Streamed()
+        answer = Streamed()
         try:
-            async for chunk in original(self, input, config, stop=stop, **kwargs):
-                if answer.take(chunk):
-                    yield chunk
+            async with aclosing(original(self, input, config, stop=stop, **kwargs)) as chunks:
+                async for chunk in chunks:
+                    if answer.take(chunk):
+                        yield chunk
         except BaseException as error:
             with bubbling():
-                await call.afail(error, output=answer.merged())
+                await call.afail(error, output=stored_chunk(answer.merged, kwargs))
             raise
         with bubbling():
-            await call.acomplete(answer.merged(), usage=answer.usage(request))
+            await call.acomplete(
+                stored_chunk(answer.merged, kwargs), usage=usage_of(request, answer.messages)
+            )
         for chunk in answer.held:
             yield chunk
 
@@ -194,13 +206,13 @@ def recorded_astream(
 
 def model_request(
     scope: Scope,
+    config: Mapping[str, Any],
     model: BaseChatModel,
     messages: list[BaseMessage],
     stop: list[str] | None,
     kwargs: dict[str, Any],
 ) -> Request:
-    """Return the request of a chat-model call."""
-    config = current_config()
+    """Return the request of a chat-model call that is made with `config` in force."""
     run = run_of(config)
     codec = run.codec if run is not None else plain_codec()
     parameters = model_parameters(model, stop, kwargs)
@@ -239,62 +251,8 @@ def _messages(model: BaseChatModel, input: Any) -> list[BaseMessage]:
     return messages
 
 
-def _recorded(result: ChatResult) -> Any:
-    """Return what is stored of a result: its message, or its messages where there are several."""
-    messages = [generation.message for generation in result.generations]
-    return messages[0] if len(messages) == 1 else messages
-
-
-def _as_result(stored: Any) -> ChatResult:
-    messages = stored if isinstance(stored, list) else [stored]
-    return ChatResult(
-        generations=[
-            ChatGeneration(message=message_chunk_to_message(m) if _is_chunk(m) else m)
-            for m in messages
-        ]
-    )
-
-
-def _is_chunk(message: BaseMessage) -> bool:
-    return isinstance(message, AIMessageChunk)
-
-
-def _usage(request: Request, result: ChatResult) -> Usage:
-    return usage_of(request, [generation.message for generation in result.generations])
-
-
-@dataclass
-class _Streamed:
-    """Collects the chunks of a streamed answer, and holds back its last."""
-
-    held: list[AIMessageChunk] = field(default_factory=list)
-    _chunks: list[AIMessageChunk] = field(default_factory=list)
-
-    def take(self, chunk: AIMessageChunk) -> bool:
-        """Keep a chunk, and tell whether it may be handed on at once."""
-        self._chunks.append(chunk)
-        if self.held or getattr(chunk, "chunk_position", None) == "last":
-            self.held.append(chunk)
-            return False
-        return True
-
-    def merged(self) -> AIMessageChunk | None:
-        """Return the answer so far, None before its first chunk."""
-        if not self._chunks:
-            return None
-        first, *rest = self._chunks
-        merged: AIMessageChunk = first + rest if rest else first  # type: ignore[assignment]
-        return merged
-
-    def usage(self, request: Request) -> Usage:
-        """Return the usage of the whole answer."""
-        merged = self.merged()
-        return usage_of(request, [] if merged is None else [merged])
-
-
-def _replaying(model: BaseChatModel, stored: Any) -> BaseChatModel:
+def _replaying(model: BaseChatModel, chunk: AIMessageChunk) -> BaseChatModel:
     """Return a copy of a model whose stream is the recorded answer, in one chunk."""
-    chunk = stored if isinstance(stored, AIMessageChunk) else _as_chunk(stored)
     cls = type(model)
 
     def _stream(self: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
@@ -308,10 +266,3 @@ def _replaying(model: BaseChatModel, stored: Any) -> BaseChatModel:
     object.__setattr__(clone, "rate_limiter", None)
     object.__setattr__(clone, "__class__", type(cls.__name__, (cls,), members))
     return clone
-
-
-def _as_chunk(message: AIMessage) -> AIMessageChunk:
-    fields = {k: v for k, v in message.__dict__.items() if k != "type"}
-    return AIMessageChunk.model_construct(
-        **fields, type="AIMessageChunk", tool_call_chunks=[], chunk_position="last"
-    )

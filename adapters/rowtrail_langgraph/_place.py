@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
-from rowtrail.journal import Attempt, Scope, current_frame
+from rowtrail.journal import Attempt, Scope, active_scope, current_frame
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._effects import Effects
 
@@ -79,9 +80,8 @@ class GraphRun:
         step = metadata.get("langgraph_step", 0) - graph.base_step
         node = metadata.get("langgraph_node")
         name = f"{graph.prefix}{suffix}{step}/{node}{_path_text(path)}"
-        configurable = config["configurable"]
         with self._lock:
-            self._scope_of_task[str(configurable.get("__pregel_task_id"))] = name
+            self._scope_of_task[place.rpartition(":")[2]] = name
         generation = (*graph.generation, node_attempt(config) - 1)
         return self.attempt.scope(name, node=node, generation=generation)
 
@@ -102,14 +102,58 @@ class GraphRun:
         return found or _Graph(ns + _SEPARATOR, (0,), FIRST_STEP), number
 
 
+class RunCarrier(BaseCallbackHandler):
+    """Carries a run along with the callbacks of its graph; it handles nothing itself.
+
+    A `configurable` or `metadata` of the caller's own takes the place of the task's in everything
+    below, and a thread of the caller's own has no context. Callbacks are handed on there too.
+    """
+
+    ignore_llm = ignore_chat_model = ignore_chain = ignore_agent = True  # type: ignore[assignment]
+    ignore_retriever = ignore_retry = ignore_custom_event = True  # type: ignore[assignment]
+
+    def __init__(self, run: GraphRun) -> None:
+        self.run = run
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RunCarrier:
+        return self
+
+
 def place_of(config: Mapping[str, Any]) -> str:
     """Return LangGraph's name of the task that a config belongs to, "" outside one."""
     return (config.get("metadata") or {}).get("langgraph_checkpoint_ns") or ""
 
 
-def current_config() -> Mapping[str, Any]:
-    """Return the config in force where this is called."""
-    return var_child_runnable_config.get() or {}
+def current_config(given: Mapping[str, Any] | None = None, callbacks: Any = None) -> Mapping[str, Any]:
+    """Return the config in force where this is called, with the run and the task it belongs to.
+
+    Args:
+        given: The config of the call, for where none is in force: a thread of the caller's own.
+        callbacks: Likewise the callbacks of the call.
+    """
+    ambient = var_child_runnable_config.get() or {}
+    for config in (ambient, given or {}, {"callbacks": callbacks}):
+        if run_of(config) is not None and place_of(config):
+            return config
+        carried = _carried(config)
+        if carried is not None:
+            return carried
+    return ambient
+
+
+def _carried(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return `config` with what its callbacks know of its run and task; None if they know nothing."""
+    callbacks = config.get("callbacks")
+    handlers = getattr(callbacks, "handlers", callbacks)
+    found = [h.run for h in handlers or () if isinstance(h, RunCarrier)]
+    if not found:
+        return None
+    run = run_of(config) or found[-1]
+    return {
+        **config,
+        "configurable": {**(config.get("configurable") or {}), RUN_KEY: run},
+        "metadata": {**getattr(callbacks, "metadata", {}), **(config.get("metadata") or {})},
+    }
 
 
 def run_of(config: Mapping[str, Any]) -> GraphRun | None:
@@ -123,6 +167,12 @@ def current_graph_scope() -> Scope | None:
     config = current_config()
     run = run_of(config)
     return None if run is None else run.scope(config)
+
+
+def scope_in(config: Mapping[str, Any]) -> Scope | None:
+    """Return the scope of a call made with this config in force, None outside any run."""
+    run = run_of(config)
+    return active_scope() if run is None else run.scope(config)
 
 
 def _own_segments(path: Sequence[Any]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._config import ensure_config
 from langgraph.pregel import Pregel
@@ -16,7 +17,7 @@ from rowtrail.journal import Attempt, Beginning, fingerprint_of
 from rowtrail.store import Tx
 from rowtrail_langgraph._ask import ask_a_person
 from rowtrail_langgraph._canonical import canonical_input
-from rowtrail_langgraph._place import FIRST_STEP, RUN_KEY, GraphRun, run_of
+from rowtrail_langgraph._place import FIRST_STEP, RUN_KEY, GraphRun, RunCarrier, run_of
 
 REPLAY_KEY = "rowtrail_replay"
 """Key of `configurable`: `always` replays what earlier runs of the thread recorded."""
@@ -200,6 +201,13 @@ def _invocation(
 def _with_run(config: RunnableConfig | None, run: GraphRun) -> RunnableConfig:
     given: dict[str, Any] = dict(config or {})
     given["configurable"] = {**(given.get("configurable") or {}), RUN_KEY: run}
+    callbacks = given.get("callbacks")
+    if isinstance(callbacks, BaseCallbackManager):
+        callbacks = callbacks.copy()
+        callbacks.add_handler(RunCarrier(run))
+    else:
+        callbacks = [*(callbacks or ()), RunCarrier(run)]
+    given["callbacks"] = callbacks
     return given  # type: ignore[return-value]
 
 

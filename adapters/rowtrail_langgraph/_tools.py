@@ -14,12 +14,12 @@ from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
-from rowtrail.journal import Request, Scope, active_scope, current_frame, fingerprint_of
+from rowtrail.journal import Request, Scope, current_frame, fingerprint_of
 from rowtrail_langgraph._ask import InterruptCount, skip_interrupts
 from rowtrail_langgraph._bubble import bubbling
 from rowtrail_langgraph._effects import Effects
 from rowtrail_langgraph._models import plain_codec
-from rowtrail_langgraph._place import current_config, place_of, run_of
+from rowtrail_langgraph._place import current_config, place_of, run_of, scope_in
 
 _NO_EFFECTS = Effects({})
 
@@ -36,14 +36,15 @@ def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
         **kwargs: Any,
     ) -> Any:
         kwargs["tool_call_id"] = tool_call_id
-        scope = active_scope()
-        if scope is None or _is_recorded_around(self, tool_call_id):
+        config = current_config(kwargs.get("config"), kwargs.get("callbacks"))
+        scope = scope_in(config)
+        if scope is None or _is_recorded_around(self, tool_call_id, config):
             return original(self, tool_input, *args, **kwargs)
-        request = tool_request(scope, self, tool_input, tool_call_id)
+        request = tool_request(scope, config, self, tool_input, tool_call_id)
         with bubbling():
             call = scope.begin(request)
         if call.replayed:
-            skip_interrupts(current_config(), call.interrupts)
+            skip_interrupts(config, call.interrupts)
             _tell_replay(self, tool_input, kwargs, call.result)
             return call.result
         count = InterruptCount()
@@ -78,14 +79,15 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
         **kwargs: Any,
     ) -> Any:
         kwargs["tool_call_id"] = tool_call_id
-        scope = active_scope()
-        if scope is None or _is_recorded_around(self, tool_call_id):
+        config = current_config(kwargs.get("config"), kwargs.get("callbacks"))
+        scope = scope_in(config)
+        if scope is None or _is_recorded_around(self, tool_call_id, config):
             return await original(self, tool_input, *args, **kwargs)
-        request = tool_request(scope, self, tool_input, tool_call_id)
+        request = tool_request(scope, config, self, tool_input, tool_call_id)
         with bubbling():
             call = await scope.abegin(request)
         if call.replayed:
-            skip_interrupts(current_config(), call.interrupts)
+            skip_interrupts(config, call.interrupts)
             await _atell_replay(self, tool_input, kwargs, call.result)
             return call.result
         count = InterruptCount()
@@ -109,13 +111,16 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tool_request(
-    scope: Scope, tool: BaseTool, tool_input: str | dict[str, Any], tool_call_id: str | None
+    scope: Scope,
+    config: Mapping[str, Any],
+    tool: BaseTool,
+    tool_input: str | dict[str, Any],
+    tool_call_id: str | None,
 ) -> Request:
     """Return the request of a tool call: what the model can see of its arguments.
 
     What the framework injects (state, store, runtime) changes from attempt to attempt.
     """
-    config = current_config()
     run = run_of(config)
     codec = run.codec if run is not None else plain_codec()
     declared = (run.effects if run is not None else _NO_EFFECTS).of(tool)
@@ -152,14 +157,16 @@ def shaped(answer: Any, name: str, tool_call_id: str | None) -> Any:
     return ToolMessage(content=content, name=name, tool_call_id=tool_call_id)
 
 
-def _is_recorded_around(tool: BaseTool, tool_call_id: str | None) -> bool:
+def _is_recorded_around(
+    tool: BaseTool, tool_call_id: str | None, config: Mapping[str, Any]
+) -> bool:
     """Tell whether the step around is the record of this very call (a middleware made it)."""
     frame = current_frame.get()
     return (
         frame is not None
         and frame.tool is tool
         and frame.tool_call_id == tool_call_id
-        and frame.place == place_of(current_config())
+        and frame.place == place_of(config)
     )
 
 
