@@ -25,6 +25,10 @@ class NotAJournalError(StorageError):
     """The file exists, and is not a rowtrail journal."""
 
 
+class DamagedError(StorageError):
+    """The file is a rowtrail journal whose content is damaged."""
+
+
 class NewerSchemaError(StorageError):
     """A newer rowtrail wrote the file.
 
@@ -56,7 +60,7 @@ class ClosedError(StorageError):
 
 
 class ForkedError(StorageError):
-    """The journal was opened before `fork()` and is used in the child process."""
+    """The journal was open when this process was forked, and is used here in the child."""
 
 
 class UnsupportedError(RowtrailError):
@@ -175,3 +179,41 @@ class QueryError(RowtrailError):
 
 class UsageError(RowtrailError, RuntimeError):
     """The API was called in a way that has no meaning, such as a step outside a run."""
+
+
+class ImportSourceError(RowtrailError):
+    """A file cannot be imported from: it is something else, damaged, or holds what nobody can read.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class ThreadsExistError(RowtrailError):
+    """Threads that were to be imported are in the journal already; nothing was imported.
+
+    Attributes:
+        thread_ids: The threads.
+    """
+
+    def __init__(self, message: str, *, thread_ids: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.thread_ids = thread_ids
+
+
+class ImportMismatchError(RowtrailError):
+    """What an import wrote did not read back as the original; the thread was not kept.
+
+    Attributes:
+        thread_id: The thread.
+        differences: Where it differs: namespace, checkpoint and part of each.
+    """
+
+    def __init__(self, message: str, *, thread_id: str, differences: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.thread_id = thread_id
+        self.differences = differences

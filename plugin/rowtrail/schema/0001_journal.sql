@@ -22,6 +22,7 @@ CREATE UNIQUE INDEX item_digest ON item (digest) WHERE digest IS NOT NULL;
 -- An append-only sequence of items that several versions of one list share.
 CREATE TABLE log (
     id    INTEGER PRIMARY KEY,
+    newest INTEGER,               -- row of the newest list over it
     owner TEXT NOT NULL UNIQUE   -- thread, namespace and channel, or thread and model
 ) STRICT;
 CREATE TABLE log_item (
@@ -38,7 +39,6 @@ CREATE TABLE list (
     length INTEGER NOT NULL,
     pieces TEXT NOT NULL
 ) STRICT;
-CREATE INDEX list_log ON list (log);
 
 CREATE TABLE thread (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -78,7 +78,6 @@ CREATE TABLE run (
     saved_usd     REAL
 ) STRICT;
 CREATE INDEX run_thread ON run (thread) WHERE thread IS NOT NULL;
-CREATE INDEX run_started ON run (started_at);
 
 CREATE TABLE attempt (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -130,7 +129,7 @@ CREATE TABLE step (
     tokens_source      TEXT CHECK (tokens_source IN ('provider', 'tiktoken', 'estimate')),
     cost_usd           REAL,
     interrupts         INTEGER NOT NULL DEFAULT 0,   -- answers of people that the call consumed
-    asked              INTEGER NOT NULL DEFAULT 0    -- 1: a person was asked what became of it
+    asked              INTEGER NOT NULL DEFAULT 0    -- in which order of its scope a person was asked what became of it; 0: not
 ) STRICT;
 CREATE INDEX step_key ON step (scope, fingerprint, n);
 CREATE INDEX step_open ON step (attempt) WHERE status = 'running';
@@ -161,26 +160,27 @@ CREATE TABLE spend_day (
     PRIMARY KEY (day, model)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE channel (
+-- Names that repeat: channels of graphs, paths of tasks.
+CREATE TABLE label (
     id   INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
+    text TEXT NOT NULL UNIQUE
 ) STRICT;
 
 -- A row whose body is NULL stands for a checkpoint of which only writes have arrived.
 -- The order of ids is the order of arrival: the newest checkpoint has the largest id.
+-- An id that is a UUID is 16 bytes, any other is text.
 CREATE TABLE checkpoint (
     id            INTEGER PRIMARY KEY,
     thread        INTEGER NOT NULL REFERENCES thread (id),
     ns            TEXT NOT NULL,
-    checkpoint_id TEXT NOT NULL,
-    parent_id     TEXT,
+    checkpoint_id ANY NOT NULL,
+    parent_id     ANY,
     run           INTEGER,           -- the run that was active, where one was
     run_id        TEXT,              -- the run id in the metadata, where there is one
     step          INTEGER,
     source        TEXT,
     created_at    INTEGER NOT NULL,
-    body          TEXT,              -- JSON: versions and everything else but the channel values
-    body_data     BLOB,              -- serialised form of the body, where JSON cannot hold it
+    body          BLOB,              -- packed: versions and everything else but the channel values
     metadata      TEXT NOT NULL DEFAULT '{}',
     hidden        INTEGER NOT NULL DEFAULT 0,  -- 1: pruned, kept because a delta channel is rebuilt from it
     UNIQUE (thread, ns, checkpoint_id)
@@ -190,19 +190,24 @@ CREATE INDEX checkpoint_run ON checkpoint (run_id) WHERE run_id IS NOT NULL;
 
 CREATE TABLE channel_value (
     checkpoint INTEGER NOT NULL,
-    channel    INTEGER NOT NULL,
+    channel    INTEGER NOT NULL REFERENCES label (id),
     item       INTEGER,
-    list       INTEGER,
+    list       INTEGER,   -- 0: a list of the one item
     PRIMARY KEY (checkpoint, channel)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE pending_write (
     checkpoint INTEGER NOT NULL,
-    task_path  TEXT NOT NULL,
-    task_id    TEXT NOT NULL,
+    task_id    ANY NOT NULL,
     idx        INTEGER NOT NULL,
-    channel    INTEGER NOT NULL,
+    task_path  INTEGER NOT NULL REFERENCES label (id),
+    channel    INTEGER NOT NULL REFERENCES label (id),
     item       INTEGER,
     list       INTEGER,
     PRIMARY KEY (checkpoint, task_id, idx)
 ) STRICT, WITHOUT ROWID;
+
+-- Items that were stored again while a sweep looked for those that nothing refers to.
+CREATE TABLE touched (
+    item INTEGER PRIMARY KEY
+) STRICT;

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 VERSION = 1
 """Schema version that this rowtrail writes (`PRAGMA user_version`)."""
@@ -13,10 +16,17 @@ APPLICATION_ID = 0x726F7774
 """`PRAGMA application_id` of a journal: "rowt" in ASCII."""
 
 _UTC_MACRO = re.compile(r"@utc\(((?:[^()]|\([^()]*\))*)\)")
+_UUID_MACRO = re.compile(r"@uuid\(([\w.]+)\)")
+
+
+def _folder() -> Traversable:
+    from importlib import resources  # it loads tempfile and zipfile: not for `import rowtrail`
+
+    return resources.files(__name__)
 
 
 def _read(name: str) -> str:
-    return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
+    return _folder().joinpath(name).read_text(encoding="utf-8")
 
 
 def _utc(match: re.Match[str]) -> str:
@@ -29,15 +39,24 @@ def _utc(match: re.Match[str]) -> str:
 
 def migration(version: int) -> list[str]:
     """Return the statements that lead from schema `version` - 1 to `version`."""
-    folder = resources.files(__name__)
+    folder = _folder()
     names = [f.name for f in folder.iterdir() if f.name.startswith(f"{version:04d}_")]
     return split(_read(names[0]))
+
+
+def _uuid(match: re.Match[str]) -> str:
+    column = match.group(1)
+    parts = " || '-' || ".join(
+        f"substr(hex({column}), {start}, {length})"
+        for start, length in ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+    )
+    return f"CASE typeof({column}) WHEN 'blob' THEN lower({parts}) ELSE {column} END"
 
 
 @cache
 def views() -> dict[str, str]:
     """Return the `CREATE VIEW` statement of each view by its name, in order of creation."""
-    text = _UTC_MACRO.sub(_utc, _read("views.sql"))
+    text = _UUID_MACRO.sub(_uuid, _UTC_MACRO.sub(_utc, _read("views.sql")))
     statements = split(text)
     return {_view_name(statement): statement for statement in statements}
 
@@ -74,11 +93,12 @@ def split(script: str) -> list[str]:
 def statements() -> dict[str, str]:
     """Return every named statement of `statements/*.sql` (`-- name: NAME` starts one)."""
     found: dict[str, str] = {}
-    folder = resources.files(__name__).joinpath("statements")
+    folder = _folder().joinpath("statements")
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".sql"):
             continue
-        for block in re.split(r"^-- name: ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
+        named = re.split(r"^-- name: ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for block in named[1:]:
             name, _, text = block.partition("\n")
             assert name.strip() not in found, f"two statements are named {name!r}"
             found[name.strip()] = re.sub(r"--[^\n]*", "", text).strip().rstrip(";")

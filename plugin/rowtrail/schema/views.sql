@@ -1,6 +1,7 @@
 -- The public contract: views over the base tables, recreated whenever rowtrail opens a file whose views
 -- are of another version. Text is JSON or plain text, times are UTC ISO-8601, durations milliseconds.
 -- @utc(ms) is written out by the loader of this file: UTC ISO-8601 text of a time in milliseconds.
+-- @uuid(id) likewise: the text of a UUID that is stored in 16 bytes, and any other id as it is.
 -- A process that was not heard of for 15 s counts as dead here; rowtrail itself decides by the
 -- identity of the process and writes the outcome down when it next opens the file.
 
@@ -175,26 +176,29 @@ SELECT CAST(p.step AS TEXT) AS step_id,
 FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run;
 
 CREATE VIEW checkpoints AS
-SELECT t.thread_id, c.ns AS checkpoint_ns, c.checkpoint_id, c.parent_id AS parent_checkpoint_id,
+SELECT t.thread_id, c.ns AS checkpoint_ns, @uuid(c.checkpoint_id) AS checkpoint_id,
+       @uuid(c.parent_id) AS parent_checkpoint_id,
        coalesce(c.run_id, (SELECT r.run_id FROM run r WHERE r.id = c.run)) AS run_id,
        c.step, c.source,
        @utc(c.created_at) AS created_at,
        c.metadata
 FROM checkpoint c JOIN thread t ON t.id = c.thread
-WHERE c.hidden = 0 AND (c.body IS NOT NULL OR c.body_data IS NOT NULL);
+WHERE c.hidden = 0 AND c.body IS NOT NULL;
 
 CREATE VIEW state AS
-SELECT t.thread_id, c.ns AS checkpoint_ns, c.checkpoint_id, ch.name AS channel,
+-- Channels of LangGraph's own, whose names begin with `__` or `branch:to:`, are left out.
+SELECT t.thread_id, c.ns AS checkpoint_ns, @uuid(c.checkpoint_id) AS checkpoint_id,
+       ch.text AS channel,
        v.position, i.text AS value, i.type
 FROM (
-    SELECT cv.checkpoint, cv.channel, NULL AS position, cv.item FROM channel_value cv
+    SELECT cv.checkpoint, cv.channel, cv.list AS position, cv.item FROM channel_value cv
     WHERE cv.item IS NOT NULL
     UNION ALL
     SELECT cv.checkpoint, cv.channel, li.position, li.item
     FROM channel_value cv JOIN list_item li ON li.list = cv.list
 ) v JOIN checkpoint c ON c.id = v.checkpoint JOIN thread t ON t.id = c.thread
-JOIN channel ch ON ch.id = v.channel JOIN item i ON i.id = v.item
-WHERE c.hidden = 0;
+JOIN label ch ON ch.id = v.channel JOIN item i ON i.id = v.item
+WHERE c.hidden = 0 AND substr(ch.text, 1, 2) <> '__' AND substr(ch.text, 1, 10) <> 'branch:to:';
 
 CREATE VIEW spend AS
 SELECT day, model, calls, input_tokens, output_tokens, cost_usd, saved_tokens, saved_usd

@@ -4,74 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from rowtrail import schema
 from rowtrail.errors import (
-    BusyError,
-    DiskFullError,
     NewerSchemaError,
     NotAJournalError,
-    ReadOnlyError,
-    StorageError,
     UnsupportedError,
 )
+from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_errors
 
 Durability = Literal["full", "normal"]
 
-BUSY_TIMEOUT_MS = 30_000
 PAGE_BYTES = 8192  # 2 KB rows waste half of a 4 KiB page (measured: 4,128 B against 2,777 B a row)
 CACHE_KIB = 16_384
 WAL_LIMIT_BYTES = 32 * 1024 * 1024  # a WAL that outgrew this is cut back at the next checkpoint
 OLDEST_SQLITE = (3, 37, 0)
-WAL_SWITCH_TRIES = 200
 WAL_SWITCH_PAUSE_S = 0.02
+SMALLEST_FILE_BYTES = 512  # the smallest page: SQLite takes what is shorter for an empty database
 MEMORY = ":memory:"
-
-
-@contextlib.contextmanager
-def named_errors(path: str) -> Iterator[None]:
-    """Turn the errors of SQLite into rowtrail's, which say what happened and what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _named(error, path) from error
-
-
-def _named(error: sqlite3.Error, path: str) -> StorageError:
-    text = str(error)
-    if "not a database" in text or "malformed" in text:
-        return NotAJournalError(
-            f"{path!r} is not a readable rowtrail journal ({text}): give another path, "
-            "or restore the file from a backup",
-            path=path,
-        )
-    if "readonly" in text or "unable to open" in text:
-        return ReadOnlyError(
-            f"{path!r} cannot be opened for writing ({text}): check that its folder exists and "
-            "that this user may write the file and the folder",
-            path=path,
-        )
-    if "full" in text:
-        return DiskFullError(
-            f"{path!r} could not be written, the file system is full ({text}): nothing of this "
-            "transaction was stored; free some space and run again, recorded steps are replayed",
-            path=path,
-        )
-    if "locked" in text or "busy" in text:
-        return BusyError(
-            f"{path!r} stayed locked by another process for {BUSY_TIMEOUT_MS / 1000:g} s ({text}): "
-            "end the transaction that holds it",
-            path=path,
-        )
-    return StorageError(f"{path!r}: SQLite says {text!r}", path=path)
 
 
 def check_sqlite_version() -> None:
@@ -91,9 +45,11 @@ def open_writer(path: str, durability: Durability, now_ms: int) -> sqlite3.Conne
         NotAJournalError: The file belongs to something else.
         NewerSchemaError: A newer rowtrail wrote the file.
         ReadOnlyError: The file or its folder cannot be written.
+        UnsupportedError: This SQLite is too old, or the file system cannot hold a WAL.
     """
     check_sqlite_version()
     _create_private(path)
+    _refuse_short(path)
     with named_errors(path):
         connection = sqlite3.connect(
             path,
@@ -111,16 +67,13 @@ def open_writer(path: str, durability: Durability, now_ms: int) -> sqlite3.Conne
     return connection
 
 
-def _set_up(
-    connection: sqlite3.Connection, path: str, durability: Durability, now_ms: int
-) -> None:
+def _set_up(connection: sqlite3.Connection, path: str, durability: Durability, now_ms: int) -> None:
+    _refuse_foreign(connection, path)
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only takes hold in a new file
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # the same: pruning gives pages back
-    _refuse_foreign(connection, path)
     if path != MEMORY:
-        _switch_to_wal(connection)
-    # FULL syncs the WAL at every commit, so a power cut loses none; NORMAL at checkpoints only.
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+        _switch_to_wal(connection, path)
+    set_durability(connection, durability)
     if sys.platform == "darwin":
         connection.execute("PRAGMA fullfsync = 1")  # fsync alone leaves data in the drive's cache
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -129,11 +82,19 @@ def _set_up(
     _migrate(connection, path, now_ms)
 
 
+def set_durability(connection: sqlite3.Connection, durability: Durability) -> None:
+    """Say when the WAL is synced; SQLite takes it outside transactions only."""
+    # FULL syncs the WAL at every commit, so a power cut loses none; NORMAL at checkpoints only.
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+
+
 def open_reader(path: str) -> sqlite3.Connection:
     """Open a connection that cannot write."""
+    from urllib.parse import quote
+
     with named_errors(path):
         connection = sqlite3.connect(
-            f"file:{quote(str(Path(path).absolute()))}?mode=ro",
+            f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro",
             uri=True,
             timeout=BUSY_TIMEOUT_MS / 1000,
             isolation_level=None,
@@ -149,8 +110,17 @@ def _create_private(path: str) -> None:
     """Create the file readable by its owner only: it holds conversations."""
     if path == MEMORY:
         return
-    with contextlib.suppress(FileExistsError, OSError):  # SQLite names the reason better
+    with contextlib.suppress(OSError):  # it is there already, or SQLite names the reason better
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _refuse_short(path: str) -> None:
+    """Refuse a short file of something else, over which SQLite would write."""
+    # Not read: closing a handle of our own would drop the locks that SQLite holds in this process.
+    if path != MEMORY and os.path.isfile(path) and 0 < os.path.getsize(path) < SMALLEST_FILE_BYTES:
+        raise NotAJournalError(
+            f"{path!r} is not a rowtrail journal, it is too short: give another path", path=path
+        )
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
@@ -175,15 +145,23 @@ def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
+def _switch_to_wal(connection: sqlite3.Connection, path: str) -> None:
     # The switch needs the file to itself for a moment and ignores busy_timeout: retry.
-    for _ in range(WAL_SWITCH_TRIES):
-        with contextlib.suppress(sqlite3.OperationalError):
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode == "wal":
-                return
-        time.sleep(WAL_SWITCH_PAUSE_S)
-    connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(WAL_SWITCH_PAUSE_S)
+            continue
+        if mode != "wal":
+            raise UnsupportedError(
+                f"{path!r} is on a file system without the shared memory that SQLite's WAL needs "
+                f"(it stays in mode {mode!r}): put the journal on a local disk"
+            )
+        return
 
 
 def _migrate(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
@@ -192,21 +170,28 @@ def _migrate(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _refuse_foreign(connection, path)
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for number in range(version + 1, schema.VERSION + 1):
-            for statement in schema.migration(number):
-                connection.execute(statement)
-        _recreate_views(connection)
-        if version == 0:
-            _write_facts(connection, now_ms)
-        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+        if not _is_current(connection):  # another process may have been first
+            _apply(connection, path, now_ms)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # an I/O error has rolled back already
             connection.execute("ROLLBACK")
         raise
+
+
+def _apply(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
+    _refuse_foreign(connection, path)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for number in range(version + 1, schema.VERSION + 1):
+        for statement in schema.migration(number):
+            connection.execute(statement)
+    for name, text in schema.views().items():
+        connection.execute(f"DROP VIEW IF EXISTS {name}")
+        connection.execute(text)
+    if version == 0:
+        _write_facts(connection, now_ms)
+    connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {schema.VERSION}")
 
 
 def _is_current(connection: sqlite3.Connection) -> bool:
@@ -217,17 +202,23 @@ def _is_current(connection: sqlite3.Connection) -> bool:
     return all(have.get(name) == text for name, text in schema.views().items())
 
 
-def _recreate_views(connection: sqlite3.Connection) -> None:
-    for name, text in schema.views().items():
-        connection.execute(f"DROP VIEW IF EXISTS {name}")
-        connection.execute(text)
-
-
 def _write_facts(connection: sqlite3.Connection, now_ms: int) -> None:
     facts = {
-        "journal_id": secrets.token_hex(16),
-        "hash_key": secrets.token_hex(16),
+        "journal_id": os.urandom(16).hex(),
+        "hash_key": os.urandom(16).hex(),
         "created_at": str(now_ms),
         "generation": "0",
     }
     connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", facts.items())
+
+
+def free_pages(connection: sqlite3.Connection, pages: int) -> int:
+    """Cut up to `pages` free pages from the file, and return how many are left."""
+    connection.execute(f"PRAGMA incremental_vacuum({pages:d})").fetchall()
+    left: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return left
+
+
+def checkpoint_wal(connection: sqlite3.Connection) -> None:
+    """Move the WAL into the file as far as no reader stands in the way, which also cuts the file."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

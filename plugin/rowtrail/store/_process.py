@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 STALE_AFTER_MS = 15_000
 """A process of another host or container that was silent for this long is taken for dead."""
@@ -33,6 +30,10 @@ class ProcessIdentity:
         here = current_process()
         if (self.boot_id, self.pid_space, self.host) == (here.boot_id, here.pid_space, here.host):
             return _start_of(self.pid) == self.pid_start
+        return self.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)
+
+    def is_recent(self, *, last_seen_at: int, now_ms: int) -> bool:
+        """Tell whether the process gave a sign of life lately."""
         return now_ms - last_seen_at < STALE_AFTER_MS
 
 
@@ -44,15 +45,14 @@ def current_process() -> ProcessIdentity:
 
 @cache
 def _host() -> str:
+    import socket
+
     return socket.gethostname()
 
 
 @cache
 def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+    return _content("/proc/sys/kernel/random/boot_id") or ""
 
 
 def _pid_space() -> str:
@@ -64,25 +64,36 @@ def _pid_space() -> str:
 
 def _start_of(pid: int) -> str | None:
     """Return the start time of a process as its system tells it, None when there is none."""
-    if sys.platform == "linux":
-        return _start_on_linux(pid)
-    if sys.platform == "win32":
-        return _start_on_windows(pid)
-    listed = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    return {"linux": _start_on_linux, "win32": _start_on_windows}.get(sys.platform, _start_by_ps)(
+        pid
     )
-    return listed.stdout.strip() or None
 
 
 def _start_on_linux(pid: int) -> str | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
+    stat = _content(f"/proc/{pid}/stat")
+    if stat is None:
         return None
     # The name (field 2) may hold blanks and brackets: count from its last bracket.
     fields = stat[stat.rindex(")") + 2 :].split()
     state, started = fields[0], fields[19]
     return None if state in "ZX" else started  # a zombie runs nothing any more
+
+
+def _content(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:  # ESRCH too: the process ended between opening and reading
+        return None
+
+
+def _start_by_ps(pid: int) -> str | None:
+    import subprocess
+
+    same_for_all = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}  # ps prints local time
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False, env=same_for_all)
+    return listed.stdout.strip() or None
 
 
 def _start_on_windows(pid: int) -> str | None:

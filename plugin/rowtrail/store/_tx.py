@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rowtrail import schema
@@ -22,28 +22,49 @@ class Tx:
 
     def one(self, name: str, /, **params: Any) -> Row | None:
         """Return the first row of the named query, or None."""
-        row: Row | None = self._connection.execute(self._statements[name], params).fetchone()
+        row: Row | None = self._execute(name, params).fetchone()
         return row
 
     def value(self, name: str, /, **params: Any) -> Any:
         """Return the first column of the first row, or None."""
-        row = self._connection.execute(self._statements[name], params).fetchone()
+        row = self._execute(name, params).fetchone()
         return None if row is None else row[0]
 
     def all(self, name: str, /, **params: Any) -> list[Row]:
         """Return every row of the named query."""
-        return self._connection.execute(self._statements[name], params).fetchall()
+        return self._execute(name, params).fetchall()
+
+    def iter(self, name: str, /, **params: Any) -> Iterator[Row]:
+        """Yield the rows of the named query without collecting them; the snapshot stays open."""
+        return iter(self._execute(name, params))
 
     def run(self, name: str, /, **params: Any) -> int:
         """Run the named statement and return how many rows it changed."""
-        return self._connection.execute(self._statements[name], params).rowcount
+        return self._execute(name, params).rowcount
 
     def insert(self, name: str, /, **params: Any) -> int:
         """Run the named `INSERT` and return the id of the new row."""
-        cursor = self._connection.execute(self._statements[name], params)
+        cursor = self._execute(name, params)
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def many(self, name: str, /, rows: Iterable[dict[str, Any]]) -> None:
+    def many(self, name: str, /, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run the named statement once for each row of parameters."""
         self._connection.executemany(self._statements[name], rows)
+
+    def _execute(self, name: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
+        statement = self._statements[name]
+        try:
+            return self._connection.execute(statement, params)
+        except UnicodeEncodeError:  # half of a surrogate pair, in an id that a provider sent, say
+            return self._connection.execute(statement, _encodable(params))
+
+
+def _encodable(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with what UTF-8 cannot hold escaped, the same way every time."""
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode()
+        if isinstance(value, str)
+        else value
+        for name, value in params.items()
+    }

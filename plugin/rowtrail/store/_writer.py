@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rowtrail.errors import ClosedError, StorageError
-from rowtrail.store._open import named_errors
+from rowtrail.errors import ClosedError
+from rowtrail.store._faults import named_errors
+from rowtrail.store._open import Durability, set_durability
 from rowtrail.store._tx import Tx
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 MAX_GROUP = 256  # transactions in one commit; bounds what one failed commit takes with it
 
 
-@dataclass
+def _new_future() -> Future[Any]:
+    from concurrent.futures import Future  # it imports logging: not for `import rowtrail`
+
+    return Future()
+
+
+@dataclass(eq=False)
 class Job:
     """One caller's transaction, and where its outcome goes."""
 
     work: Callable[[Tx], Any]
-    done: Future[Any] = field(default_factory=Future)
+    done: Future[Any] = field(default_factory=_new_future)
     result: Any = None
     error: BaseException | None = None
 
@@ -33,6 +43,13 @@ class Job:
             self.done.set_exception(self.error)
         else:
             self.done.set_result(self.result)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Something that the writer thread does between two commits."""
+
+    carry_out: Callable[[], None]
 
 
 class Writer:
@@ -51,79 +68,111 @@ class Writer:
         beat: Callable[[Tx], None],
         beat_every_s: float,
     ) -> None:
+        self.connection = connection
         self._path = path
-        self._connection = connection
         self._tx = Tx(connection)
         self._on_rollback = on_rollback
         self._beat = beat
         self._beat_every_s = beat_every_s
         self._beat_at = time.monotonic()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | Order | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._closed = False
+        self._is_closed = False
         self._thread = threading.Thread(target=self._loop, name="rowtrail-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Tx], Any]) -> Future[Any]:
-        """Queue a transaction; the future resolves when it is committed."""
+        """Queue a transaction; the future resolves when it is committed.
+
+        Raises:
+            ClosedError: The store was closed.
+        """
         job = Job(work)
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 raise ClosedError(
                     f"{self._path!r} was closed before this call: open the journal again",
                     path=self._path,
                 )
-            self._jobs.put(job)
+            self._queue.put(job)
         return job.done
+
+    def order(self, carry_out: Callable[[], None]) -> None:
+        """Let the writer thread call a function, between two commits.
+
+        Takes no lock, so that a finalizer may call it wherever the garbage collector runs.
+        """
+        self._queue.put(Order(carry_out))
+
+    def set_durability(self, durability: Durability) -> None:
+        """Change when the disk is synced, from the next commit on."""
+        self.order(lambda: set_durability(self.connection, durability))
 
     @property
     def is_current_thread(self) -> bool:
         """Tell whether the caller runs on the writer thread itself."""
         return threading.current_thread() is self._thread
 
-    def close(self) -> None:
-        """Commit what is queued, then close the connection; further calls do nothing."""
+    def close(self, last: Callable[[Tx], Any]) -> None:
+        """Commit what is queued, then `last`, and close; further calls wait for the first."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._jobs.put(None)
+            if not self._is_closed:
+                self._is_closed = True
+                self._queue.put(Job(last))
+                self._queue.put(None)
         if not self.is_current_thread:
             self._thread.join()
 
     def _loop(self) -> None:
-        more = True
-        while more:
-            batch, more = self._take()
-            if time.monotonic() - self._beat_at > self._beat_every_s:
-                self._beat_at = time.monotonic()
-                batch.append(Job(self._beat))
-            if batch:
-                self._commit(batch)
-        self._connection.close()
+        while self._next():
+            pass
+        self.connection.close()
 
-    def _take(self) -> tuple[list[Job], bool]:
-        """Wait for a job and take those that queued behind it; False after the last."""
+    def _next(self) -> bool:
+        """Commit what is queued, and return False at the end; keeps nothing while it waits."""
+        batch, order, more = self._take()
+        if time.monotonic() - self._beat_at > self._beat_every_s:
+            self._beat_at = time.monotonic()
+            batch.append(Job(self._beat))
+        if batch:
+            self._commit(batch)
+        if order is not None:
+            self._obey(order)
+        return more
+
+    def _take(self) -> tuple[list[Job], Order | None, bool]:
+        """Wait for a job and take those that queued behind it, up to an order; False at the end."""
         batch: list[Job] = []
         try:
-            job = self._jobs.get(timeout=self._beat_every_s)
+            entry = self._queue.get(timeout=self._beat_every_s)
             while True:
-                if job is None:
-                    return batch, False
-                batch.append(job)
+                if not isinstance(entry, Job):
+                    return batch, entry, entry is not None
+                batch.append(entry)
                 if len(batch) == MAX_GROUP:
-                    return batch, True
-                job = self._jobs.get_nowait()
+                    return batch, None, True
+                entry = self._queue.get_nowait()
         except queue.Empty:
-            return batch, True
+            return batch, None, True
+
+    def _obey(self, order: Order) -> None:
+        try:
+            order.carry_out()
+        except Exception:  # nobody waits for it, and the thread must live on
+            import logging
+
+            logging.getLogger("rowtrail").exception("the writer of %r failed", self._path)
 
     def _commit(self, batch: list[Job]) -> None:
+        # From here on a caller can no longer cancel: it would not know whether it was committed.
+        batch = [job for job in batch if job.done.set_running_or_notify_cancel()]
         try:
             with named_errors(self._path):
-                self._connection.execute("BEGIN IMMEDIATE")
+                self.connection.execute("BEGIN IMMEDIATE")
                 for job in batch:
                     self._run(job, alone=len(batch) == 1)
-                if self._connection.in_transaction:
-                    self._connection.execute("COMMIT")
+                if self.connection.in_transaction:
+                    self.connection.execute("COMMIT")
         except BaseException as error:  # the batch is lost as a whole, and says so to every caller
             self._roll_back()
             for job in batch:
@@ -134,34 +183,33 @@ class Writer:
     def _run(self, job: Job, *, alone: bool) -> None:
         """Run one job, so that its failure undoes its own work only."""
         if not alone:
-            self._connection.execute("SAVEPOINT job")
+            self.connection.execute("SAVEPOINT job")
         try:
-            job.result = job.work(self._tx)
+            with named_errors(self._path):
+                job.result = job.work(self._tx)
         except BaseException as error:
             job.error = error
             self._undo(error, alone=alone)
         else:
             if not alone:
-                self._connection.execute("RELEASE job")
+                self.connection.execute("RELEASE job")
 
     def _undo(self, error: BaseException, *, alone: bool) -> None:
         self._on_rollback()
-        if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
-            raise error  # a full disk or a failing one: SQLite may have ended the transaction
+        if not self.connection.in_transaction:
+            raise error  # a full disk or a failing one: SQLite has ended the whole transaction
         if alone:
             self._roll_back()
         else:
-            self._connection.execute("ROLLBACK TO job")
-            self._connection.execute("RELEASE job")
+            self.connection.execute("ROLLBACK TO job")
+            self.connection.execute("RELEASE job")
 
     def _roll_back(self) -> None:
         self._on_rollback()
-        if not self._connection.in_transaction:
-            return
-        try:
-            self._connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path!r}: rollback failed: {error}", path=self._path) from error
+        # Where this fails too, the next BEGIN does, and says so: the thread must live on.
+        with contextlib.suppress(sqlite3.Error):
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
 
 
 def leak(connection: sqlite3.Connection) -> None:

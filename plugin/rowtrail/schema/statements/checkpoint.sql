@@ -1,16 +1,28 @@
 -- name: checkpoint_upsert
 INSERT INTO checkpoint (thread, ns, checkpoint_id, parent_id, run, run_id, step, source, created_at,
-                        body, body_data, metadata)
+                        body, metadata)
 VALUES (:thread, :ns, :checkpoint_id, :parent_id, :run, :run_id, :step, :source, :now,
-        :body, :body_data, :metadata)
+        :body, :metadata)
 ON CONFLICT (thread, ns, checkpoint_id) DO UPDATE SET
     parent_id = excluded.parent_id, run = coalesce(excluded.run, run), run_id = excluded.run_id,
     step = excluded.step, source = excluded.source, created_at = excluded.created_at,
-    body = excluded.body, body_data = excluded.body_data, metadata = excluded.metadata, hidden = 0
+    body = excluded.body, metadata = excluded.metadata, hidden = 0
 RETURNING id;
 
 -- name: checkpoint_stub
 INSERT INTO checkpoint (thread, ns, checkpoint_id, created_at) VALUES (:thread, :ns, :checkpoint_id, :now);
+
+-- name: checkpoint_stub_behind
+-- A checkpoint of which only writes have arrived, if another has arrived since.
+SELECT id FROM checkpoint
+WHERE thread = :thread AND ns = :ns AND checkpoint_id = :checkpoint_id AND body IS NULL
+  AND id < (SELECT max(id) FROM checkpoint);
+
+-- name: checkpoint_to_front
+UPDATE checkpoint SET id = (SELECT max(id) + 1 FROM checkpoint) WHERE id = :checkpoint RETURNING id;
+
+-- name: writes_move
+UPDATE pending_write SET checkpoint = :target WHERE checkpoint = :source;
 
 -- name: checkpoint_row
 SELECT id FROM checkpoint WHERE thread = :thread AND ns = :ns AND checkpoint_id = :checkpoint_id;
@@ -18,36 +30,57 @@ SELECT id FROM checkpoint WHERE thread = :thread AND ns = :ns AND checkpoint_id 
 -- name: checkpoint_by_id
 SELECT c.*, t.thread_id FROM checkpoint c JOIN thread t ON t.id = c.thread
 WHERE c.thread = :thread AND c.ns = :ns AND c.checkpoint_id = :checkpoint_id
-  AND (c.body IS NOT NULL OR c.body_data IS NOT NULL);
+  AND c.body IS NOT NULL;
 
 -- name: checkpoint_newest
 SELECT c.*, t.thread_id FROM checkpoint c JOIN thread t ON t.id = c.thread
 WHERE c.thread = :thread AND c.ns = :ns AND c.hidden = 0
-  AND (c.body IS NOT NULL OR c.body_data IS NOT NULL)
+  AND c.body IS NOT NULL
 ORDER BY c.id DESC LIMIT 1;
 
 -- name: checkpoint_page
--- Newest id first. Each key of :filter must be in the metadata with the same value.
+-- Newest id first. Each key of :filter must be in the metadata with the same value; null also
+-- matches a key that is missing.
 SELECT c.*, t.thread_id FROM checkpoint c JOIN thread t ON t.id = c.thread
 WHERE (:thread_id IS NULL OR t.thread_id = :thread_id)
   AND (:ns IS NULL OR c.ns = :ns)
   AND (:checkpoint_id IS NULL OR c.checkpoint_id = :checkpoint_id)
-  AND (:before IS NULL OR c.checkpoint_id < :before)
+  AND c.checkpoint_id < :before
   AND (:after_id IS NULL OR (c.checkpoint_id, c.id) < (:after_id, :after_row))
-  AND c.hidden = 0 AND (c.body IS NOT NULL OR c.body_data IS NOT NULL)
+  AND c.hidden = 0 AND c.body IS NOT NULL
   AND NOT EXISTS (
       SELECT 1 FROM json_each(:filter) f
       WHERE NOT EXISTS (
           SELECT 1 FROM json_each(c.metadata) m
           WHERE m.key = f.key AND m.value IS f.value
-            AND (m.type = f.type OR (m.type IN ('integer', 'real') AND f.type IN ('integer', 'real')))))
+            AND (m.type = f.type OR (m.type IN ('integer', 'real') AND f.type IN ('integer', 'real'))))
+        AND NOT (f.type = 'null' AND NOT EXISTS (
+          SELECT 1 FROM json_each(c.metadata) m WHERE m.key = f.key)))
 ORDER BY c.checkpoint_id DESC, c.id DESC LIMIT :limit;
 
--- name: channel_row
-SELECT id FROM channel WHERE name = :channel;
+-- name: checkpoint_page_of_ns
+-- The same for one namespace, in the order of its index.
+SELECT c.*, :thread_id AS thread_id FROM checkpoint c
+WHERE c.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id) AND c.ns = :ns
+  AND (:checkpoint_id IS NULL OR c.checkpoint_id = :checkpoint_id)
+  AND c.checkpoint_id < :before
+  AND (:after_id IS NULL OR c.checkpoint_id < :after_id)
+  AND c.hidden = 0 AND c.body IS NOT NULL
+  AND NOT EXISTS (
+      SELECT 1 FROM json_each(:filter) f
+      WHERE NOT EXISTS (
+          SELECT 1 FROM json_each(c.metadata) m
+          WHERE m.key = f.key AND m.value IS f.value
+            AND (m.type = f.type OR (m.type IN ('integer', 'real') AND f.type IN ('integer', 'real'))))
+        AND NOT (f.type = 'null' AND NOT EXISTS (
+          SELECT 1 FROM json_each(c.metadata) m WHERE m.key = f.key)))
+ORDER BY c.checkpoint_id DESC LIMIT :limit;
 
--- name: channel_insert
-INSERT INTO channel (name) VALUES (:channel);
+-- name: label_row
+SELECT id FROM label WHERE text = :text;
+
+-- name: label_insert
+INSERT INTO label (text) VALUES (:text);
 
 -- name: channel_value_clear
 DELETE FROM channel_value WHERE checkpoint = :checkpoint;
@@ -57,9 +90,10 @@ INSERT INTO channel_value (checkpoint, channel, item, list)
 VALUES (:checkpoint, :channel, :item, :list);
 
 -- name: channel_values_of
-SELECT v.checkpoint, ch.name AS channel, v.list, i.type, i.text, i.data
-FROM channel_value v JOIN channel ch ON ch.id = v.channel LEFT JOIN item i ON i.id = v.item
-WHERE v.checkpoint IN (SELECT value FROM json_each(:checkpoints));
+SELECT v.checkpoint, ch.text AS channel, v.list, i.type, i.text, i.data, i.digest
+FROM channel_value v JOIN label ch ON ch.id = v.channel LEFT JOIN item i ON i.id = v.item
+WHERE v.checkpoint IN (SELECT value FROM json_each(:checkpoints))
+  AND (:channel IS NULL OR v.channel = :channel);
 
 -- name: write_insert
 INSERT INTO pending_write (checkpoint, task_path, task_id, idx, channel, item, list)
@@ -71,44 +105,64 @@ INSERT OR REPLACE INTO pending_write (checkpoint, task_path, task_id, idx, chann
 VALUES (:checkpoint, :task_path, :task_id, :idx, :channel, :item, :list);
 
 -- name: writes_of
--- In the order in which one superstep applies them.
-SELECT w.checkpoint, w.task_id, w.task_path, w.idx, ch.name AS channel, w.list, i.type, i.text, i.data
-FROM pending_write w JOIN channel ch ON ch.id = w.channel LEFT JOIN item i ON i.id = w.item
+SELECT w.checkpoint, w.task_id, w.idx, path.text AS task_path, ch.text AS channel,
+       w.list, i.type, i.text, i.data, i.digest
+FROM pending_write w JOIN label ch ON ch.id = w.channel JOIN label path ON path.id = w.task_path
+LEFT JOIN item i ON i.id = w.item
 WHERE w.checkpoint IN (SELECT value FROM json_each(:checkpoints))
-ORDER BY w.checkpoint, w.task_path, w.task_id, w.idx;
+  AND (:channel IS NULL OR w.channel = :channel);
 
--- name: lists_of
-SELECT li.list, i.type, i.text, i.data
-FROM json_each(:lists) wanted JOIN list_item li ON li.list = wanted.value
-JOIN item i ON i.id = li.item
-ORDER BY li.list, li.position;
+-- name: lists_pieces
+SELECT id, log, pieces FROM list WHERE id IN (SELECT value FROM json_each(:lists));
 
--- name: ancestors
--- A checkpoint and those before it, nearest first.
-WITH RECURSIVE ancestor (id, parent_id, thread, ns, depth) AS (
-    SELECT id, parent_id, thread, ns, 0 FROM checkpoint
+-- name: log_span
+SELECT li.pos, i.type, i.text, i.data, i.digest
+FROM log_item li JOIN item i ON i.id = li.item
+WHERE li.log = :log AND li.pos >= :first AND li.pos < :end
+ORDER BY li.pos;
+
+-- name: channel_lineage
+-- The checkpoints before one, nearest first, up to the first that holds a value of :channel.
+WITH RECURSIVE ancestor (id, parent_id, depth, holds) AS (
+    SELECT id, parent_id, 0, 0 FROM checkpoint
     WHERE thread = :thread AND ns = :ns AND checkpoint_id = :checkpoint_id
     UNION ALL
-    SELECT c.id, c.parent_id, c.thread, c.ns, a.depth + 1
+    SELECT c.id, c.parent_id, a.depth + 1,
+           EXISTS (SELECT 1 FROM channel_value v WHERE v.checkpoint = c.id AND v.channel = :channel)
     FROM ancestor a JOIN checkpoint c
-      ON c.thread = a.thread AND c.ns = a.ns AND c.checkpoint_id = a.parent_id)
-SELECT id FROM ancestor ORDER BY depth;
+      ON c.thread = :thread AND c.ns = :ns AND c.checkpoint_id = a.parent_id
+    WHERE a.holds = 0 AND a.depth < 1000000)
+SELECT id, holds FROM ancestor WHERE depth > 0 ORDER BY depth;
 
--- name: checkpoints_with_channel
-SELECT v.checkpoint FROM channel_value v JOIN channel ch ON ch.id = v.channel
-WHERE ch.name = :channel AND v.checkpoint IN (SELECT value FROM json_each(:checkpoints));
+-- name: thread_lineage
+-- The checkpoints of a thread, with their metadata where the text :key is in it.
+SELECT id, ns, checkpoint_id, parent_id, hidden, body IS NOT NULL AS whole,
+       CASE WHEN instr(metadata, :key) > 0 THEN metadata END AS metadata
+FROM checkpoint WHERE thread = :thread;
+
+-- name: thread_snapshots
+SELECT DISTINCT ch.text AS channel
+FROM checkpoint c JOIN channel_value v ON v.checkpoint = c.id JOIN item i ON i.id = v.item
+JOIN label ch ON ch.id = v.channel
+WHERE c.thread = :thread AND i.type = :type;
+
+-- name: thread_values_of
+SELECT v.checkpoint, ch.text AS channel
+FROM checkpoint c JOIN channel_value v ON v.checkpoint = c.id JOIN label ch ON ch.id = v.channel
+WHERE c.thread = :thread AND ch.text IN (SELECT value FROM json_each(:channels));
 
 -- name: thread_checkpoints
-SELECT id, ns, checkpoint_id, metadata, hidden, run FROM checkpoint
+SELECT id, ns, checkpoint_id, body IS NOT NULL AS whole FROM checkpoint
 WHERE thread = :thread ORDER BY id;
 
 -- name: namespace_newest
 SELECT max(id) AS id, ns FROM checkpoint
-WHERE thread = :thread AND hidden = 0 AND (body IS NOT NULL OR body_data IS NOT NULL) GROUP BY ns;
+WHERE thread = :thread AND hidden = 0 AND body IS NOT NULL GROUP BY ns;
 
 -- name: checkpoints_of_run
-SELECT id FROM checkpoint WHERE run_id = :run_id
-UNION SELECT c.id FROM checkpoint c JOIN run r ON r.id = c.run WHERE r.run_id = :run_id;
+SELECT id, thread FROM checkpoint WHERE run_id = :run_id
+UNION SELECT c.id, c.thread FROM run r JOIN checkpoint c ON c.thread = r.thread AND c.run = r.id
+WHERE r.run_id = :run_id;
 
 -- name: checkpoints_delete
 DELETE FROM checkpoint WHERE id IN (SELECT value FROM json_each(:checkpoints));
@@ -124,9 +178,9 @@ DELETE FROM pending_write WHERE checkpoint IN (SELECT value FROM json_each(:chec
 
 -- name: checkpoint_copy
 INSERT INTO checkpoint (thread, ns, checkpoint_id, parent_id, run_id, step, source, created_at,
-                        body, body_data, metadata, hidden)
+                        body, metadata, hidden)
 SELECT :target, ns, checkpoint_id, parent_id, run_id, step, source, created_at,
-       body, body_data, metadata, hidden
+       body, metadata, hidden
 FROM checkpoint WHERE id = :checkpoint;
 
 -- name: channel_values_copy
@@ -159,12 +213,13 @@ DELETE FROM run WHERE thread = :thread;
 DELETE FROM thread WHERE id = :thread;
 
 -- name: generation_grow
-UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation';
+-- By two: an odd value says that a sweep runs.
+UPDATE meta SET value = CAST(value AS INTEGER) + 2 WHERE key = 'generation';
 
--- name: newest_step_and_id
-SELECT c.step, c.checkpoint_id FROM checkpoint c JOIN thread t ON t.id = c.thread
+-- name: newest_checkpoint
+SELECT c.step, c.checkpoint_id, c.source FROM checkpoint c JOIN thread t ON t.id = c.thread
 WHERE t.thread_id = :thread_id AND c.ns = :ns AND c.hidden = 0
-  AND (c.body IS NOT NULL OR c.body_data IS NOT NULL)
+  AND c.body IS NOT NULL
 ORDER BY c.id DESC LIMIT 1;
 
 -- name: newest_input_step
@@ -175,5 +230,5 @@ ORDER BY c.id DESC LIMIT 1;
 -- name: newest_run_id
 SELECT c.run_id FROM checkpoint c JOIN thread t ON t.id = c.thread
 WHERE t.thread_id = :thread_id AND c.ns = '' AND c.hidden = 0
-  AND (c.body IS NOT NULL OR c.body_data IS NOT NULL)
+  AND c.body IS NOT NULL
 ORDER BY c.id DESC LIMIT 1;

@@ -23,7 +23,10 @@ SELECT pos, item FROM log_item WHERE log = :log ORDER BY pos;
 INSERT INTO log_item (log, pos, item) VALUES (:log, :pos, :item);
 
 -- name: list_newest
-SELECT id, pieces FROM list WHERE log = :log ORDER BY id DESC LIMIT 1;
+SELECT l.id, l.pieces FROM log JOIN list l ON l.id = log.newest WHERE log.id = :log AND l.log = :log;
+
+-- name: log_set_newest
+UPDATE log SET newest = :list WHERE id = :log;
 
 -- name: list_insert
 INSERT INTO list (log, length, pieces) VALUES (:log, :length, :pieces);

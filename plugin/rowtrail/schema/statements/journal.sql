@@ -15,7 +15,7 @@ UPDATE attempt SET ended_at = :at, outcome = 'crashed' WHERE id = :attempt AND e
 -- name: steps_crash
 UPDATE step
 SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
-    error = CASE kind WHEN 'llm' THEN 'the process died before the answer was recorded' ELSE error END
+    error = CASE kind WHEN 'llm' THEN 'ended before its answer was recorded' ELSE error END
 WHERE attempt = :attempt AND status = 'running';
 
 -- name: run_crash
@@ -80,15 +80,19 @@ INSERT INTO scope (run, name, node) VALUES (:run, :name, :node);
 
 -- name: scope_steps
 -- What is recorded in one scope, with the results, oldest first.
-SELECT s.id, s.attempt, s.kind, s.name, s.status, s.fingerprint, s.n, s.tool_call_id, s.output,
-       s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
+       s.tool_call_id, s.output, s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+       (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
+          AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM step s LEFT JOIN item i ON i.id = s.output
 WHERE s.scope = :scope ORDER BY s.id;
 
 -- name: step_candidates
-SELECT s.id, s.attempt, s.kind, s.name, s.status, s.fingerprint, s.n, s.tool_call_id, s.output,
-       s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
+       s.tool_call_id, s.output, s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+       (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
+          AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM step s LEFT JOIN item i ON i.id = s.output
 WHERE s.scope = :scope AND s.fingerprint = :fingerprint AND s.n = :n
@@ -96,17 +100,21 @@ WHERE s.scope = :scope AND s.fingerprint = :fingerprint AND s.n = :n
 ORDER BY s.id;
 
 -- name: step_elsewhere
--- The newest runs of the thread that recorded this request, for replay on demand.
-SELECT s.id, s.attempt, s.kind, s.name, s.status, s.fingerprint, s.n, s.tool_call_id, s.output,
-       s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+-- The newest runs of the thread that recorded this request, for replay on demand. People answered
+-- those runs, not this one.
+SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
+       s.tool_call_id, s.output, s.input_tokens, s.output_tokens, s.cost_usd, 0 AS interrupts, 0 AS asked, s.effect,
+       NULL AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.fingerprint = :fingerprint
 LEFT JOIN item i ON i.id = s.output
 WHERE r.thread = :thread AND r.id <> :run AND s.status = 'done' AND s.tool_call_id IS :tool_call_id
 ORDER BY r.id DESC, s.id;
 
--- name: step_by_id
-SELECT s.*, sc.run, sc.name AS scope_name FROM step s JOIN scope sc ON sc.id = s.scope WHERE s.id = :id;
+-- name: step_by_text_id
+-- By its id as the views show it; other text finds nothing, however long.
+SELECT s.*, sc.run, sc.name AS scope_name FROM step s JOIN scope sc ON sc.id = s.scope
+WHERE s.id = CAST(:id AS INTEGER) AND CAST(s.id AS TEXT) = :id;
 
 -- name: step_status
 SELECT status, attempt FROM step WHERE id = :id;
@@ -140,6 +148,11 @@ WHERE id = :id AND attempt = :attempt;
 -- name: step_supersede
 UPDATE step SET status = 'superseded', reason = coalesce(:reason, reason) WHERE id = :id;
 
+-- name: step_never_made
+-- A step whose caller was cancelled while its row was written: the call was not made.
+UPDATE step SET status = 'superseded', reason = 'cancelled before it was made'
+WHERE id = :id AND attempt = :attempt AND fingerprint = :fingerprint AND n = :n AND status = 'running';
+
 -- name: step_doubt
 UPDATE step SET status = 'in_doubt' WHERE id = :id AND status = 'running';
 
@@ -147,17 +160,25 @@ UPDATE step SET status = 'in_doubt' WHERE id = :id AND status = 'running';
 UPDATE step SET status = 'done', output = :output, reason = :reason WHERE id = :id;
 
 -- name: step_asked
-UPDATE step SET asked = 1 WHERE id = :id;
+UPDATE step SET asked = 1 + (SELECT max(q.asked) FROM step q WHERE q.scope = :scope)
+WHERE id = :id AND asked = 0;
+
+-- name: step_not_asked
+UPDATE step SET asked = 0 WHERE id = :id;
 
 -- name: steps_start_over
 UPDATE step SET status = 'superseded', reason = 'started over'
 WHERE status IN ('done', 'in_doubt', 'running') AND scope IN (SELECT id FROM scope WHERE run = :run);
 
 -- name: last_answer
--- The last LLM answer that the code of a scope got itself, not one inside a tool.
-SELECT id FROM step
-WHERE scope = :scope AND kind = 'llm' AND status = 'done' AND parent IS NULL
-ORDER BY started_at + duration_us / 1000 DESC, id DESC LIMIT 1;
+-- The last LLM answer that the code of a scope got itself or in a graph that it ran ('|' in the
+-- names), not one inside a tool ('>').
+SELECT s.id FROM step s JOIN scope sc ON sc.id = s.scope
+WHERE sc.run = :run AND s.kind = 'llm' AND s.status = 'done'
+  AND (sc.name = :name
+       OR (substr(sc.name, 1, length(:name) + 1) = :name || '|'
+           AND instr(substr(sc.name, length(:name) + 1), '>') = 0))
+ORDER BY s.started_at + s.duration_us / 1000 DESC, s.id DESC LIMIT 1;
 
 -- name: run_add_usage
 UPDATE run SET input_tokens = input_tokens + :input_tokens,
@@ -197,5 +218,8 @@ UPDATE run SET saved_tokens = saved_tokens + :tokens,
 WHERE id = :run;
 
 -- name: scope_asks
--- Steps of a scope of which a person is or was asked what became of them, in order.
-SELECT id, name FROM step WHERE scope = :scope AND asked = 1 ORDER BY id;
+-- Steps of a scope of which a person is or was asked what became of them, in the order of asking.
+SELECT s.id, s.scope, s.name, s.status, s.fingerprint, s.n,
+       i.type AS input_type, i.text AS input_text, i.data AS input_data
+FROM step s LEFT JOIN item i ON i.id = s.input
+WHERE s.scope = :scope AND s.asked > 0 ORDER BY s.asked;

@@ -6,5 +6,62 @@ WHERE run_id IN (
     ORDER BY r.id DESC LIMIT :limit)
 ORDER BY started_at DESC, run_id DESC;
 
+-- name: runs_page
+-- Newest first; `page` of the last row is where the next page begins.
+SELECT r.id AS page, v.*
+FROM run r CROSS JOIN runs v ON v.run_id = r.run_id
+WHERE r.id < :before
+  AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+  AND (:status IS NULL OR v.status = :status)
+ORDER BY r.id DESC LIMIT :limit;
+
+-- name: run_shown
+SELECT * FROM runs WHERE run_id = :run_id;
+
+-- name: run_ids_between
+SELECT run_id FROM run WHERE run_id >= :first AND run_id < :last ORDER BY run_id LIMIT :limit;
+
+-- name: run_newest
+SELECT run_id FROM run ORDER BY id DESC LIMIT 1;
+
+-- name: attempts_page
+SELECT * FROM attempts WHERE run_id = :run_id AND n > :after ORDER BY n LIMIT :limit;
+
 -- name: steps_page
-SELECT * FROM steps WHERE run_id = :run_id AND seq > :after ORDER BY seq LIMIT :limit;
+-- The inner query finds where the page ends, so that only its rows have their values put together.
+SELECT * FROM steps
+WHERE run_id = :run_id AND seq > :after AND seq <= (
+    SELECT max(seq) FROM (
+        SELECT s.seq FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
+        WHERE r.run_id = :run_id AND s.seq > :after ORDER BY s.seq LIMIT :limit))
+ORDER BY seq;
+
+-- name: step_lines_page
+-- The same with values cut to :width characters: of a prompt the last message, of a message its content.
+SELECT v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status, v.reason, v.replays,
+       v.duration_ms, v.input_tokens, v.output_tokens,
+       CASE v.kind
+           WHEN 'llm' THEN coalesce((
+               SELECT substr(json_extract(i.text, '$.content'), 1, :width)
+               FROM step s JOIN list l ON l.id = s.prompt
+               JOIN log_item li ON li.log = l.log
+                AND li.pos = json_extract(l.pieces, '$[#-1][1]') + json_extract(l.pieces, '$[#-1][2]') - 1
+               JOIN item i ON i.id = li.item
+               WHERE s.id = CAST(v.step_id AS INTEGER)), substr(v.input, 1, :width))
+           ELSE substr(v.input, 1, :width) END AS input,
+       substr(coalesce(v.error, (
+           SELECT CASE WHEN i.type LIKE '%Message%'
+                       THEN coalesce(nullif(json_extract(i.text, '$.content'), ''),
+                                     json_extract(i.text, '$.tool_calls'), i.text)
+                       ELSE i.text END
+           FROM step s JOIN item i ON i.id = s.output
+           WHERE s.id = CAST(v.step_id AS INTEGER))), 1, :width) AS output
+FROM steps v
+WHERE v.run_id = :run_id AND v.seq > :after AND v.seq <= (
+    SELECT max(seq) FROM (
+        SELECT s.seq FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
+        WHERE r.run_id = :run_id AND s.seq > :after ORDER BY s.seq LIMIT :limit))
+ORDER BY v.seq;
+
+-- name: step_shown
+SELECT * FROM steps WHERE run_id = :run_id AND step_id = :step_id;

@@ -1,0 +1,108 @@
+"""`query`: one `SELECT` of anybody, answered within limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rowtrail.errors import QueryError, UsageError
+from rowtrail.history import _statement
+from rowtrail.history._answer import Answer, unique
+from rowtrail.history._budget import fit
+from rowtrail.history._wording import worded
+from rowtrail.store import Store
+from rowtrail.store.reading import Found, Reader, UnansweredError, ask
+
+_PARAMS: tuple[type, ...] = (Sequence, dict)
+
+
+def query(
+    store: Store | Reader,
+    sql: str,
+    params: Sequence[Any] | dict[str, Any] = (),
+    *,
+    limit: int = 200,
+    timeout: float = 2.0,
+    max_tokens: int | None = None,
+) -> Answer:
+    """Answer one `SELECT` over the public views; whatever else the text contains is refused.
+
+    A query reads the views of the documentation and `json_each`, calls harmless functions, and may
+    use CTEs, also recursive ones. It cannot write, attach, see base tables or load code. A value
+    of more than 4 MiB cannot be read; one of more than 20,000 characters is cut in the answer.
+
+    Args:
+        store: The journal, open for writing or for reading.
+        sql: The query.
+        params: Values for its placeholders: a sequence for `?`, a dict for `:name`.
+        limit: How many rows are returned at most.
+        timeout: Seconds after which the query is stopped.
+        max_tokens: How many tokens `Answer.text()` may have; rows are cut from the end.
+
+    Raises:
+        QueryError: The query is refused, wrong, or out of time; the message says what to change.
+        UsageError: A limit makes no sense.
+        StorageError: The journal cannot be read.
+    """
+    _check_limits(limit, timeout, max_tokens)
+    if not isinstance(sql, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # from anybody
+        raise UsageError(f"sql={sql!r} is no text: write the query as a str")
+    _statement.check(sql)
+    _check_params(sql, params)
+    try:
+        found = ask(store, sql, params, rows=limit, seconds=timeout)
+    except UnansweredError as fault:
+        raise QueryError(worded(fault, sql, timeout), query=sql) from fault.__cause__
+    answer = Answer(unique(found.columns), found.rows)
+    notes = _notes(found)
+    if max_tokens is not None:
+        return fit(answer, notes, max_tokens, sql)
+    if not notes:
+        return answer
+    return replace(answer, truncated=True, note="; ".join(notes))
+
+
+def _check_limits(limit: int, timeout: float, max_tokens: int | None) -> None:
+    if limit < 1:
+        raise UsageError(f"limit={limit!r} gives no rows: use 1 or more")
+    if not (timeout > 0 and math.isfinite(timeout)):
+        raise UsageError(f"timeout={timeout!r} gives no time: use seconds, more than 0")
+    if max_tokens is not None and max_tokens < 1:
+        raise UsageError(f"max_tokens={max_tokens!r} leaves no room: use 1 or more")
+
+
+def _check_params(sql: str, params: Sequence[Any] | dict[str, Any]) -> None:
+    if isinstance(params, str | bytes) or not isinstance(params, _PARAMS):
+        raise UsageError(f"params={params!r}: give a list for `?`, a dict for `:name`")
+    if params and not isinstance(params, dict) and _statement.has_named_placeholders(sql):
+        raise QueryError(
+            "the query names its placeholders, and the parameters are a sequence: give a dict with "
+            "every `:name`, or write `?`",
+            query=sql,
+        )
+    for value in params.values() if isinstance(params, dict) else params:
+        if value is not None and not isinstance(value, int | float | str | bytes):
+            raise QueryError(
+                f"the parameter {value!r} is of type {type(value).__name__}, which SQLite does not "
+                "have: give a str, int, float, bytes or None, and times as UTC ISO-8601 text",
+                query=sql,
+            )
+
+
+def _notes(found: Found) -> list[str]:
+    """Say what the limits left out."""
+    notes: list[str] = []
+    if found.has_more:
+        notes.append(
+            f"only the first {len(found.rows):,} rows: narrow the query with WHERE, count with "
+            "GROUP BY, or raise the limit"
+        )
+    if found.cut:
+        values = "1 value is" if found.cut == 1 else f"{found.cut:,} values are"
+        notes.append(
+            f"{values} cut to {found.max_chars:,} characters: ask for a part with "
+            "substr(column, start, length)"
+        )
+    return notes

@@ -1,0 +1,185 @@
+"""Reading a journal without owning it: nothing is created, written or migrated."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rowtrail import schema
+from rowtrail.errors import NewerSchemaError, NotAJournalError, ReadOnlyError, StorageError
+from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_errors
+from rowtrail.store._open import CACHE_KIB, check_sqlite_version
+from rowtrail.store._tx import Tx
+
+T = TypeVar("T")
+
+JOURNAL = "journal"
+"""Under which name a reader's connection has the file."""
+
+_SOURCE = re.compile(r"\b(FROM|JOIN)\s+(\w+)")
+_TABLE_FUNCTIONS = ("json_each", "json_tree")
+
+
+def decode(raw: bytes) -> str:
+    """Decode text of the file, where somebody may have written bytes that are not UTF-8."""
+    return raw.decode("utf-8", "replace")
+
+
+class Reader:
+    """A journal for programs that only look at it; opened at the first `read`.
+
+    Works beside a live writer, on a read-only file system, and on views of another version: the
+    views are this rowtrail's own, over the tables of the file. For one thread.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def read(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` over one consistent snapshot of the file.
+
+        Raises:
+            StorageError: The file cannot be read; the leaf and the message say why.
+        """
+        with named_errors(self.path):
+            connection = self._connection = self._connection or _open(self.path)
+            connection.execute("BEGIN")
+            try:
+                result = work(Tx(connection))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        return result
+
+    def close(self) -> None:
+        """Close the file; a further `read` opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open(path: str) -> sqlite3.Connection:
+    check_sqlite_version()
+    connection = sqlite3.connect(
+        ":memory:", uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None
+    )
+    try:
+        connection.text_factory = decode
+        attach(connection, path, JOURNAL)
+        create_views(connection, JOURNAL, suffix="")
+        connection.execute("PRAGMA query_only = 1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def attach(connection: sqlite3.Connection, path: str, name: str) -> None:
+    """Attach a journal's file, read-only, under `name`.
+
+    Raises:
+        StorageError: It is missing, cannot be read, or is of another version.
+        NotAJournalError: It is something else.
+    """
+    if not os.path.exists(path):
+        raise StorageError(f"there is no journal {path!r}: check the path", path=path)
+    with _told_from_writing(path):
+        try:
+            _attach(connection, path, name, "mode=ro")
+        except sqlite3.OperationalError:
+            # A closed journal in a folder that cannot be written: SQLite cannot make the shared
+            # memory that it locks readers with. Without a WAL there is nothing to lock either.
+            if _has_wal(path):
+                raise
+            _attach(connection, path, name, "immutable=1")
+    connection.execute(f"PRAGMA {name}.cache_size = -{CACHE_KIB}")
+    _check_version(connection, path, name)
+
+
+def _attach(connection: sqlite3.Connection, path: str, name: str, how: str) -> None:
+    from urllib.parse import quote
+
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}"
+    connection.execute(f"ATTACH ? AS {name}", (uri,))
+
+
+def _has_wal(path: str) -> bool:
+    try:
+        return os.stat(f"{path}-wal").st_size > 0
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _told_from_writing(path: str) -> Generator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        raise StorageError(
+            f"{path!r} cannot be read ({error}): check that it is a file and that this user may "
+            "read it; while it has a file '-wal' beside it, also that its folder can be written",
+            path=path,
+        ) from error
+
+
+def _check_version(connection: sqlite3.Connection, path: str, name: str) -> None:
+    (application,) = connection.execute(f"PRAGMA {name}.application_id").fetchone()
+    (version,) = connection.execute(f"PRAGMA {name}.user_version").fetchone()
+    if application != schema.APPLICATION_ID:
+        raise NotAJournalError(
+            f"{path!r} is not a rowtrail journal, or nothing was ever recorded in it: "
+            "give the path that the agent's journal has",
+            path=path,
+        )
+    if version > schema.VERSION:
+        raise NewerSchemaError(
+            f"{path!r} has schema version {version}, and this rowtrail reads up to "
+            f"{schema.VERSION}: install the rowtrail that wrote it, or a newer one",
+            path=path,
+            found=version,
+            supported=schema.VERSION,
+        )
+    if version < schema.VERSION:
+        raise ReadOnlyError(
+            f"{path!r} has schema version {version}, and is brought to {schema.VERSION} when it "
+            f"is opened for writing: run rowtrail.Journal({path!r}).close() once",
+            path=path,
+        )
+
+
+def create_views(connection: sqlite3.Connection, journal: str, *, suffix: str) -> None:
+    """Create the views as temporary ones, over the tables of the attached `journal` alone."""
+    names = schema.views()
+
+    def qualified(match: re.Match[str]) -> str:
+        word, name = match.groups()
+        if name in names:
+            return f"{word} temp.{name}{suffix}"
+        return match.group() if name in _TABLE_FUNCTIONS else f"{word} {journal}.{name}"
+
+    connection.execute("BEGIN")
+    for name, text in names.items():
+        body = text.split(maxsplit=4)[4]  # after CREATE VIEW name AS
+        connection.execute(f"CREATE TEMP VIEW {name}{suffix} AS {_SOURCE.sub(qualified, body)}")
+    connection.execute("COMMIT")

@@ -1,0 +1,284 @@
+"""One open journal file: its writer, its readers, its heartbeat."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from rowtrail._clock import Clock
+from rowtrail.errors import ClosedError, ForkedError
+from rowtrail.store._faults import named_errors
+from rowtrail.store._open import (
+    MEMORY,
+    Durability,
+    checkpoint_wal,
+    free_pages,
+    open_reader,
+    open_writer,
+)
+from rowtrail.store._process import ProcessIdentity, current_process
+from rowtrail.store._tx import Row, Tx
+from rowtrail.store._writer import Writer, leak
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+T = TypeVar("T")
+
+HEARTBEAT_S = 2.0
+MAX_IDLE_READERS = 8
+READ_THREADS = 4
+
+
+class Store:
+    """One open journal file.
+
+    `write` commits before it returns; `awrite` is its twin for coroutines and never blocks the
+    event loop. A transaction is a function of a `Tx`; it may be called on another thread.
+    """
+
+    def __init__(self, path: str, durability: Durability, clock: Clock) -> None:
+        self.path = path
+        self.durability = durability
+        self.clock = clock
+        self.pid = os.getpid()
+        self.owners = 0
+        """How many journals share the store; the last one to go closes it."""
+        self.epoch = 0
+        """Grows whenever work was rolled back: what was cached from it is void."""
+        self.companion: object | None = None
+        """What the room above keeps once per store."""
+        self.farewell: Callable[[Tx], object] | None = None
+        """The last work of the store, run when it closes."""
+        self._is_shut = False
+        self._lock = threading.Lock()
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._read_pool: ThreadPoolExecutor | None = None
+        self.writer = Writer(
+            path,
+            open_writer(path, durability, clock.now_ms()),
+            on_rollback=self._forget,
+            beat=self._beat,
+            beat_every_s=HEARTBEAT_S,
+        )
+        try:
+            facts = self.write(self._introduce)
+        except BaseException:
+            self.shut()
+            raise
+        self.process_row: int = facts[0]
+        self.journal_id: str = facts[1]
+        self.hash_key: bytes = bytes.fromhex(facts[2])
+
+    def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction and return its result once it is committed."""
+        if self.writer.is_current_thread:
+            raise RuntimeError("a transaction cannot wait for another one")
+        return self.submit(work).result()
+
+    async def awrite(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction; committed also when the awaiting task is cancelled."""
+        import asyncio
+
+        result: T = await asyncio.shield(asyncio.wrap_future(self.submit(work)))
+        return result
+
+    def submit(self, work: Callable[[Tx], T]) -> Future[T]:
+        """Queue `work` as a transaction and return at once.
+
+        Raises:
+            ClosedError: The store was closed.
+            ForkedError: It was opened before a `fork()`.
+        """
+        self._refuse_child()
+        return self.writer.submit(work)
+
+    def read(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` on a connection that cannot write, over one consistent snapshot."""
+        self._refuse_child()
+        if self.path == MEMORY:
+            return self.write(work)
+        connection = self._take_reader()
+        try:
+            with named_errors(self.path):
+                connection.execute("BEGIN")
+                result = work(Tx(connection))
+                connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection)
+        return result
+
+    async def aread(self, work: Callable[[Tx], T]) -> T:
+        """Run `read` on one of the store's own threads."""
+        import asyncio
+
+        self._refuse_child()
+        if self.path == MEMORY:
+            return await self.awrite(work)
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._pool(), self.read, work)
+        except RuntimeError:
+            self._refuse_shut()  # the pool was shut down meanwhile
+            raise
+        return await reading
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the store still takes transactions."""
+        return not self._is_shut
+
+    def is_alive(self, process: Row) -> bool:
+        """Tell whether the process in a row with the columns of `process` lives."""
+        if process["process"] == self.process_row:
+            return True
+        identity = ProcessIdentity(
+            process["pid"],
+            process["pid_start"],
+            process["boot_id"],
+            process["pid_space"],
+            process["host"],
+        )
+        last_seen_at, now_ms = process["last_seen_at"], self.clock.now_ms()
+        if identity == current_process():  # before an `exec`, or a second copy of rowtrail
+            return identity.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)
+        return identity.is_alive(last_seen_at=last_seen_at, now_ms=now_ms)
+
+    def shrink(self, pages: int) -> None:
+        """Give free pages back to the file system, `pages` at a time between other commits."""
+        left = -1
+        while left and left != (left := self._between_commits(lambda c: free_pages(c, pages))):
+            pass
+        self._between_commits(checkpoint_wal)
+
+    def _between_commits(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        from concurrent.futures import Future
+
+        done: Future[T] = Future()
+
+        def carry_out() -> None:
+            try:
+                with named_errors(self.path):
+                    done.set_result(work(self.connection))
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._refuse_child()
+        self._refuse_shut()
+        self.writer.order(carry_out)
+        return done.result()
+
+    def require(self, durability: Durability) -> None:
+        """Make commits as durable as this owner asks for; what another asked for stays."""
+        if durability == "full" and self.durability == "normal":
+            self.durability = durability
+            self.writer.set_durability(durability)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """Return the connection that writes; only its own thread may use it."""
+        return self.writer.connection
+
+    def retire(self) -> None:
+        """Take no new owner and no new reader; what is queued is still committed."""
+        with self._lock:
+            self._is_shut = True
+
+    def shut(self) -> None:
+        """Commit what is queued and close the file, whoever still owns the store."""
+        if os.getpid() != self.pid:
+            return  # the parent's file: not ours to close
+        self.retire()
+        if self._read_pool is not None:
+            self._read_pool.shutdown()
+        # Before the writer's: the last connection to close empties and deletes the WAL.
+        for connection in self._idle_readers():
+            connection.close()
+        self.writer.close(last=self._say_goodbye)
+
+    def disown(self) -> None:
+        """Give up, in a child process, the connections inherited from its parent."""
+        for connection in (self.connection, *self._idle_readers()):
+            leak(connection)
+
+    def _idle_readers(self) -> list[sqlite3.Connection]:
+        found: list[sqlite3.Connection] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._readers.get_nowait())
+        return found
+
+    def _pool(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._lock:
+            self._refuse_shut()
+            if self._read_pool is None:
+                self._read_pool = ThreadPoolExecutor(READ_THREADS, "rowtrail-reader")
+            return self._read_pool
+
+    def _take_reader(self) -> sqlite3.Connection:
+        self._refuse_shut()
+        try:
+            return self._readers.get_nowait()
+        except queue.Empty:
+            return open_reader(self.path)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._is_shut and self._readers.qsize() < MAX_IDLE_READERS:
+                self._readers.put(connection)
+                return
+        connection.close()
+
+    def _refuse_shut(self) -> None:
+        if self._is_shut:
+            raise ClosedError(
+                f"{self.path!r} was closed before this call: open the journal again",
+                path=self.path,
+            )
+
+    def _refuse_child(self) -> None:
+        if os.getpid() != self.pid:
+            raise forked(self.path, self.pid)
+
+    def _forget(self) -> None:
+        self.epoch += 1
+
+    def _introduce(self, tx: Tx) -> tuple[int, str, str]:
+        me = current_process()
+        row = tx.insert(
+            "process_insert",
+            pid=me.pid,
+            pid_start=me.pid_start,
+            boot_id=me.boot_id,
+            pid_space=me.pid_space,
+            host=me.host,
+            now=self.clock.now_ms(),
+        )
+        return row, tx.value("meta_value", key="journal_id"), tx.value("meta_value", key="hash_key")
+
+    def _beat(self, tx: Tx) -> None:
+        """Tell other hosts, and the views, that this process lives while it has work open."""
+        tx.run("process_beat", id=self.process_row, now=self.clock.now_ms())
+
+    def _say_goodbye(self, tx: Tx) -> None:
+        if self.farewell is not None:
+            self.farewell(tx)
+        tx.run("process_forget", id=self.process_row)
+
+
+def forked(path: str, pid: int) -> ForkedError:
+    """Return the error of using, in a child process, a file that its parent had open."""
+    return ForkedError(
+        f"{path!r} was open in process {pid} when it forked process {os.getpid()}: SQLite cannot "
+        "tell the two apart, and a commit could be lost; open the journal in the child only "
+        "(after the fork), or start processes with 'spawn' or 'forkserver'",
+        path=path,
+    )
