@@ -1,0 +1,45 @@
+"""The command line: `rowtrail`, one module for each command, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import click
+
+from rowtrail import __version__
+from rowtrail.cli._group import Entry, LazyGroup
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "demo": Entry(
+        "rowtrail_langgraph.demo:command",
+        "Kill an agent three times, and resume it without paying twice.",
+    ),
+    "prune": Entry("rowtrail.cli._prune:command", "Delete old threads or checkpoints."),
+    "runs": Entry("rowtrail.cli._runs:command", "List runs, the newest first."),
+    "show": Entry("rowtrail.cli._show:command", "Show a run, its attempts and its steps."),
+    "sql": Entry("rowtrail.cli._sql:command", "Answer one SELECT over the journal's views."),
+    "import": Entry(
+        "rowtrail_langgraph.importing:command", "Take over a file of LangGraph's SqliteSaver."
+    ),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="The journal is --db PATH, else $ROWTRAIL_DB, else ./agent.db. "
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 verification failed, 5 busy.",
+)
+@click.version_option(
+    __version__, "--version", prog_name="rowtrail", message="%(prog)s %(version)s"
+)
+def main() -> None:
+    """Ask a journal what an agent did: its runs, its calls, what they cost and what failed.
+
+    \b
+    Example:
+      rowtrail runs --status crashed
+      rowtrail show @last
+      rowtrail sql "select name, count(*) from tool_calls group by name"
+    """  # noqa: D301  (click reads the backspace)

@@ -1,0 +1,80 @@
+"""Figures of runs and steps as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rowtrail._clock import Clock
+from rowtrail.cli._output import Cell, Style
+from rowtrail.history import cell_text
+
+UNKNOWN = "-"
+
+_STYLES: dict[str, Style] = {
+    "done": {"fg": "green"},
+    "running": {"fg": "cyan"},
+    "waiting": {"fg": "yellow"},
+    "in_doubt": {"fg": "yellow", "bold": True},
+    "failed": {"fg": "red"},
+    "crashed": {"fg": "red", "bold": True},
+    "superseded": {"dim": True},
+}
+_MARKS = {"in_doubt": "?", "failed": "!", "crashed": "!", "superseded": "~"}
+
+
+def text(value: Any) -> Cell:
+    """Return a text of the journal."""
+    return Cell(cell_text(value) or UNKNOWN)
+
+
+def status(value: str) -> Cell:
+    """Return a status; what needs somebody's attention is marked without color too."""
+    words = value.replace("_", " ")
+    return Cell(f"{_MARKS[value]} {words}" if value in _MARKS else words, _STYLES.get(value))
+
+
+def number(value: int | None) -> Cell:
+    """Return a number; 0 is `-`, which is easier to overlook."""
+    return Cell(f"{value:,}" if value else UNKNOWN)
+
+
+def tokens(taken: int | None, given: int | None) -> Cell:
+    """Return tokens in and out."""
+    return Cell(f"{taken or 0:,}/{given or 0:,}" if taken or given else UNKNOWN)
+
+
+def money(usd: float | None) -> Cell:
+    """Return US dollars; `-` where the price is unknown."""
+    return Cell(UNKNOWN if usd is None else f"${usd:.4f}")
+
+
+def moment(iso: str | None) -> Cell:
+    """Return a time in UTC, to the second."""
+    return Cell(cell_text(iso)[:19].replace("T", " ") or UNKNOWN)
+
+
+def duration(ms: float | None) -> Cell:
+    """Return a duration with its unit."""
+    return Cell(UNKNOWN if ms is None else duration_text(ms))
+
+
+def duration_text(ms: float) -> str:
+    """Return milliseconds in the unit that suits them."""
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    seconds = ms / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d} h" if hours else f"{minutes}:{seconds:02d} min"
+
+
+def between_ms(started: str | None, ended: str | None, clock: Clock) -> float | None:
+    """Return the milliseconds from one UTC time to another one, or to now."""
+    if started is None:
+        return None
+    begin = datetime.fromisoformat(started).timestamp() * 1000
+    end = datetime.fromisoformat(ended).timestamp() * 1000 if ended else clock.now_ms()
+    return max(end - begin, 0.0)

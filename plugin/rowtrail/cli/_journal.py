@@ -1,0 +1,111 @@
+"""The journal that a command reads: its options, and finding a run in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import click
+
+from rowtrail.cli._group import NotFound
+from rowtrail.errors import UnknownIdError
+from rowtrail.history import visible
+from rowtrail.store import Row, Tx
+from rowtrail.store.reading import Reader
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_PATH = "./agent.db"
+LAST = "@last"
+MAX_CANDIDATES = 10
+FIRST_PAGE_ROWS = 50
+MAX_PAGE_ROWS = 1_000
+PAGE_CHARS = 4_000_000
+BEYOND = "\U0010ffff"
+"""Sorts after every character that an id begins with."""
+
+
+def db_option(command: F) -> F:
+    """Add `--db`."""
+    return click.option(
+        "--db",
+        metavar="PATH",
+        envvar="ROWTRAIL_DB",
+        default=DEFAULT_PATH,
+        show_default=True,
+        show_envvar=True,
+        help="The journal.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def open_journal(path: str) -> Reader:
+    """Return a reader of the journal; nothing is created or written.
+
+    Raises:
+        NotFound: There is no such file.
+    """
+    if path == ":memory:":
+        raise click.BadParameter("a journal in memory ends with its process", param_hint="--db")
+    if not os.path.exists(path):
+        raise NotFound(
+            f"there is no journal {path!r}: give its path with --db PATH or in $ROWTRAIL_DB; "
+            "an agent makes one with RowtrailSaver(path) or rowtrail.Journal(path)"
+        )
+    return Reader(path)
+
+
+def pages(reader: Reader, statement: str, key: str, **params: Any) -> Iterator[list[Row]]:
+    """Yield the rows of a statement in pages; each is read for itself, and nothing is held between.
+
+    The statement takes `:limit`, and in `:after` what the column `key` of the last row said. Pages
+    grow as long as their texts are short.
+    """
+
+    def fetch(tx: Tx) -> list[Row]:
+        return tx.all(statement, after=after, limit=size, **params)
+
+    after, size = 0, FIRST_PAGE_ROWS
+    while page := reader.read(fetch):
+        yield page
+        if len(page) < size:
+            return
+        after = page[-1][key]
+        chars = sum(len(value) for row in page for value in row if isinstance(value, str))
+        size = min(max(len(page) * PAGE_CHARS // (chars + 1), 1), 2 * size, MAX_PAGE_ROWS)
+
+
+def find_run(reader: Reader, text: str) -> str:
+    """Return the id of the run that `text` means: an id, the beginning of one id, or `@last`.
+
+    Raises:
+        UnknownIdError: There is none.
+        UsageError: Several ids begin so.
+    """
+    if text == LAST:
+        newest = reader.read(lambda tx: tx.value("run_newest"))
+        if newest is None:
+            raise UnknownIdError("the journal holds no run yet", kind="run", value=text)
+        return str(newest)
+    ids = reader.read(lambda tx: _beginning_with(tx, text))
+    if text in ids or len(ids) == 1:
+        return ids[0]
+    if not ids:
+        raise UnknownIdError(
+            f"no run has the id {text!r} or one that begins so: `rowtrail runs` lists them",
+            kind="run",
+            value=text,
+        )
+    listed = ", ".join(ids[:MAX_CANDIDATES]) + (", ..." if len(ids) > MAX_CANDIDATES else "")
+    raise click.UsageError(visible(f"several runs begin with {text!r}: {listed}"))
+
+
+def _beginning_with(tx: Tx, text: str) -> list[str]:
+    """Return the ids that begin with `text`, in order: an id that is `text` itself is the first."""
+    rows = tx.all("run_ids_between", first=text, last=text + BEYOND, limit=MAX_CANDIDATES + 1)
+    return [row["run_id"] for row in rows]

@@ -1,0 +1,179 @@
+"""Writing to the terminal or to a pipe: tables, JSON and CSV, a page at a time."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import click
+
+GAP = "  "
+MIN_FLEXIBLE = 12
+"""A column that gives way to a narrow terminal keeps this width."""
+
+Style = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        width: It gets no wider than this.
+        is_flexible: It gets narrower where the terminal is too narrow.
+    """
+
+    title: str
+    right: bool = False
+    width: int = 40
+    is_flexible: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One text of a table, and how it looks on a terminal."""
+
+    text: str
+    style: Style | None = None
+    is_cut: bool = False
+
+
+def is_colored() -> bool | None:
+    """Return False where colors are not wanted, else None: only on a terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+
+
+def protect_streams() -> None:
+    """Let characters that the terminal's encoding lacks be spelt out, not end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(message: str) -> None:
+    """Write a message for the person to stderr."""
+    from rowtrail.history import visible
+
+    click.echo(visible(message), err=True)
+
+
+def print_table(columns: Sequence[Column], pages: Iterable[Sequence[Sequence[Cell]]]) -> bool:
+    """Print rows in columns, and tell whether a text was cut; the first page decides the widths.
+
+    Only a terminal has texts cut: what goes into a file or a pipe is whole.
+    """
+    pages = iter(pages)
+    first: Sequence[Sequence[Cell]] = next(pages, ())
+    is_terminal = sys.stdout.isatty()
+    widths = _widths(columns, first)
+    if is_terminal:
+        widths = _narrowed(columns, widths, shutil.get_terminal_size().columns)
+    titles = [Cell(column.title, {"bold": True}) for column in columns]
+    was_cut = False
+    for page in chain([(titles, *first)], pages):
+        if is_terminal:
+            page = [_cut(row, widths) for row in page]
+            was_cut = was_cut or any(cell.is_cut for row in page for cell in row)
+        click.echo("\n".join(_line(columns, widths, row) for row in page))
+    return was_cut
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
+    return [
+        min(column.width, max(map(display_width, (column.title, *(row[i].text for row in rows)))))
+        for i, column in enumerate(columns)
+    ]
+
+
+def _narrowed(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
+    """Take what is too much for the terminal from the flexible columns, the widest first."""
+    widths = list(widths)
+    excess = sum(widths) + len(GAP) * (len(columns) - 1) - room
+    flexible = [i for i, column in enumerate(columns) if column.is_flexible]
+    while excess > 0 and flexible:
+        widest = max(flexible, key=lambda i: widths[i])
+        if widths[widest] <= MIN_FLEXIBLE:
+            break
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
+def _cut(row: Sequence[Cell], widths: list[int]) -> list[Cell]:
+    return [
+        cell
+        if display_width(cell.text) <= width
+        else replace(cell, text=shorten(cell.text, width), is_cut=True)
+        for cell, width in zip(row, widths, strict=True)
+    ]
+
+
+def _line(columns: Sequence[Column], widths: list[int], row: Sequence[Cell]) -> str:
+    parts: list[str] = []
+    for column, width, cell in zip(columns, widths, row, strict=True):
+        blank = " " * (width - display_width(cell.text))
+        styled = click.style(cell.text, **cell.style) if cell.style else cell.text
+        parts.append(blank + styled if column.right else styled + blank)
+    return GAP.join(parts).rstrip()
+
+
+def shorten(text: str, width: int) -> str:
+    """Return the beginning of `text` that takes `width` columns of a terminal."""
+    if display_width(text) <= width:
+        return text
+    kept = text[: max(width - 1, 0)]
+    while kept and display_width(kept) > width - 1:
+        kept = kept[:-1]
+    return f"{kept}…" if width else ""
+
+
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_char_width(char) for char in text)
+
+
+def _char_width(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def json_rows(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the pieces of a JSON array with a row on each line."""
+    from rowtrail.history import json_text
+
+    before = "[\n"
+    for row in rows:
+        yield before + json_text(row)
+        before = ",\n"
+    yield "[]" if before == "[\n" else "\n]"
+
+
+def print_pieces(pieces: Iterable[str]) -> None:
+    """Print pieces of text as they come, and end the line."""
+    for piece in pieces:
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as CSV with a line of names: NULL is empty, line breaks stay in their quotes."""
+    import csv
+
+    from rowtrail.history import cell_text
+
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([cell_text(column) for column in columns])
+    for row in rows:
+        writer.writerow([cell_text(cell, keep="\n\t") for cell in row])
+    click.echo(buffer.getvalue(), nl=False)

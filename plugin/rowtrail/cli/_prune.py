@@ -1,0 +1,117 @@
+"""`rowtrail prune`."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from rowtrail.cli._journal import db_option, json_option, open_journal
+
+if TYPE_CHECKING:
+    from rowtrail.retention import Pruned
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Age(click.ParamType):
+    """A length of time such as `30d` or `12h`."""
+
+    name = "age"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return the length of time."""
+        found = re.fullmatch(r"(\d{1,6})([smhdw])", value)
+        if found is None:
+            self.fail(f"{value!r} is no age: write 90s, 15m, 12h, 30d or 8w", param, ctx)
+        return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+@click.command("prune", short_help="Delete old threads or checkpoints.")
+@click.option(
+    "--older-than", type=Age(), help="Without activity (or, with --keep, made) so long ago."
+)
+@click.option(
+    "--thread", "threads", multiple=True, metavar="ID", help="Only this thread; repeatable."
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the threads, and the newest N checkpoints of each.",
+)
+@click.option("--keep-journal", is_flag=True, help="Keep the runs and steps of deleted threads.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@db_option
+@json_option
+def command(
+    older_than: timedelta | None,
+    threads: tuple[str, ...],
+    keep: int | None,
+    keep_journal: bool,
+    dry_run: bool,
+    yes: bool,
+    db: str,
+    as_json: bool,
+) -> None:
+    """Delete threads, or with --keep only their old checkpoints, and give the space back.
+
+    Agents may go on meanwhile; what a live process works on is left alone. There is no undo: look
+    with --dry-run first.
+
+    \b
+    Example:
+      rowtrail prune --older-than 30d --dry-run
+      rowtrail prune --keep 20 --yes
+    """  # noqa: D301  (click reads the backspace)
+    from rowtrail.journal import Journal
+
+    if older_than is None and not threads and keep is None:
+        raise click.UsageError("say what to delete: --older-than AGE, --thread ID or --keep N")
+    open_journal(db).close()  # never creates one
+    with Journal(db) as journal:
+
+        def prune(dry_run: bool) -> Pruned:
+            return journal.prune(
+                older_than=older_than,
+                thread_ids=threads or None,
+                keep=keep,
+                keep_journal=keep_journal,
+                dry_run=dry_run,
+                progress=_progress,
+            )
+
+        planned = prune(dry_run=True)
+        if dry_run:
+            _print(planned, "would go", as_json)
+            return
+        if not yes:
+            click.confirm(f"{_told(planned)} will be deleted. Go on?", abort=True, err=True)
+        _print(prune(dry_run=False), "deleted", as_json)
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    if done % 5000 == 0 and total > 1:
+        click.echo(f"{what}: {done} of {total}", err=True)
+
+
+def _told(report: Pruned) -> str:
+    return (
+        f"{report.threads} threads, {report.checkpoints} checkpoints, {report.runs} runs, "
+        f"{report.steps} steps, {report.items} items with {report.bytes:,} bytes"
+    )
+
+
+def _print(report: Pruned, verb: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report.as_dict()))
+        return
+    click.echo(f"{verb}: {_told(report)}")
+    if report.file_bytes_after != report.file_bytes_before:
+        click.echo(f"file: {report.file_bytes_before:,} -> {report.file_bytes_after:,} bytes")

@@ -1,0 +1,199 @@
+"""`rowtrail show`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import click
+
+from rowtrail._clock import Clock
+from rowtrail.cli import _figures as show
+from rowtrail.cli._journal import db_option, find_run, json_option, open_journal, pages
+from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table, shorten
+from rowtrail.errors import UnknownIdError
+from rowtrail.history import cell_text, json_text, visible
+from rowtrail.store import Row
+from rowtrail.store.reading import Reader
+
+LINE_CHARS = 100
+
+ATTEMPTS = (
+    Column("attempt", right=True),
+    Column("pid", right=True),
+    Column("host"),
+    Column("started"),
+    Column("duration", right=True),
+    Column("outcome"),
+)
+STEPS = (
+    Column("#", right=True),
+    Column("step", right=True),
+    Column("node", width=24, is_flexible=True),
+    Column("kind"),
+    Column("name", width=28, is_flexible=True),
+    Column("status"),
+    Column("replays", right=True),
+    Column("duration", right=True),
+    Column("tokens in/out", right=True),
+    Column("input", width=LINE_CHARS, is_flexible=True),
+    Column("output", width=LINE_CHARS, is_flexible=True),
+)
+JSON_COLUMNS = frozenset(("input", "output"))
+
+
+@click.command("show", short_help="Show a run, its attempts and its steps.")
+@click.argument("run", metavar="RUN")
+@click.option("--step", metavar="ID", help="Show one step in full.")
+@db_option
+@json_option
+def command(run: str, step: str | None, db: str, as_json: bool) -> None:
+    """Show RUN, its attempts, and its steps in order.
+
+    RUN is an id, the beginning of one, or @last. Of a prompt, the last message is shown; `!` marks
+    what failed, `?` what is in doubt, `~` what was superseded. With --json, one object: `run`,
+    `attempts`, `steps`, with the columns of the views; with --step, the step alone.
+
+    \b
+    Example:
+      rowtrail show @last
+      rowtrail show report-42 --step 17
+    """  # noqa: D301  (click reads the backspace)
+    with open_journal(db) as reader:
+        run_id = find_run(reader, run)
+        if step is not None:
+            _print_step(_fetch_step(reader, run_id, step), as_json)
+        elif as_json:
+            print_pieces(_as_json(reader, run_id))
+        else:
+            _print_run(reader, run_id)
+
+
+def _fetch_run(reader: Reader, run_id: str) -> Row:
+    row = reader.read(lambda tx: tx.one("run_shown", run_id=run_id))
+    if row is None:  # deleted since it was found
+        raise UnknownIdError(f"the run {run_id!r} is gone", kind="run", value=run_id)
+    return row
+
+
+def _fetch_step(reader: Reader, run_id: str, step_id: str) -> Row:
+    row = reader.read(lambda tx: tx.one("step_shown", run_id=run_id, step_id=step_id))
+    if row is None:
+        raise UnknownIdError(
+            f"the run {run_id!r} has no step {step_id!r}: `rowtrail show {run_id}` lists them, "
+            "with their ids in the column `step`",
+            kind="step",
+            value=step_id,
+        )
+    return row
+
+
+def _as_json(reader: Reader, run_id: str) -> Iterator[str]:
+    """Yield the pieces of one JSON object; the steps come page by page."""
+    attempts = pages(reader, "attempts_page", "n", run_id=run_id)
+    steps = pages(reader, "steps_page", "seq", run_id=run_id)
+    yield f'{{"run": {json_text(dict(_fetch_run(reader, run_id)))},\n"attempts": '
+    yield from json_rows(dict(row) for page in attempts for row in page)
+    yield ',\n"steps": '
+    yield from json_rows(dict(row) for page in steps for row in page)
+    yield "}"
+
+
+def _print_run(reader: Reader, run_id: str) -> None:
+    row = _fetch_run(reader, run_id)
+    _print_fields(_header(row))
+    attempts = pages(reader, "attempts_page", "n", run_id=run_id)
+    click.echo()
+    print_table(ATTEMPTS, ([_attempt_line(attempt) for attempt in page] for page in attempts))
+    steps = pages(reader, "step_lines_page", "seq", run_id=run_id, width=LINE_CHARS)
+    first = next(steps, None)
+    click.echo()
+    if first is None:
+        click.echo("no steps")
+    else:
+        print_table(STEPS, ([_step_line(step) for step in page] for page in chain([first], steps)))
+
+
+def _header(row: Row) -> list[tuple[str, Cell]]:
+    elapsed = show.between_ms(row["started_at"], row["ended_at"], Clock())
+    fields = [
+        ("run", show.text(row["run_id"])),
+        ("thread", show.text(row["thread_id"])),
+        ("agent", show.text(row["agent"])),
+        ("status", show.status(row["status"])),
+        ("started", show.moment(row["started_at"])),
+        ("duration", show.duration(elapsed)),
+        ("llm calls", show.number(row["llm_calls"])),
+        ("tool calls", show.number(row["tool_calls"])),
+        ("in doubt", show.number(row["in_doubt"])),
+        ("tokens", show.tokens(row["input_tokens"], row["output_tokens"])),
+        ("saved", show.number(row["saved_tokens"])),
+        ("cost", show.money(row["cost_usd"])),
+        ("error", show.text(row["error"])),
+    ]
+    return [field for field in fields if field[1].text != show.UNKNOWN]
+
+
+def _print_fields(fields: list[tuple[str, Cell]]) -> None:
+    width = max(len(name) for name, _ in fields)
+    for name, cell in fields:
+        value = click.style(cell.text, **cell.style) if cell.style else cell.text
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
+
+
+def _attempt_line(row: Row) -> tuple[Cell, ...]:
+    return (
+        show.number(row["n"]),
+        Cell(str(row["pid"])),
+        show.text(row["host"]),
+        show.moment(row["started_at"]),
+        show.duration(show.between_ms(row["started_at"], row["last_seen_at"], Clock())),
+        show.status(row["outcome"]) if row["outcome"] else Cell("-"),
+    )
+
+
+def _step_line(row: Row) -> tuple[Cell, ...]:
+    name = f"{'└ ' if row['parent_id'] else ''}{row['name']}"
+    return (
+        show.number(row["seq"]),
+        show.text(row["step_id"]),
+        show.text(row["node"] or row["scope"]),
+        show.text(row["kind"]),
+        show.text(name),
+        show.status(row["status"]),
+        show.number(row["replays"]),
+        show.duration(row["duration_ms"]),
+        show.tokens(row["input_tokens"], row["output_tokens"]),
+        _short(row["input"]),
+        _short(row["output"]),
+    )
+
+
+def _short(value: Any) -> Cell:
+    return Cell(shorten(show.text(value).text, LINE_CHARS))
+
+
+def _print_step(row: Row, as_json: bool) -> None:
+    if as_json:
+        click.echo(json_text(dict(row), indent=2))
+        return
+    values = dict(row)
+    fields = [
+        (name, show.status(value) if name == "status" else Cell(cell_text(value)))
+        for name, value in values.items()
+        if value is not None and name not in JSON_COLUMNS
+    ]
+    _print_fields(fields)
+    for name in sorted(JSON_COLUMNS):
+        if values[name] is not None:
+            click.echo(f"\n{click.style(name, bold=True)}\n{_pretty(values[name])}")
+
+
+def _pretty(value: Any) -> str:
+    """Return recorded JSON with its structure, other text as it is."""
+    try:
+        return json_text(json.loads(value), indent=2)
+    except (TypeError, ValueError, RecursionError):
+        return visible(str(value), keep="\n")

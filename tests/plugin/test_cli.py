@@ -1,0 +1,355 @@
+"""The command line: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rowtrail
+from rowtrail import Journal
+from rowtrail.cli import COMMANDS, main
+from rowtrail.errors import BusyError
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """Return the words of each line."""
+        return [line.split() for line in self.out.splitlines()]
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Return a function that runs `rowtrail` in this process, where nothing is a terminal."""
+    for name in ("ROWTRAIL_DB", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object) -> Done:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments], prog_name="rowtrail")
+        out, err = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Done(stop.value.code, out, err)
+
+    return run
+
+
+@rowtrail.step(kind="tool", name="add", effect="write")
+def add(a: int, b: int) -> dict[str, int]:
+    return {"sum": a + b}
+
+
+@rowtrail.step(kind="llm", name="model")
+def ask_model(prompt: str) -> str:
+    return f"answer to {prompt}"
+
+
+@rowtrail.step(name="outer")
+def outer(number: int) -> dict[str, int]:
+    return add(number, 1)
+
+
+@rowtrail.step(name="fail")
+def fail() -> None:
+    raise ValueError("out of paper")
+
+
+@pytest.fixture
+def filled(journal: Journal) -> Journal:
+    for number in range(4):
+        with journal.run(f"run-{number}", thread_id=f"thread-{number % 2}", agent="tester"):
+            add(number, 1)
+            ask_model(f"question {number}")
+            outer(number)
+    with journal.run("run-3"):  # replays
+        add(3, 1)
+    with pytest.raises(ValueError, match="paper"), journal.run("broken"):
+        fail()
+    return journal
+
+
+@pytest.fixture
+def agent_db(filled: Journal, db: Path) -> Path:
+    """Return the path of a journal that nobody has open."""
+    filled.close()
+    return db
+
+
+def test_help_lists_the_commands_without_loading_them(cli: Cli) -> None:
+    done = cli("--help")
+
+    assert done.code == 0
+    listed = [line[0] for line in done.lines if line]
+    assert [name for name in COMMANDS if name not in listed] == []
+    assert cli("-h").out == done.out
+
+
+@pytest.mark.parametrize("name", ["demo", "runs", "show", "sql"])
+def test_every_command_shows_an_example(cli: Cli, name: str) -> None:
+    done = cli(name, "--help")
+
+    assert done.code == 0
+    assert "Example:\n    rowtrail " in done.out
+
+
+def test_version_is_printed(cli: Cli) -> None:
+    assert cli("--version").out == f"rowtrail {rowtrail.__version__}\n"
+
+
+def test_runs_lists_the_newest_first(cli: Cli, agent_db: Path) -> None:
+    done = cli("runs", "--db", agent_db)
+
+    titles, *rows = done.lines
+    assert (done.code, done.err) == (0, "")
+    assert " ".join(titles) == (
+        "run thread agent status started duration attempts steps llm tools in doubt tokens in/out "
+        "saved cost"
+    )
+    assert [row[0] for row in rows] == ["broken", "run-3", "run-2", "run-1", "run-0"]
+    assert rows[0][:5] == ["broken", "-", "-", "!", "failed"]
+    assert rows[1][:4] == ["run-3", "thread-1", "tester", "done"]
+    assert rows[1][8:12] == ["2", "4", "1", "2"]
+
+
+def test_runs_are_filtered_limited_and_given_as_json(cli: Cli, agent_db: Path) -> None:
+    thread = cli("runs", "--db", agent_db, "--thread", "thread-0", "--json").json
+    failed = cli("runs", "--db", agent_db, "--status", "failed", "--json").json
+    newest = cli("runs", "--db", agent_db, "--limit", 2, "--json").json
+
+    assert [row["run_id"] for row in thread] == ["run-2", "run-0"]
+    assert [row["error"] for row in failed] == ["ValueError: out of paper"]
+    assert [row["run_id"] for row in newest] == ["broken", "run-3"]
+    assert (newest[1]["attempts"], newest[1]["tool_calls"]) == (2, 2)
+    assert "page" not in newest[0]
+
+
+def test_many_runs_are_read_in_pages(cli: Cli, journal: Journal, db: Path) -> None:
+    for number in range(450):
+        with journal.run(f"run-{number:03}"):
+            add(number, number)
+
+    done = cli("runs", "--db", db, "--limit", 420)
+
+    assert [line[0] for line in done.lines[1:]] == [f"run-{n:03}" for n in range(449, 29, -1)]
+
+
+def test_run_of_a_dead_process_is_shown_as_crashed(cli: Cli, journal: Journal, db: Path) -> None:
+    with journal.run("alive"):
+        assert cli("runs", "--db", db, "--json").json[0]["status"] == "running"
+        journal.store.write(_silence)
+        assert cli("runs", "--db", db, "--status", "crashed", "--json").json[0]["run_id"] == "alive"
+        assert cli("runs", "--db", db).lines[1][3:5] == ["!", "crashed"]
+
+
+def _silence(tx: Any) -> None:
+    tx._connection.execute("UPDATE process SET last_seen_at = last_seen_at - 60000")
+
+
+@pytest.mark.parametrize("name", ["run-1", "@last", "bro"])
+def test_show_finds_a_run_by_id_by_prefix_and_as_the_last(
+    cli: Cli, agent_db: Path, name: str
+) -> None:
+    wanted = "run-1" if name == "run-1" else "broken"
+
+    done = cli("show", name, "--db", agent_db)
+
+    assert (done.code, done.lines[0]) == (0, ["run", wanted])
+
+
+def test_show_lists_attempts_and_steps_in_order(cli: Cli, agent_db: Path) -> None:
+    done = cli("show", "run-3", "--db", agent_db)
+
+    table = done.lines[done.lines.index([]) :]
+    attempts, steps = table[1:4], table[5:]
+    assert attempts[0] == ["attempt", "pid", "host", "started", "duration", "outcome"]
+    assert [row[0] for row in attempts[1:]] == ["1", "2"]
+    assert [row[0] for row in steps[1:]] == ["1", "2", "3", "4"]
+    assert steps[1][3:6] == ["tool", "add", "done"]
+    assert steps[1][6] == "1", "one replay"
+    assert steps[2][-4:] == ['"answer', "to", "question", '3"']
+    assert steps[4][3:6] == ["tool", "└", "add"]
+
+
+def test_show_marks_what_failed(cli: Cli, agent_db: Path) -> None:
+    done = cli("show", "broken", "--db", agent_db)
+
+    assert "! failed" in done.out
+    assert "ValueError: out of paper" in done.out.splitlines()[-1]
+
+
+def test_show_as_json_is_one_object_with_all_columns(cli: Cli, agent_db: Path) -> None:
+    shown = cli("show", "run-3", "--db", agent_db, "--json").json
+
+    assert shown["run"]["run_id"] == "run-3"
+    assert [attempt["n"] for attempt in shown["attempts"]] == [1, 2]
+    assert [step["seq"] for step in shown["steps"]] == [1, 2, 3, 4]
+    assert json.loads(shown["steps"][0]["output"]) == {"sum": 4}
+
+
+def test_show_gives_one_step_in_full(cli: Cli, agent_db: Path) -> None:
+    step = cli("show", "run-2", "--db", agent_db, "--json").json["steps"][0]["step_id"]
+
+    text = cli("show", "run-2", "--step", step, "--db", agent_db)
+    row = cli("show", "run-2", "--step", step, "--db", agent_db, "--json").json
+
+    assert '"sum": 3' in text.out
+    assert ["step_id", step] in text.lines
+    assert (row["step_id"], row["effect"], row["output"]) == (step, "write", '{"sum":3}')
+
+
+def test_long_run_is_shown_in_pages(cli: Cli, journal: Journal, db: Path) -> None:
+    with journal.run("long"):
+        for number in range(450):
+            add(number, 1)
+
+    done = cli("show", "long", "--db", db)
+    shown = cli("show", "long", "--db", db, "--json").json
+
+    assert [line[0] for line in done.lines[-450:]] == [str(n) for n in range(1, 451)]
+    assert [step["seq"] for step in shown["steps"]] == list(range(1, 451))
+
+
+def test_ids_that_mean_nothing_or_too_much(cli: Cli, agent_db: Path) -> None:
+    unknown = cli("show", "nope", "--db", agent_db)
+    several = cli("show", "run-", "--db", agent_db)
+    step = cli("show", "run-1", "--step", "9999", "--db", agent_db)
+
+    assert (unknown.code, unknown.out) == (3, "")
+    assert "no run has the id 'nope'" in unknown.err
+    assert several.code == 2
+    assert "run-0, run-1, run-2, run-3" in several.err
+    assert step.code == 3
+    assert "no step '9999'" in step.err
+
+
+def test_sql_prints_a_table_json_or_csv(cli: Cli, agent_db: Path) -> None:
+    query = "SELECT name, seq, parent_id IS NULL AS p FROM steps WHERE run_id LIKE '%0' ORDER BY 2"
+
+    table = cli("sql", query, "--db", agent_db)
+    rows = cli("sql", query, "--db", agent_db, "--json").json
+    lines = list(csv.reader(io.StringIO(cli("sql", query, "--db", agent_db, "--csv").out)))
+
+    assert table.lines[:2] == [["name", "seq", "p"], ["add", "1", "1"]]
+    assert rows[2] == {"name": "outer", "seq": 3, "p": 1}
+    assert lines == [["name", "seq", "p"], *([str(v) for v in row.values()] for row in rows)]
+
+
+def test_sql_says_on_stderr_what_was_left_out(cli: Cli, agent_db: Path) -> None:
+    limited = cli("sql", "SELECT seq FROM steps", "--limit", 2, "--db", agent_db, "--json")
+    budget = cli("sql", "SELECT * FROM runs", "--max-tokens", 150, "--db", agent_db)
+
+    assert len(limited.json) == 2
+    assert "only the first 2 rows" in limited.err
+    assert (budget.code, budget.err) == (0, "")
+    assert "in 150 tokens" in budget.out.splitlines()[-1]
+
+
+def test_sql_reads_a_query_from_standard_input(
+    cli: Cli, agent_db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("SELECT count(*) AS n FROM runs"))
+
+    assert cli("sql", "-", "--db", agent_db, "--json").json == [{"n": 5}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["sql", "SELECT tokens FROM steps"], 1, "did you mean 'input_tokens'?"),
+        (["sql", "DELETE FROM steps"], 1, "only reading is allowed"),
+        (["sql", "SELECT 1", "--timeout", "0"], 2, "--timeout"),
+        (["sql", "SELECT 1", "--json", "--csv"], 2, "exclude each other"),
+        (["sql"], 2, "QUERY"),
+        (["runs", "--limit", "0"], 2, "--limit"),
+        (["runs", "--status", "odd"], 2, "crashed"),
+        (["rnus"], 2, "Did you mean 'runs'?"),
+        (["runs", "--thread", "none"], 3, "the thread 'none'"),
+        (["show", "@lst"], 3, "rowtrail runs"),
+    ],
+)
+def test_errors_go_to_stderr_with_an_exit_code(
+    cli: Cli,
+    agent_db: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.setenv("ROWTRAIL_DB", str(agent_db))
+
+    done = cli(*arguments)
+
+    assert (done.code, done.out) == (code, "")
+    assert says in done.err
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["show", "@last"], ["sql", "SELECT 1"]])
+def test_a_journal_that_is_missing_is_not_created(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    done = cli(*arguments)
+
+    assert (done.code, done.out) == (3, "")
+    assert "no journal './agent.db'" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_journal_gets_a_helpful_answer(cli: Cli, journal: Journal, db: Path) -> None:
+    assert cli("runs", "--db", db).code == 3
+    assert "holds no run yet" in cli("show", "@last", "--db", db).err
+    listed = cli("runs", "--db", db, "--json")
+    assert (listed.json, listed.code) == ([], 3)
+
+
+def test_files_that_are_no_journal_are_named(cli: Cli, tmp_path: Path, agent_db: Path) -> None:
+    (tmp_path / "text").write_text("no database, and long enough to have a header\n" * 100)
+    (tmp_path / "empty").touch()
+    with sqlite3.connect(tmp_path / "other") as other:
+        other.execute("CREATE TABLE t (x)")
+    other.close()
+    with sqlite3.connect(agent_db) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+
+    for name in ("text", "empty", "other"):
+        done = cli("runs", "--db", tmp_path / name)
+        assert (done.code, "not a rowtrail journal" in done.err) == (1, True), done
+    assert "schema version 99" in cli("runs", "--db", agent_db).err
+    assert cli("runs", "--db", tmp_path).code == 1
+    assert cli("runs", "--db", ":memory:").code == 2
+
+
+def test_a_busy_journal_has_its_own_exit_code(
+    cli: Cli, agent_db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise BusyError("held", path=str(agent_db))
+
+    monkeypatch.setattr("rowtrail.store.reading.Reader.read", busy)
+
+    assert cli("runs", "--db", agent_db).code == 5
