@@ -11,21 +11,44 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rowtrail.content import Content, Encoded, Prepared, dump_json
-from rowtrail.content import stored as stored_item
+from rowtrail.checkpoint._ancestry import delta_ancestors
+from rowtrail.checkpoint._lists import fetch_lists, stored_item
+from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_body, unpack_id
+from rowtrail.checkpoint._threads import threads_among
+from rowtrail.content import Content, Encoded, Prepared, is_sweeping
+from rowtrail.errors import BusyError
 from rowtrail.store import Row, Store, Tx
 
-__all__ = ["Checkpoints", "NewCheckpoint", "NewWrite", "StoredCheckpoint", "StoredWrite", "Value"]
+__all__ = [
+    "Checkpoints",
+    "NewCheckpoint",
+    "NewWrite",
+    "StoredCheckpoint",
+    "StoredWrite",
+    "Value",
+    "delta_ancestors",
+    "newest_checkpoint",
+    "threads_among",
+]
 
-Value = Prepared | tuple[Prepared, ...]
-"""A channel value on its way in: one item, or the items of a list."""
+_LAST_ID = b"\xff" * 17
+"""Greater than every id, packed or not."""
 
-StoredValue = Encoded | list[Encoded]
+LIST_OF_ONE = 0
+"""In place of the row of a list: a list that holds the row's one item, and needs no log."""
+
+Value = Prepared | list[Prepared]
+"""A channel value: one item, or the items of a list."""
 
 
 @dataclass(frozen=True)
 class NewCheckpoint:
-    """A checkpoint on its way in; `run` is the row of the run that is active, if one is."""
+    """A checkpoint on its way in.
+
+    Attributes:
+        run: Row of the run that is active, if one is.
+        created_at: Milliseconds since 1970, for one that was made elsewhere; None is now.
+    """
 
     thread_id: str
     ns: str
@@ -38,6 +61,7 @@ class NewCheckpoint:
     source: str | None = None
     run: int | None = None
     run_id: str | None = None
+    created_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +79,7 @@ class StoredWrite:
 
     task_id: str
     channel: str
-    value: StoredValue
+    value: Value
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,7 @@ class StoredCheckpoint:
     parent_id: str | None
     body: Encoded
     metadata: str
-    values: dict[str, StoredValue] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
     writes: list[StoredWrite] = field(default_factory=list)
 
 
@@ -82,20 +106,20 @@ class Checkpoints:
 
     def put(self, tx: Tx, new: NewCheckpoint) -> None:
         """Store a checkpoint, in place of one with the same id."""
-        thread = self._thread_row(tx, new.thread_id)
+        now = self._store.clock.now_ms() if new.created_at is None else new.created_at
+        thread = self._thread_row(tx, new.thread_id, now)
+        key = {"thread": thread, "ns": new.ns, "checkpoint_id": pack_id(new.checkpoint_id)}
+        self._bring_to_front(tx, key)
         row = tx.value(
             "checkpoint_upsert",
-            thread=thread,
-            ns=new.ns,
-            checkpoint_id=new.checkpoint_id,
-            parent_id=new.parent_id,
+            **key,
+            parent_id=pack_id(new.parent_id),
             run=new.run,
             run_id=new.run_id,
             step=new.step,
             source=new.source,
-            now=self._store.clock.now_ms(),
-            body=new.body.text,
-            body_data=new.body.data,
+            now=now,
+            body=pack_body(new.body),
             metadata=new.metadata,
         )
         tx.run("channel_value_clear", checkpoint=row)
@@ -104,10 +128,17 @@ class Checkpoints:
             tx.run(
                 "channel_value_insert",
                 checkpoint=row,
-                channel=self._channel_row(tx, channel),
+                channel=self._label_row(tx, channel),
                 item=item,
                 list=items,
             )
+
+    def _bring_to_front(self, tx: Tx, key: Mapping[str, object]) -> None:
+        """Make a checkpoint whose writes came before it the newest: it arrives now."""
+        stub = tx.value("checkpoint_stub_behind", **key)
+        if stub is not None:
+            front = tx.value("checkpoint_to_front", checkpoint=stub)
+            tx.run("writes_move", source=stub, target=front)
 
     def put_writes(
         self,
@@ -123,7 +154,8 @@ class Checkpoints:
     ) -> None:
         """Store the writes of one task; those already there stay unless `replace`."""
         thread = self._thread_row(tx, thread_id)
-        key = {"thread": thread, "ns": ns, "checkpoint_id": checkpoint_id}
+        key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
+        path = self._label_row(tx, task_path)
         row = tx.value("checkpoint_row", **key)
         if row is None:  # the writes of a superstep may arrive before its checkpoint
             row = tx.insert("checkpoint_stub", now=self._store.clock.now_ms(), **key)
@@ -132,10 +164,10 @@ class Checkpoints:
             tx.run(
                 "write_replace" if replace else "write_insert",
                 checkpoint=row,
-                task_path=task_path,
-                task_id=task_id,
+                task_path=path,
+                task_id=pack_id(task_id),
                 idx=write.idx,
-                channel=self._channel_row(tx, write.channel),
+                channel=self._label_row(tx, write.channel),
                 item=item,
                 list=items,
             )
@@ -148,7 +180,8 @@ class Checkpoints:
         if checkpoint_id is None:
             row = tx.one("checkpoint_newest", thread=thread, ns=ns)
         else:
-            row = tx.one("checkpoint_by_id", thread=thread, ns=ns, checkpoint_id=checkpoint_id)
+            key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
+            row = tx.one("checkpoint_by_id", **key)
         return None if row is None else self._filled(tx, [row])[0]
 
     def fetch_page(
@@ -158,54 +191,61 @@ class Checkpoints:
         thread_id: str | None,
         ns: str | None,
         checkpoint_id: str | None,
-        filter: Mapping[str, object] | None,
+        filter: str,
         before: str | None,
         after: tuple[str, int] | None,
         limit: int,
     ) -> list[StoredCheckpoint]:
-        """Return the next checkpoints in descending order of their ids."""
+        """Return the next checkpoints in descending order of their ids.
+
+        Args:
+            filter: JSON object: what the metadata must have.
+            before: Only smaller ids than this.
+            after: Id and row of the last checkpoint of the page before.
+        """
         after_id, after_row = after or (None, None)
-        rows = tx.all(
-            "checkpoint_page",
-            thread_id=thread_id,
-            ns=ns,
-            checkpoint_id=checkpoint_id,
-            before=before,
-            after_id=after_id,
-            after_row=after_row,
-            filter=dump_json(filter or {}),
-            limit=limit,
-        )
-        return self._filled(tx, rows)
+        wanted = {
+            "thread_id": thread_id,
+            "ns": ns,
+            "checkpoint_id": pack_id(checkpoint_id),
+            "before": _LAST_ID if before is None else pack_id(before),
+            "after_id": pack_id(after_id),
+            "filter": filter,
+            "limit": limit,
+        }
+        if thread_id is not None and ns is not None:
+            return self._filled(tx, tx.all("checkpoint_page_of_ns", **wanted))
+        return self._filled(tx, tx.all("checkpoint_page", **wanted, after_row=after_row))
 
     def newest_id(self, tx: Tx, thread_id: str, ns: str) -> str | None:
         """Return the id of the newest checkpoint."""
         thread = tx.value("thread_row", thread_id=thread_id)
         row = tx.one("checkpoint_newest", thread=thread, ns=ns)
-        return None if row is None else row["checkpoint_id"]
+        return None if row is None else unpack_id(row["checkpoint_id"])
 
     def channel_history(
-        self, tx: Tx, thread_id: str, ns: str, checkpoint_id: str, channels: Sequence[str]
-    ) -> dict[str, tuple[StoredValue | None, list[StoredWrite]]]:
+        self, tx: Tx, thread_id: str, ns: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> dict[str, tuple[Value | None, list[StoredWrite]]]:
         """Return per channel its nearest stored value before a checkpoint, and the writes since.
 
         Writes are oldest first. The value is None where no ancestor has one.
         """
-        thread = tx.value("thread_row", thread_id=thread_id)
-        lineage = [
-            row["id"]
-            for row in tx.all("ancestors", thread=thread, ns=ns, checkpoint_id=checkpoint_id)
-        ][1:]
-        found: dict[str, tuple[StoredValue | None, list[StoredWrite]]] = {}
-        for channel in channels:
-            seed = self._seed(tx, lineage, channel)
-            part = lineage if seed is None else lineage[: lineage.index(seed) + 1]
-            writes = self._writes(tx, part)
-            value = None if seed is None else self._values(tx, [seed])[seed].get(channel)
-            found[channel] = (
-                value,
-                [w for row in reversed(part) for w in writes[row] if w.channel == channel],
+        key = {"thread": tx.value("thread_row", thread_id=thread_id), "ns": ns}
+        found: dict[str, tuple[Value | None, list[StoredWrite]]] = {}
+        for name in channels:
+            channel = tx.value("label_row", text=name)
+            if channel is None:  # nothing was ever written to it
+                found[name] = (None, [])
+                continue
+            lineage = tx.all(
+                "channel_lineage", **key, checkpoint_id=pack_id(checkpoint_id), channel=channel
             )
+            rows = [row["id"] for row in lineage]
+            writes = self._writes(tx, rows, channel)
+            value = None
+            if lineage and lineage[-1]["holds"]:
+                value = self._values(tx, rows[-1:], channel)[rows[-1]].get(name)
+            found[name] = (value, [write for row in reversed(rows) for write in writes[row]])
         return found
 
     def delete_thread(self, tx: Tx, thread_id: str) -> None:
@@ -213,7 +253,7 @@ class Checkpoints:
         thread = tx.value("thread_row", thread_id=thread_id)
         if thread is None:
             return
-        self._delete(tx, [row["id"] for row in tx.all("thread_checkpoints", thread=thread)])
+        self.delete_rows(tx, [row["id"] for row in tx.all("thread_checkpoints", thread=thread)])
         for statement in ("replays", "steps", "scopes", "attempts", "runs"):
             tx.run(f"thread_{statement}_delete", thread=thread)
         tx.run("thread_delete", thread=thread)
@@ -221,14 +261,32 @@ class Checkpoints:
     def delete_checkpoints_of_thread(self, tx: Tx, thread_id: str) -> None:
         """Delete the checkpoints of a thread and keep its runs and steps."""
         thread = tx.value("thread_row", thread_id=thread_id)
-        self._delete(tx, [row["id"] for row in tx.all("thread_checkpoints", thread=thread)])
+        self.delete_rows(tx, [row["id"] for row in tx.all("thread_checkpoints", thread=thread)])
 
-    def delete_for_run(self, tx: Tx, run_id: str) -> None:
-        """Delete the checkpoints that a run made."""
-        self._delete(tx, [row["id"] for row in tx.all("checkpoints_of_run", run_id=run_id)])
+    def delete_for_runs(self, tx: Tx, run_ids: Iterable[str]) -> None:
+        """Delete the checkpoints that these runs made.
+
+        Those from which a later checkpoint rebuilds a delta channel are kept, hidden.
+        """
+        doomed: dict[int, set[int]] = defaultdict(set)
+        for run_id in run_ids:
+            for row in tx.all("checkpoints_of_run", run_id=run_id):
+                doomed[row["thread"]].add(row["id"])
+        for thread, rows in doomed.items():
+            self._hide_or_delete(tx, thread, rows)
 
     def copy_thread(self, tx: Tx, source: str, target: str) -> None:
-        """Copy the checkpoints of a thread behind those of another; no value is stored again."""
+        """Copy the checkpoints of a thread behind those of another; no value is stored again.
+
+        Raises:
+            BusyError: The journal is being pruned: what the copy refers to could go meanwhile.
+        """
+        if is_sweeping(tx.value("meta_value", key="generation")):
+            raise BusyError(
+                f"{self._store.path!r} is being pruned, and nothing can be copied until that is "
+                "done: try again",
+                path=self._store.path,
+            )
         thread = tx.value("thread_row", thread_id=source)
         rows = tx.all("thread_checkpoints", thread=thread)
         target_row = self._thread_row(tx, target) if rows else None
@@ -236,60 +294,29 @@ class Checkpoints:
             key = {"thread": target_row, "ns": row["ns"], "checkpoint_id": row["checkpoint_id"]}
             there = tx.value("checkpoint_row", **key)
             if there is not None:
-                self._delete(tx, [there])
+                self.delete_rows(tx, [there])
             copy = tx.insert("checkpoint_copy", target=target_row, checkpoint=row["id"])
             tx.run("channel_values_copy", target=copy, checkpoint=row["id"])
             tx.run("writes_copy", target=copy, checkpoint=row["id"])
 
-    def keep_latest(self, tx: Tx, thread_id: str, delta_channels: Mapping[int, set[str]]) -> None:
+    def keep_latest(self, tx: Tx, thread_id: str) -> None:
         """Delete all but the newest checkpoint of each namespace.
 
         Ancestors from which a delta channel is rebuilt are kept, hidden.
-
-        Args:
-            delta_channels: Per row of a newest checkpoint, the channels that it rebuilds.
         """
         thread = tx.value("thread_row", thread_id=thread_id)
         newest = {row["id"] for row in tx.all("namespace_newest", thread=thread)}
-        needed: set[int] = set()
         rows = tx.all("thread_checkpoints", thread=thread)
-        for row in rows:
-            if row["id"] in newest:
-                needed |= self._lineage_of(tx, thread, row, delta_channels.get(row["id"], set()))
-        kept = newest | needed
-        tx.run("checkpoints_hide", checkpoints=json.dumps(sorted(needed - newest)))
-        self._delete(tx, [row["id"] for row in rows if row["id"] not in kept])
+        # A row without a body may become a checkpoint yet: its writes are there already.
+        self._hide_or_delete(tx, thread, {row["id"] for row in rows if row["whole"]} - newest)
 
-    def newest_of_thread(self, tx: Tx, thread_id: str) -> dict[int, str]:
-        """Return the metadata of the newest checkpoint of each namespace, by row."""
-        thread = tx.value("thread_row", thread_id=thread_id)
-        newest = {row["id"] for row in tx.all("namespace_newest", thread=thread)}
-        return {
-            row["id"]: row["metadata"]
-            for row in tx.all("thread_checkpoints", thread=thread)
-            if row["id"] in newest
-        }
+    def _hide_or_delete(self, tx: Tx, thread: int, doomed: set[int]) -> None:
+        needed = delta_ancestors(tx, thread, doomed)
+        tx.run("checkpoints_hide", checkpoints=json.dumps(sorted(needed)))
+        self.delete_rows(tx, sorted(doomed - needed))
 
-    def _lineage_of(self, tx: Tx, thread: int, row: Row, channels: Iterable[str]) -> set[int]:
-        """Return the ancestors that rebuild `channels`, up to the one that stores the value."""
-        key = {"thread": thread, "ns": row["ns"], "checkpoint_id": row["checkpoint_id"]}
-        lineage = [found["id"] for found in tx.all("ancestors", **key)]
-        needed: set[int] = set()
-        for channel in channels:
-            seed = self._seed(tx, lineage, channel)
-            needed |= set(lineage if seed is None else lineage[: lineage.index(seed) + 1])
-        return needed
-
-    def _seed(self, tx: Tx, lineage: list[int], channel: str) -> int | None:
-        holders = {
-            row["checkpoint"]
-            for row in tx.all(
-                "checkpoints_with_channel", channel=channel, checkpoints=json.dumps(lineage)
-            )
-        }
-        return next((row for row in lineage if row in holders), None)
-
-    def _delete(self, tx: Tx, rows: list[int]) -> None:
+    def delete_rows(self, tx: Tx, rows: list[int]) -> None:
+        """Delete checkpoints with their values and writes."""
         if not rows:
             return
         listed = json.dumps(rows)
@@ -297,19 +324,22 @@ class Checkpoints:
             tx.run(statement, checkpoints=listed)
         tx.run("generation_grow")
 
-    def _thread_row(self, tx: Tx, thread_id: str) -> int:
+    def _thread_row(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
         row: int | None = tx.value("thread_row", thread_id=thread_id)
         if row is not None:
             return row
-        return tx.insert("thread_insert", thread_id=thread_id, now=self._store.clock.now_ms())
+        now = self._store.clock.now_ms() if now is None else now
+        return tx.insert("thread_insert", thread_id=thread_id, now=now)
 
-    def _channel_row(self, tx: Tx, channel: str) -> int:
-        row: int | None = tx.value("channel_row", channel=channel)
-        return row if row is not None else tx.insert("channel_insert", channel=channel)
+    def _label_row(self, tx: Tx, text: str) -> int:
+        row: int | None = tx.value("label_row", text=text)
+        return row if row is not None else tx.insert("label_insert", text=text)
 
     def _put_value(self, tx: Tx, owner: str, value: Value) -> tuple[int | None, int | None]:
         if isinstance(value, Prepared):
             return self._content.put(tx, value), None
+        if len(value) == 1:
+            return self._content.put(tx, value[0]), LIST_OF_ONE
         return None, self._content.put_list(tx, owner, value)
 
     def _filled(self, tx: Tx, rows: list[Row]) -> list[StoredCheckpoint]:
@@ -321,9 +351,9 @@ class Checkpoints:
                 row=row["id"],
                 thread_id=row["thread_id"],
                 ns=row["ns"],
-                checkpoint_id=row["checkpoint_id"],
-                parent_id=row["parent_id"],
-                body=Encoded("dict", row["body"], row["body_data"]),
+                checkpoint_id=str(unpack_id(row["checkpoint_id"])),
+                parent_id=unpack_id(row["parent_id"]),
+                body=unpack_body(row["body"]),
                 metadata=row["metadata"],
                 values=values[row["id"]],
                 writes=writes[row["id"]],
@@ -331,31 +361,50 @@ class Checkpoints:
             for row in rows
         ]
 
-    def _values(self, tx: Tx, rows: Sequence[int]) -> dict[int, dict[str, StoredValue]]:
-        found = tx.all("channel_values_of", checkpoints=json.dumps(list(rows)))
-        lists = self._lists(tx, found)
-        values: dict[int, dict[str, StoredValue]] = defaultdict(dict)
+    def _values(
+        self, tx: Tx, rows: Sequence[int], channel: int | None = None
+    ) -> dict[int, dict[str, Value]]:
+        """Return the values of checkpoints, of all channels or of one."""
+        found = tx.all("channel_values_of", checkpoints=json.dumps(rows), channel=channel)
+        lists = _lists(tx, found)
+        values: dict[int, dict[str, Value]] = defaultdict(dict)
         for row in found:
             values[row["checkpoint"]][row["channel"]] = _value(row, lists)
         return values
 
-    def _writes(self, tx: Tx, rows: Sequence[int]) -> dict[int, list[StoredWrite]]:
-        found = tx.all("writes_of", checkpoints=json.dumps(list(rows)))
-        lists = self._lists(tx, found)
-        writes: dict[int, list[StoredWrite]] = defaultdict(list)
+    def _writes(
+        self, tx: Tx, rows: Sequence[int], channel: int | None = None
+    ) -> dict[int, list[StoredWrite]]:
+        """Return the writes on checkpoints, to all channels or to one, in order of application."""
+        found = tx.all("writes_of", checkpoints=json.dumps(rows), channel=channel)
+        lists = _lists(tx, found)
+        writes: dict[int, list[tuple[tuple[str, str, int], StoredWrite]]] = defaultdict(list)
         for row in found:
-            value = _value(row, lists)
-            writes[row["checkpoint"]].append(StoredWrite(row["task_id"], row["channel"], value))
-        return writes
+            task_id = str(unpack_id(row["task_id"]))
+            write = StoredWrite(task_id, row["channel"], _value(row, lists))
+            writes[row["checkpoint"]].append(((row["task_path"], task_id, row["idx"]), write))
+        return defaultdict(
+            list,
+            {
+                row: [write for _, write in sorted(of, key=lambda found: found[0])]
+                for row, of in writes.items()
+            },
+        )
 
-    def _lists(self, tx: Tx, rows: Iterable[Row]) -> dict[int, list[Encoded]]:
-        wanted = sorted({row["list"] for row in rows if row["list"] is not None})
-        lists: dict[int, list[Encoded]] = {row: [] for row in wanted}
-        if wanted:
-            for item in tx.all("lists_of", lists=json.dumps(wanted)):
-                lists[item["list"]].append(stored_item(item))
-        return lists
+
+def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str | None, str | None]:
+    """Return superstep, id and source of the newest checkpoint of a namespace."""
+    row = tx.one("newest_checkpoint", thread_id=thread_id, ns=ns)
+    if row is None:
+        return None, None, None
+    return row["step"], unpack_id(row["checkpoint_id"]), row["source"]
 
 
-def _value(row: Row, lists: dict[int, list[Encoded]]) -> StoredValue:
-    return lists[row["list"]] if row["list"] is not None else stored_item(row)
+def _lists(tx: Tx, rows: Iterable[Row]) -> dict[int, list[Prepared]]:
+    return fetch_lists(tx, (row["list"] for row in rows if row["list"]))
+
+
+def _value(row: Row, lists: dict[int, list[Prepared]]) -> Value:
+    if row["list"] == LIST_OF_ONE:
+        return [stored_item(row)]
+    return stored_item(row) if row["list"] is None else lists[row["list"]]

@@ -17,24 +17,22 @@ if TYPE_CHECKING:
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Age(click.ParamType):
-    """A length of time such as `30d` or `12h`."""
-
-    name = "age"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Return the length of time."""
-        found = re.fullmatch(r"(\d{1,6})([smhdw])", value)
-        if found is None:
-            self.fail(f"{value!r} is no age: write 90s, 15m, 12h, 30d or 8w", param, ctx)
-        return timedelta(**{UNITS[found[2]]: int(found[1])})
+def age(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Return a length of time such as `30d` or `12h`."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6})([smhdw])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no age: write 90s, 15m, 12h, 30d or 8w", ctx, param)
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 @click.command("prune", short_help="Delete old threads or checkpoints.")
 @click.option(
-    "--older-than", type=Age(), help="Without activity (or, with --keep, made) so long ago."
+    "--older-than",
+    callback=age,
+    metavar="AGE",
+    help="Without activity (or, with --keep, made) so long ago.",
 )
 @click.option(
     "--thread", "threads", multiple=True, metavar="ID", help="Only this thread; repeatable."

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from operator import is_
 
-from rowtrail.content._codec import (
-    MAX_DEPTH,
-    TAG,
-    Codec,
-    Encoded,
-    TypeCodec,
-    canonical_json,
-    dump_json,
-)
-from rowtrail.content._lists import Lists
+from rowtrail.content._canonical import canonical_json
+from rowtrail.content._codec import MAX_DEPTH, Codec, Encoded, dump_json
+from rowtrail.content._lists import MAX_CACHED_LOGS, Lists
+from rowtrail.content._tagged import TAG, TypeCodec
 from rowtrail.errors import CorruptRowError
 from rowtrail.store import Row, Store, Tx
 
@@ -30,6 +24,7 @@ __all__ = [
     "TypeCodec",
     "canonical_json",
     "dump_json",
+    "is_sweeping",
     "stored",
 ]
 
@@ -60,9 +55,13 @@ class Content:
         self._store = store
         self._key = store.hash_key
         self._known: OrderedDict[bytes, int] = OrderedDict()
-        self.stamp: tuple[int, str] = (-1, "")
-        """What was remembered of rows holds while this stays: no rollback here, no deletion anywhere."""
+        self._seen: tuple[int, str] | None = None
+        self.stamp: object = None
+        """What is remembered of rows holds while this stays: it changes when work is rolled back
+        here or rows are deleted anywhere, and is another for every opening of the file."""
+        self._newest: OrderedDict[str, tuple[Sequence[Prepared], list[int]]] = OrderedDict()
         self.lists = Lists(store)
+        self._is_sweeping = False
 
     def prepare(self, encoded: Encoded) -> Prepared:
         """Digest an encoded value.
@@ -72,6 +71,8 @@ class Content:
         """
         if encoded.identity is None:
             return Prepared(encoded, None)
+        from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
+
         digest = blake2b(encoded.identity, key=self._key, digest_size=DIGEST_BYTES).digest()
         return Prepared(encoded, digest)
 
@@ -81,7 +82,7 @@ class Content:
         return self._put(tx, prepared)
 
     def _put(self, tx: Tx, prepared: Prepared) -> int:
-        if prepared.stamp != self.stamp:
+        if prepared.stamp is not self.stamp:
             prepared.row = self._find_or_insert(tx, prepared)
             prepared.stamp = self.stamp
         return prepared.row
@@ -92,16 +93,30 @@ class Content:
             return self._insert(tx, prepared)
         row = self._known.get(digest)
         if row is None:
-            row = tx.value("item_by_digest", digest=digest) or self._insert(tx, prepared)
+            row = self._find(tx, digest) or self._insert(tx, prepared)
             self._known[digest] = row
             if len(self._known) > MAX_CACHED_DIGESTS:
                 self._known.popitem(last=False)
         return row
 
+    def _find(self, tx: Tx, digest: bytes) -> int | None:
+        row: int | None = tx.value("item_by_digest", digest=digest)
+        if row is not None and self._is_sweeping:
+            tx.run("item_touch", item=row)  # whoever sweeps may have found that nothing needs it
+        return row
+
     def put_list(self, tx: Tx, owner: str, items: Sequence[Prepared]) -> int:
         """Store a list of values in the log of `owner` and return the row of this version."""
         self._refresh(tx)
-        return self.lists.put(tx, owner, [self._put(tx, item) for item in items])
+        known, rows = self._newest.pop(owner, ((), []))
+        if len(known) > len(items) or not all(map(is_, known, items)):
+            known, rows = (), []
+        # Only what is new is looked at one by one: this is done for every list of every checkpoint.
+        rows = rows + [self._put(tx, item) for item in items[len(known) :]]
+        self._newest[owner] = (items, rows)
+        if len(self._newest) > MAX_CACHED_LOGS:
+            self._newest.popitem(last=False)
+        return self.lists.put(tx, owner, rows)
 
     def fetch(self, tx: Tx, row: int) -> Encoded:
         """Return a stored value.
@@ -132,11 +147,19 @@ class Content:
 
     def _refresh(self, tx: Tx) -> None:
         """Drop what is cached when work was rolled back here, or rows were deleted anywhere."""
-        stamp = (self._store.epoch, tx.value("meta_value", key="generation"))
-        if stamp != self.stamp:
-            self.stamp = stamp
+        seen = (self._store.epoch, tx.value("meta_value", key="generation"))
+        if seen != self._seen:
+            self._seen = seen
+            self.stamp = object()
+            self._is_sweeping = is_sweeping(seen[1])
             self._known.clear()
-            self.lists.forget()
+            self._newest.clear()
+            self.lists.forget(reuse=not self._is_sweeping)
+
+
+def is_sweeping(generation: str) -> bool:
+    """Tell whether somebody is deleting content that nothing refers to: the generation is odd."""
+    return bool(int(generation) & 1)
 
 
 def stored(row: Row) -> Encoded:

@@ -47,6 +47,7 @@ class Lists:
         self._store = store
         self._epoch = store.epoch
         self._logs: OrderedDict[str, Log] = OrderedDict()
+        self._reuse = True
 
     def put(self, tx: Tx, owner: str, items: list[int]) -> int:
         """Store a list of items in the log of `owner` and return the row of this version."""
@@ -68,20 +69,27 @@ class Lists:
             length=len(items),
             pieces=json.dumps(pieces, separators=(",", ":")),
         )
+        tx.run("log_set_newest", log=log.row, list=log.newest_row)
         log.newest, log.newest_pieces = list(items), pieces
         return log.newest_row
 
-    def forget(self) -> None:
-        """Drop what is cached; the file is the truth."""
+    def forget(self, *, reuse: bool = True) -> None:
+        """Drop what is cached; the file is the truth.
+
+        Args:
+            reuse: Whether new lists may be made of what the logs hold. While somebody deletes what
+                no list holds any more they may not: each list is written out once more.
+        """
         self._logs.clear()
+        self._reuse = reuse
 
     def _log(self, tx: Tx, owner: str) -> Log:
         if self._epoch != self._store.epoch:
             self._epoch = self._store.epoch
-            self.forget()
+            self.forget(reuse=self._reuse)
         log = self._logs.get(owner)
         if log is None or tx.value("log_length", log=log.row) != len(log.items):
-            log = _load(tx, owner)  # new here, or another process appended
+            log = _load(tx, owner, reuse=self._reuse)  # new here, or another process appended
             self._logs[owner] = log
         self._logs.move_to_end(owner)
         while len(self._logs) > MAX_CACHED_LOGS:
@@ -89,7 +97,7 @@ class Lists:
         return log
 
 
-def _load(tx: Tx, owner: str) -> Log:
+def _load(tx: Tx, owner: str, *, reuse: bool) -> Log:
     row = tx.value("log_by_owner", owner=owner)
     if row is None:
         return Log(tx.insert("log_insert", owner=owner))
@@ -97,24 +105,24 @@ def _load(tx: Tx, owner: str) -> Log:
     for pos, item in tx.all("log_items", log=row):
         log.append([GAP] * (pos - len(log.items)) + [item])
     log.position.pop(GAP, None)
+    if not reuse:
+        log.position.clear()
+        return log
     newest = tx.one("list_newest", log=row)
     if newest is not None:
         log.newest_pieces = [tuple(p) for p in json.loads(newest["pieces"])]
-        log.newest = [
-            item for _, pos, n in log.newest_pieces for item in log.items[pos : pos + n]
-        ]
+        log.newest = [item for _, pos, n in log.newest_pieces for item in log.items[pos : pos + n]]
         log.newest_row = newest["id"]
     return log
 
 
 def _pieces(log: Log, items: list[int]) -> list[Piece]:
     """Return the pieces that make up `items`, appending to the log what it lacks."""
-    newest = log.newest or []
-    if items[: len(newest)] == newest and newest:
-        pieces = list(log.newest_pieces)
-        _extend(log, pieces, items, len(newest))
+    pieces: list[Piece] = []
+    if log.newest and items[: len(log.newest)] == log.newest:
+        pieces += log.newest_pieces
+        _extend(log, pieces, items, len(log.newest))
     else:
-        pieces = []
         _cover(log, pieces, items)
     if len(pieces) > MAX_PIECES:
         pieces = [(0, log.append(items), len(items))]

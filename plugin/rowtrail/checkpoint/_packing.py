@@ -1,0 +1,53 @@
+"""Short forms of what is stored with every checkpoint and shown by no view."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+from rowtrail.content import Encoded
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+_DICTIONARY = (
+    b'"__pregel_tasks":"__input__":{},"__interrupt__":{"__start__":"branch:to:model":"branch:to:tools":'
+    b'"branch:to:agent":"branch:to:"messages":},"updated_channels":["branch:to:","messages"]}'
+    b'"updated_channels":["__start__"]}"updated_channels":null}'
+    b'{"v":4,"ts":"2026-11-22T12:00:00.000000+00:00","id":"1f1e6753-","channel_versions":{"__start__":'
+    b'1,"messages":2,"branch:to:"},"versions_seen":{"__input__":{},"__start__":{"__start__":'
+)
+"""What the versions of nearly every checkpoint hold. Part of the file format: it never changes."""
+
+_ZLIB_LEVEL = 6
+_PACKED_JSON, _PACKED_DATA = b"z", b"d"
+
+
+def pack_id(text: str | None) -> bytes | str | None:
+    """Return a UUID in 16 bytes, which sort as its text does; any other id as it is."""
+    if text is not None and _UUID.fullmatch(text):
+        return bytes.fromhex(text.replace("-", ""))
+    return text
+
+
+def unpack_id(stored: bytes | str | None) -> str | None:
+    """Undo `pack_id`."""
+    if not isinstance(stored, bytes):
+        return stored
+    text = stored.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def pack_body(body: Encoded) -> bytes:
+    """Return the versions of a checkpoint, compressed: no view shows them."""
+    if body.data is not None:
+        return _PACKED_DATA + body.data
+    packer = zlib.compressobj(_ZLIB_LEVEL, zdict=_DICTIONARY, wbits=-15)
+    return _PACKED_JSON + packer.compress((body.text or "").encode()) + packer.flush()
+
+
+def unpack_body(stored: bytes) -> Encoded:
+    """Undo `pack_body`."""
+    if stored[:1] == _PACKED_DATA:
+        return Encoded("dict", None, stored[1:])
+    unpacker = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
+    return Encoded("dict", unpacker.decompress(stored[1:]).decode())

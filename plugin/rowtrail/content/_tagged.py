@@ -1,0 +1,39 @@
+"""How a type that JSON cannot hold is written: a tag from a closed list, and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+TAG = "$rowtrail"
+"""The key of a JSON object that stands for a value JSON cannot hold."""
+
+
+@dataclass(frozen=True)
+class TypeCodec:
+    """How one type outside JSON is written and read back.
+
+    `encode` gives a value made of JSON types and of other known types; `decode` gets it back.
+    """
+
+    tag: str
+    type: type
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+    flat: bool = False
+    """At the top of a value, write the JSON of `encode` bare: the stored type names the codec."""
+    unordered: bool = False
+    """`encode` gives a list in no order: it is put in one, the same for equal values."""
+
+
+def expect(kind: type, value: Any) -> Any:
+    """Return `value`, which must be of this very type."""
+    if type(value) is not kind:
+        raise TypeError(f"{kind.__name__} expected, not {type(value).__name__}")
+    return value
+
+
+def kind_of(value: object) -> type[object]:
+    """Return the very type of a value."""
+    return type(value)
