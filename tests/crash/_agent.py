@@ -17,6 +17,8 @@ from langchain_core.tools import BaseTool, tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from pydantic import SecretStr
+
 from rowtrail_langgraph import RowtrailSaver
 
 TOOL_SECONDS = 0.004
@@ -42,7 +44,9 @@ def tools(ledger: Path) -> list[BaseTool]:
 
 def build(base_url: str, ledger: Path, saver: RowtrailSaver) -> Any:
     """Return the compiled graph."""
-    model = ChatOpenAI(base_url=base_url, api_key="none", model="gpt-4o-mini", max_retries=0)
+    model = ChatOpenAI(
+        base_url=base_url, api_key=SecretStr("none"), model="gpt-4o-mini", max_retries=0
+    )
     bound = model.bind_tools(tools(ledger))
 
     def plan(state: MessagesState) -> dict[str, list[BaseMessage]]:
@@ -92,5 +96,4 @@ def _die_at_commit(saver: RowtrailSaver, number: int, *, after: bool) -> None:
         elif statement.startswith("BEGIN") and after and commits == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    store: Any = saver.journal.store
-    (getattr(store, "connection", None) or store._connection).set_trace_callback(watch)
+    saver.journal.store.connection.set_trace_callback(watch)

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from rowtrail.testing import LLMServer, Reply
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SCRIPTS = [text for language, text in BLOCKS if language == "python"]
 SESSIONS = [text for language, text in BLOCKS if language == "console"]
 
@@ -34,7 +35,13 @@ def server() -> Iterator[LLMServer]:
 def run(arguments: list[str], folder: Path, server: LLMServer) -> str:
     environment = {**os.environ, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "none"}
     done = subprocess.run(
-        arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        arguments,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -57,7 +64,7 @@ def test_scripts_run_and_run_again(folder: Path, server: LLMServer) -> None:
 
 def test_sessions_print_what_the_page_shows(folder: Path, server: LLMServer) -> None:
     for session in SESSIONS:
-        for command, shown in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", session, re.M):
+        for command, shown in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
             name, *arguments = shlex.split(command)
             if name == "make":
                 run(["make", "-n", *arguments], ROOT, server)
