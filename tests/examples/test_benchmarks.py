@@ -1,0 +1,157 @@
+"""`python -m benchmarks` at its smallest size: every workload for real, and no time asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import _report
+from benchmarks._row import Bar, Row
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 110
+WORKLOADS = ["turns", "steps", "replay", "concurrency", "million"]
+
+
+def run_benchmarks(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "QUICK": ""},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    folder = tmp_path_factory.mktemp("bench")
+    measured = folder / "measured"
+    measured.mkdir()
+    out = folder / "result.json"
+    return run_benchmarks("--size", "tiny", "--out", out, "--dir", measured), out
+
+
+@pytest.fixture(scope="module")
+def result(finished: tuple[subprocess.CompletedProcess[str], Path]) -> dict[str, Any]:
+    process, out = finished
+    assert process.returncode == 0, process.stderr
+    loaded: dict[str, Any] = json.loads(out.read_text())
+    return loaded
+
+
+def test_every_workload_is_measured_and_reports_its_peers(result: dict[str, Any]) -> None:
+    assert list(dict.fromkeys(row["workload"] for row in result["rows"])) == WORKLOADS
+    for row in result["rows"]:
+        assert row["rowtrail"] is not None, row
+        assert row["peers"], row
+        for peer, found in row["peers"].items():
+            assert found["value"] is not None or peer in row["missing"], row
+
+
+def test_the_json_holds_what_a_reader_needs_to_judge_it(result: dict[str, Any]) -> None:
+    assert set(result) == {"date", "size", "seconds", "machine", "versions", "rows", "curves"}
+    assert result["size"] == "tiny"
+    assert {"processor", "cores", "memory_bytes", "file_system"} <= set(result["machine"])
+    assert {"rowtrail", "python", "sqlite", "langgraph"} <= set(result["versions"])
+    assert {"measure", "unit", "samples", "bars"} <= set(result["rows"][0])
+    bars = [bar for row in result["rows"] for bar in row["bars"]]
+    assert {"sense", "limit", "of", "measured", "verdict"} == set(bars[0])
+
+
+def test_every_bar_is_judged_or_says_why_not(result: dict[str, Any]) -> None:
+    verdicts = {bar["verdict"] for row in result["rows"] for bar in row["bars"]}
+
+    assert verdicts <= {"met", "missed", "no peer", "other size"}
+    assert sum(len(row["bars"]) for row in result["rows"]) == 23
+
+
+def test_many_writers_get_no_error_and_lose_nothing(result: dict[str, Any]) -> None:
+    (errors,) = [row for row in result["rows"] if row["measure"].endswith(": errors")]
+
+    assert errors["rowtrail"] == 0, errors["note"]
+
+
+def test_the_plot_shows_a_curve_for_each_conversation(
+    finished: tuple[subprocess.CompletedProcess[str], Path], result: dict[str, Any]
+) -> None:
+    drawn = ET.parse(finished[1].with_suffix(".svg")).getroot()
+    lines = drawn.findall(".//{http://www.w3.org/2000/svg}polyline")
+
+    assert len(lines) == 2 * len(result["curves"])
+    for curve in result["curves"].values():
+        assert [turn for turn, _, _ in curve] == sorted({turn for turn, _, _ in curve})
+        assert all(size > 0 for _, size, _ in curve)
+
+
+def test_the_table_goes_to_stdout_and_the_measured_files_are_removed(
+    finished: tuple[subprocess.CompletedProcess[str], Path], result: dict[str, Any]
+) -> None:
+    process, out = finished
+
+    assert "| workload " in process.stdout
+    assert "round 1 of 1" in process.stderr
+    assert list((out.parent / "measured").iterdir()) == []
+
+
+def test_a_missing_peer_is_named_with_what_to_install() -> None:
+    row = Row(
+        "steps",
+        "a step",
+        "us",
+        {"rowtrail": [100.0]},
+        (Bar("at most", 1 / 3, of="DBOS"), Bar("at most", 50)),
+        {"DBOS": "peer not installed: pip install dbos"},
+    )
+
+    found = row.as_json(is_full=True)
+
+    assert found["peers"]["DBOS"] == {"value": None, "ratio": None}
+    assert [bar["verdict"] for bar in found["bars"]] == ["no peer", "missed"]
+
+
+@pytest.mark.parametrize(
+    ("bar", "verdict"),
+    [
+        (Bar("at most", 0.5, of="peer"), "met"),
+        (Bar("below", 0.5, of="peer"), "missed"),
+        (Bar("at least", 0.6, of="peer"), "missed"),
+        (Bar("at most", 10), "met"),
+        (Bar("at least", 11), "missed"),
+    ],
+)
+def test_a_bar_holds_on_its_own_side_only(bar: Bar, verdict: str) -> None:
+    row = Row("w", "m", "us", {"rowtrail": [10.0], "peer": [20.0]}, (bar,))
+
+    assert row.judged(bar, is_full=True).verdict == verdict
+
+
+def test_ratios_compare_contenders_within_a_round() -> None:
+    row = Row("w", "m", "us", {"rowtrail": [1.0, 20.0, 3.0], "peer": [2.0, 40.0, 6.0]})
+
+    assert row.ratio("peer") == 0.5
+
+
+def test_values_are_shown_in_the_unit_that_people_read() -> None:
+    assert _report.shown(5_365_760, "bytes") == "5.37 MB"
+    assert _report.shown(2600, "bytes") == "2,600 B"
+    assert _report.shown(0.25, "share") == "0.25"
+    assert _report.shown(1234.5, "per s") == "1,234 per s"
+
+
+def test_a_wrong_option_is_refused() -> None:
+    process = run_benchmarks("--only", "nothing")
+
+    assert process.returncode == 2
+    assert "invalid choice" in process.stderr
