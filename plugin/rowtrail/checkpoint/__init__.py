@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from rowtrail.checkpoint._ancestry import delta_ancestors
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_body, unpack_id
+from rowtrail.checkpoint._rows import (
+    NewCheckpoint,
+    NewWrite,
+    StoredCheckpoint,
+    StoredWrite,
+    Value,
+)
 from rowtrail.checkpoint._threads import threads_among
-from rowtrail.content import Content, Encoded, Prepared, is_sweeping
+from rowtrail.content import Content, Prepared, is_sweeping
 from rowtrail.errors import BusyError
 from rowtrail.store import Row, Store, Tx
 
@@ -36,65 +42,6 @@ _LAST_ID = b"\xff" * 17
 
 LIST_OF_ONE = 0
 """In place of the row of a list: a list that holds the row's one item, and needs no log."""
-
-Value = Prepared | list[Prepared]
-"""A channel value: one item, or the items of a list."""
-
-
-@dataclass(frozen=True)
-class NewCheckpoint:
-    """A checkpoint on its way in.
-
-    Attributes:
-        run: Row of the run that is active, if one is.
-        created_at: Milliseconds since 1970, for one that was made elsewhere; None is now.
-    """
-
-    thread_id: str
-    ns: str
-    checkpoint_id: str
-    parent_id: str | None
-    body: Encoded
-    metadata: str
-    values: Mapping[str, Value]
-    step: int | None = None
-    source: str | None = None
-    run: int | None = None
-    run_id: str | None = None
-    created_at: int | None = None
-
-
-@dataclass(frozen=True)
-class NewWrite:
-    """One pending write on its way in."""
-
-    idx: int
-    channel: str
-    value: Value
-
-
-@dataclass(frozen=True)
-class StoredWrite:
-    """One pending write as it was stored."""
-
-    task_id: str
-    channel: str
-    value: Value
-
-
-@dataclass(frozen=True)
-class StoredCheckpoint:
-    """A checkpoint as it was stored; `metadata` is JSON text."""
-
-    row: int
-    thread_id: str
-    ns: str
-    checkpoint_id: str
-    parent_id: str | None
-    body: Encoded
-    metadata: str
-    values: dict[str, Value] = field(default_factory=dict)
-    writes: list[StoredWrite] = field(default_factory=list)
 
 
 class Checkpoints:

@@ -29,7 +29,7 @@ def delta_ancestors(tx: Tx, thread: int, doomed: Iterable[int]) -> set[int]:
         for row in rows
         if row["id"] not in gone and row["whole"] and not row["hidden"]
     }
-    names = sorted(set().union(*wanted.values())) if wanted else []
+    names = sorted({name for channels in wanted.values() for name in channels})
     if not names:
         return set()
     stored = {
@@ -51,12 +51,13 @@ def _walk(
             at: int | None = row
             while at is not None and (at, channel) not in stored:
                 at = parent[at]
-                if at is None or (at, channel) in needed:
+                if at is not None and (at, channel) in needed:
                     break
-                needed.add((at, channel))
+                if at is not None:
+                    needed.add((at, channel))
     return {row for row, _ in needed}
 
 
 def _counted(metadata: str | None) -> set[str]:
-    counters = None if metadata is None else json.loads(metadata).get(COUNTERS)
-    return set(counters) if isinstance(counters, dict) else set()
+    counters: dict[str, object] | None = json.loads(metadata or "{}").get(COUNTERS)
+    return set(counters or ())

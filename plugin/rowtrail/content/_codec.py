@@ -44,6 +44,9 @@ class Encoded:
 class Codec:
     """Encodes values to JSON text; adapters add the types of their framework."""
 
+    is_opaque: bool = False
+    """Whether nothing of what it encodes may be stored as text: it encrypts."""
+
     def __init__(self, extra: tuple[TypeCodec, ...] = ()) -> None:
         from rowtrail.content._types import BUILTIN  # decimal and uuid: not for `import rowtrail`
 
@@ -105,6 +108,13 @@ class Codec:
             text = canonical_json(value)
             return Encoded(type(value).__name__, text, None, f"shown\0{text}".encode())
 
+    def decode_shown(self, stored: Encoded) -> Any:
+        """Return what `encode_shown` was given, or what it shows of a value without a form."""
+        try:
+            return self.decode(stored)
+        except CorruptRowError:
+            return None if stored.text is None else json.loads(stored.text)
+
     def decode(self, stored: Encoded) -> Any:
         """Return the value of a stored form.
 
@@ -145,12 +155,21 @@ class Codec:
             return _number_to_json(value)
         codec = self._by_type.get(kind)
         if codec is None:
-            raise UnstorableError(
-                f"a {kind.__module__}.{kind.__qualname__} has no stored form",
-                type_name=kind.__qualname__,
-            )
+            return self.unknown_to_json(value)
         inner = self.to_json(codec.encode(value), depth)
         return {TAG: codec.tag, "v": sorted(inner, key=json.dumps) if codec.unordered else inner}
+
+    def unknown_to_json(self, value: Any) -> Any:
+        """Return the JSON of a value of an unknown type; adapters may know more.
+
+        Raises:
+            UnstorableError: There is none.
+        """
+        kind = kind_of(value)
+        raise UnstorableError(
+            f"a {kind.__module__}.{kind.__qualname__} has no stored form",
+            type_name=kind.__qualname__,
+        )
 
     def from_json(self, value: Any) -> Any:
         """Undo `to_json`."""

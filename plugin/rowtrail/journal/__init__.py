@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,15 +17,18 @@ from rowtrail.journal._call import CONTROL_FLOW, Call
 from rowtrail.journal._current import Step, current_frame, current_step
 from rowtrail.journal._flow import Flow, Write, adrive, drive
 from rowtrail.journal._recorder import Recorder
-from rowtrail.journal._recovery import record_crashes
+from rowtrail.journal._recovery import record_abandoned, record_crashes
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, fingerprint_of
 from rowtrail.journal._run import Run
-from rowtrail.journal._scope import Scope
+from rowtrail.journal._scope import SETTLED, Scope
 from rowtrail.journal._step import DECLARED, check_effect, step
-from rowtrail.store import Durability, Store, Tx, open_store, warn_unclosed
+from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from rowtrail.history import Answer
+    from rowtrail.retention import Progress, Pruned
 
 __all__ = [
     "CONTROL_FLOW",
@@ -85,7 +88,9 @@ class Journal:
     ) -> None:
         if durability not in ("full", "normal"):
             raise UsageError(f"durability={durability!r} is unknown: use 'full' or 'normal'")
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
+        if not self.path:
+            raise UsageError("the path of the journal is empty: name a file, or ':memory:'")
         self.strict = strict
         self._codec = Codec()
         self.store: Store = open_store(self.path, durability, clock or Clock())
@@ -113,11 +118,14 @@ class Journal:
             fresh: Start over: the recorded steps are set aside, and stay readable.
 
         Raises:
-            UsageError: The id is empty or no text.
+            UsageError: An id is empty or no text.
             RunBusyError: On entering, when a live process or thread holds the run.
         """
-        if not isinstance(run_id, str) or not run_id:
-            raise UsageError(f"run_id={run_id!r} is not an id: give a text that names the work")
+        self._refuse_closed()
+        _check_id("run_id", run_id)
+        for name, value in (("thread_id", thread_id), ("agent", agent)):
+            if value is not None:
+                _check_id(name, value)
         beginning = Beginning(
             "name", run_id, thread_id=thread_id, agent=agent, exclusive=True, fresh=fresh
         )
@@ -129,14 +137,19 @@ class Journal:
         Raises:
             RunBusyError: `beginning.exclusive`, and a live attempt holds the run.
         """
+        self._refuse_closed()
         return drive(self._attempt(beginning, codec), self.store)
 
     async def aattempt(self, beginning: Beginning, codec: Codec | None = None) -> Attempt:
         """Async twin of `attempt`."""
+        self._refuse_closed()
         return await adrive(self._attempt(beginning, codec), self.store)
 
     def _attempt(self, beginning: Beginning, codec: Codec | None) -> Flow[Attempt]:
+        owed = list(self.recorder.owed)
         row = yield Write(lambda tx: begin(tx, self, beginning))
+        for ended in owed:
+            self.recorder.owed.pop(ended, None)
         attempt = Attempt(self, beginning, row, codec or self._codec)
         self._attempts.add(attempt)
         return attempt
@@ -162,25 +175,70 @@ class Journal:
             raise UsageError(
                 "settle() takes either result=... (it happened) or happened=False (it did not)"
             )
+        self._refuse_closed()
         output = None if not happened else self._codec.encode(result)
 
         def work(tx: Tx) -> None:
             record_crashes(tx, self.store)
-            row = tx.one("step_by_id", id=int(step_id)) if step_id.isdecimal() else None
+            row = tx.one("step_by_text_id", id=step_id)
             if row is None:
                 raise UnknownIdError(f"no step has the id {step_id!r}", kind="step", value=step_id)
-            if row["status"] != "in_doubt":
+            is_lost = row["status"] == "done" and row["output"] is None  # it could not be stored
+            if row["status"] != "in_doubt" and not is_lost:
                 raise UsageError(f"step {step_id} is {row['status']!r}, not in doubt")
+            tx.run("step_not_asked", id=row["id"])  # nobody need answer any more
             if output is None:
                 tx.run("step_supersede", id=row["id"], reason="settled: it did not happen")
                 return
             item = self.recorder.content.put(tx, self.recorder.content.prepare(output))
-            tx.run("step_settle", id=row["id"], output=item, reason="settled: it happened")
+            tx.run("step_settle", id=row["id"], output=item, reason=SETTLED)
 
         self.store.write(work)
 
+    def prune(
+        self,
+        *,
+        older_than: timedelta | None = None,
+        thread_ids: Sequence[str] | None = None,
+        keep: int | None = None,
+        keep_journal: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Pruned:
+        """Delete old threads, or old checkpoints, and whatever content nothing refers to any more.
+
+        Others may go on writing meanwhile; runs with a live attempt, and their threads, are left
+        alone. Killed in the middle, what is left is whole, and the next call finishes the rest.
+
+        Args:
+            older_than: Only threads without activity for so long; with `keep`, only checkpoints
+                of that age.
+            thread_ids: Only these threads.
+            keep: Keep the threads, and of each namespace the newest `keep` checkpoints (and,
+                hidden, what their delta channels are rebuilt from).
+            keep_journal: Keep the runs and steps of the threads that are deleted.
+            dry_run: Change nothing; return what would go.
+            progress: Called with what is done, how much of it, and of how much.
+
+        Raises:
+            UsageError: Nothing says what to delete.
+            UnknownIdError: A thread does not exist.
+            BusyError: Another process is pruning this journal.
+        """
+        from rowtrail.checkpoint import Checkpoints
+        from rowtrail.retention import Policy, plan_prune, prune
+
+        age = None if older_than is None else int(older_than.total_seconds() * 1000)
+        threads = None if thread_ids is None else tuple(thread_ids)
+        policy = Policy(age, threads, keep, keep_journal)
+        if dry_run:
+            return plan_prune(self.store, policy)
+        checkpoints = Checkpoints(self.store, self.recorder.content)
+        return prune(self.store, checkpoints, policy, progress)
+
     def recover(self) -> int:
         """Write down which attempts have died, and return how many; opening a run does it too."""
+        self._refuse_closed()
         return self.store.write(lambda tx: record_crashes(tx, self.store))
 
     def sql(
@@ -196,12 +254,11 @@ class Journal:
         from rowtrail.history import query as ask
 
         self._refuse_closed()
-        return ask(
-            self.store, query, params, limit=limit, timeout=timeout, max_tokens=max_tokens
-        )
+        return ask(self.store, query, params, limit=limit, timeout=timeout, max_tokens=max_tokens)
 
     def runs(self, *, thread_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest runs as rows of the view `runs`, newest first."""
+        self._refuse_closed()
         rows = self.store.read(
             lambda tx: tx.all("runs_newest", thread_id=thread_id, limit=limit, before=None)
         )
@@ -221,6 +278,7 @@ class Journal:
         Raises:
             UnknownIdError: There is no such run.
         """
+        self._refuse_closed()
         if self.store.read(lambda tx: tx.one("run_by_id", run_id=run_id)) is None:
             raise UnknownIdError(
                 f"no run has the id {run_id!r}: `rowtrail runs` lists them",
@@ -229,9 +287,7 @@ class Journal:
             )
         after = 0
         while True:
-            rows = self.store.read(
-                lambda tx, after=after: tx.all("steps_page", run_id=run_id, after=after, limit=page)
-            )
+            rows = self.store.read(partial(_steps_page, run_id=run_id, after=after, limit=page))
             yield from (dict(row) for row in rows)
             if len(rows) < page:
                 return
@@ -240,7 +296,7 @@ class Journal:
     def close(self) -> None:
         """Commit what is queued and close the file; safe at any time, further calls do nothing."""
         if self._finalizer.detach() is not None:
-            self.store.close()
+            close_store(self.store)
 
     def __enter__(self) -> Self:
         return self
@@ -254,16 +310,30 @@ class Journal:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Journal({str(Path(self.path))!r})"
+        return f"Journal({self.path!r})"
 
     def _refuse_closed(self) -> None:
         if not self._finalizer.alive:
             raise ClosedError(f"{self.path!r} was closed: open the journal again", path=self.path)
 
 
+def _check_id(name: str, value: object) -> None:
+    try:
+        valid = isinstance(value, str) and value.encode() != b""
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise UsageError(f"{name}={value!r} is not an id: give a text that names it")
+
+
+def _steps_page(tx: Tx, *, run_id: str, after: int, limit: int) -> list[Row]:
+    return tx.all("steps_page", run_id=run_id, after=after, limit=limit)
+
+
 def _recorder_of(store: Store) -> Recorder:
     """Return the recorder of a store: what it caches is true for one writer thread only."""
     if store.companion is None:
         store.companion = Recorder(store, Content(store))
+        store.farewell = partial(record_abandoned, store=store)
     assert isinstance(store.companion, Recorder)
     return store.companion

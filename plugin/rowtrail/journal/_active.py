@@ -19,12 +19,18 @@ scope_finders: list[Callable[[], Scope | None]] = []
 
 
 def active_scope() -> Scope | None:
-    """Return the scope to which a call made here belongs, None outside any run."""
+    """Return the scope to which a call made here belongs, None outside any run.
+
+    Code that a run left behind (a task nobody awaited, a thread nobody joined) is outside: the
+    run has ended, and what it did is written down.
+    """
     for find in scope_finders:
-        scope = find()
-        if scope is not None:
-            return scope
+        found = find()
+        if found is not None:
+            return found
     frame = current_frame.get()
-    if frame is not None:
-        return frame.scope
-    return run_scope.get()
+    scope = frame.scope if frame is not None else run_scope.get()
+    if scope is not None and scope.attempt.has_ended:
+        scope.attempt.warn_left_behind()
+        return None
+    return scope

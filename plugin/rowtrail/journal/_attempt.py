@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rowtrail.content import Codec, Encoded, Prepared
-from rowtrail.errors import RunBusyError
+from rowtrail.errors import RunBusyError, StorageError
 from rowtrail.journal._current import Step
 from rowtrail.journal._flow import Flow, Write, adrive, drive
+from rowtrail.journal._log import log
 from rowtrail.journal._recovery import record_crashes
 from rowtrail.journal._scope import Generation, Scope
 from rowtrail.replay import culprit
@@ -18,6 +20,9 @@ from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
     from rowtrail.journal import Journal
+
+MAX_FAILURES = 100
+"""How many failures of steps are remembered, to tell them from those of the code around."""
 
 Intent = Literal["name", "input", "resume", "fork"]
 Outcome = Literal["done", "failed", "waiting", "cancelled"]
@@ -73,19 +78,33 @@ class Attempt:
         self.continues = row.n > 1
         self.replay_always = False
         self.strict = journal.strict
-        self.ask: Callable[[Step], Any] | None = None
+        self.ask: Callable[[Step | None], Any] | None = None
         """Asks a person about a step in doubt; adapters set it where they can."""
         self._resumed_done = beginning.intent == "resume" and row.n == 1
         self._lock = threading.Lock()
         self._scopes: dict[tuple[str, Generation], Scope] = {}
         self._ended = False
-        self._blamed: list[BaseException] = []
-        self.failures: list[BaseException] = []
+        self._is_left_behind_told = False
+        # Bounded: an exception keeps alive what its frames hold.
+        self.failures: deque[BaseException] = deque(maxlen=MAX_FAILURES)
         self.active: set[int] = set()
 
-    def scope(
-        self, name: str, *, node: str | None = None, generation: Generation = (0,)
-    ) -> Scope:
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the attempt is over."""
+        return self._ended
+
+    def warn_left_behind(self) -> None:
+        """Log, once, that code of the run goes on after its end."""
+        if not self._is_left_behind_told:
+            self._is_left_behind_told = True
+            log().warning(
+                "run %r has ended, and a step is called by code that it left behind: the call is "
+                "made and not recorded; await its tasks and join its threads inside the run",
+                self.run_id,
+            )
+
+    def scope(self, name: str, *, node: str | None = None, generation: Generation = (0,)) -> Scope:
         """Return the scope of this name; another generation numbers its requests anew."""
         with self._lock:
             found = self._scopes.get((name, generation))
@@ -97,33 +116,39 @@ class Attempt:
         """Digest an encoded value for this journal."""
         return self.recorder.content.prepare(encoded)
 
-    def blame(self, scope_name: str, error: BaseException) -> None:
+    def blame(self, scope_name: str, error: BaseException) -> bool:
         """Record that a scope ended with `error`, for the next time that it is executed.
 
         If a step raised it, nothing is set aside: failed steps are never replayed. Else the last
-        LLM answer of the scope is. Call it for the innermost scope first.
+        LLM answer of the scope is, if there is one: False says that the scope around has its turn.
         """
-        drive(self._blame(scope_name, error), self.recorder.store)
+        return drive(self._blame(scope_name, error), self.recorder.store)
 
-    async def ablame(self, scope_name: str, error: BaseException) -> None:
+    async def ablame(self, scope_name: str, error: BaseException) -> bool:
         """Async twin of `blame`."""
-        await adrive(self._blame(scope_name, error), self.recorder.store)
+        return await adrive(self._blame(scope_name, error), self.recorder.store)
 
-    def _blame(self, scope_name: str, error: BaseException) -> Flow[None]:
-        with self._lock:
-            known = any(error is blamed for blamed in self._blamed)
-            if known or culprit(error, self.failures) is not None:
-                return
-            self._blamed.append(error)
+    def _blame(self, scope_name: str, error: BaseException) -> Flow[bool]:
+        if culprit(error, self.failures) is not None:
+            return True
         reason = f"set aside: the code after this answer raised {type(error).__name__}"
-        yield Write(lambda tx: self.set_aside_answer(tx, scope_name, reason))
+        return (yield from self.setting_aside(scope_name, reason))
 
-    def set_aside_answer(self, tx: Tx, scope_name: str, reason: str) -> None:
-        """Mark the last LLM answer of a scope as superseded."""
-        scope = tx.value("scope_row", run=self.run, name=scope_name)
-        answer = scope and tx.value("last_answer", scope=scope)
+    def setting_aside(self, scope_name: str, reason: str) -> Flow[bool]:
+        """Return the flow that marks the last LLM answer of a scope, while an error passes."""
+        try:
+            was_set: bool = yield Write(lambda tx: self.set_aside_answer(tx, scope_name, reason))
+        except StorageError:  # not in place of the error that passes
+            log().warning("an answer of run %r could not be set aside", self.run_id, exc_info=True)
+            return False
+        return was_set
+
+    def set_aside_answer(self, tx: Tx, scope_name: str, reason: str) -> bool:
+        """Mark the last LLM answer of a scope as superseded, and tell whether there was one."""
+        answer = tx.value("last_answer", run=self.run, name=scope_name)
         if answer:
             tx.run("step_supersede", id=answer, reason=reason)
+        return bool(answer)
 
     def end(self, outcome: Outcome, error: str | None = None) -> None:
         """End the attempt; further calls do nothing."""
@@ -135,15 +160,26 @@ class Attempt:
 
     def ending(self, outcome: Outcome, error: str | None) -> Flow[None]:
         """Return the flow that `end` drives."""
-        if not self._ended:
-            self._ended = True
-            self.journal.release(self)
-            yield Write(lambda tx: self._end_rows(tx, outcome, error))
+        if self._ended:
+            return
+        self._ended = True
+        self.journal.release(self)
+
+        def work(tx: Tx) -> None:
+            self._end_rows(tx, outcome, error)
+
+        try:
+            yield Write(work)
+        except StorageError:
+            self.recorder.owed[self.row] = work
+            if outcome in ("done", "waiting"):
+                raise
+            # Whoever calls is about to raise what went wrong: that must not be hidden.
+            log().warning("the end of run %r could not be recorded", self.run_id, exc_info=True)
 
     def _end_rows(self, tx: Tx, outcome: Outcome, error: str | None) -> None:
         now = self.recorder.store.clock.now_ms()
-        if outcome == "cancelled":
-            tx.run("steps_crash", attempt=self.row)
+        tx.run("steps_crash", attempt=self.row)  # calls that were cancelled, or left behind
         if self._resumed_done and outcome == "done" and tx.run("run_delete_empty", run=self.run):
             tx.run("attempt_delete", attempt=self.row)  # nothing was left to resume
             return
@@ -171,6 +207,8 @@ class _Begun:
 def begin(tx: Tx, journal: Journal, beginning: Beginning) -> _Begun:
     """Find or make the run of an attempt, and the attempt's own row."""
     store = journal.store
+    for owed in list(journal.recorder.owed.values()):
+        owed(tx)
     record_crashes(tx, store)
     now = store.clock.now_ms()
     thread = _thread_row(tx, beginning.thread_id, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rowtrail.content import Prepared
 from rowtrail.errors import NotRecordedError, StorageError, UnstorableError
 from rowtrail.journal._current import Frame, Step, current_frame
-from rowtrail.journal._flow import Flow, Write, adrive, drive
+from rowtrail.journal._flow import Flow, Write, adrive, drive, launch
+from rowtrail.journal._log import log
 from rowtrail.journal._request import Request
 from rowtrail.store import Tx
 from rowtrail.usage import Usage, price_usd
@@ -66,14 +67,16 @@ class Call:
     def step(self) -> Step:
         """Return the step as its own code sees it."""
         assert self._started is not None
-        return self._scope.step_of(self._started.row, self.request, self._key)
+        return self._scope.step_of(
+            self._started.row, self._started.scope_row, self.request, self._key
+        )
 
     @contextmanager
-    def running(self) -> Iterator[Step]:
+    def running(self) -> Generator[Step]:
         """Make this the current step of the code inside the block."""
         assert self._started is not None
         fingerprint, _, n = self._key
-        place = f"{self.request.name}:{fingerprint.hex()[:8]}.{n}"
+        place = f"{self.request.name}:{fingerprint.hex()[:16]}.{n}"
         inside = self._scope.inside(place, self._started.row)
         request = self.request
         frame = Frame(
@@ -111,22 +114,23 @@ class Call:
     def fail(self, error: BaseException, *, output: Any = None, interrupts: int = 0) -> None:
         """Record that the call raised; a kill or a cancellation leaves a tool in doubt.
 
-        What a framework raises to leave a call (`CONTROL_FLOW`) is no failure: the row is set aside.
+        What a framework raises to leave a call (`CONTROL_FLOW`) is no failure: it is set aside.
         """
         drive(self._fail(error, output, interrupts), self._scope.attempt.recorder.store)
 
-    async def afail(
-        self, error: BaseException, *, output: Any = None, interrupts: int = 0
-    ) -> None:
+    async def afail(self, error: BaseException, *, output: Any = None, interrupts: int = 0) -> None:
         """Async twin of `fail`."""
-        await adrive(
-            self._fail(error, output, interrupts), self._scope.attempt.recorder.store
-        )
+        flow = self._fail(error, output, interrupts)
+        store = self._scope.attempt.recorder.store
+        if isinstance(error, GeneratorExit):  # the coroutine is being closed, and must not wait
+            launch(flow, store)
+        else:
+            await adrive(flow, store)
 
     def _encode(self, result: Any) -> tuple[Prepared | None, str | None]:
         attempt = self._scope.attempt
         try:
-            codec = self.request.codec or attempt.codec
+            codec = self._scope.codec_of(self.request)
             return attempt.prepare(codec.encode(result)), None
         except UnstorableError as error:
             return None, f"not stored: {error}"
@@ -144,12 +148,12 @@ class Call:
         assert started is not None
         output, reason = self._encode(result)
         model, provider = model or self.request.model, provider or self.request.provider
-        cost_usd = None
-        if usage is not None and model is not None:
-            cost_usd = price_usd(usage, model=model, provider=provider, at_ms=started.at_ms)
         recorder = self._scope.attempt.recorder
 
         def work(tx: Tx) -> None:
+            cost_usd = None
+            if usage is not None and model is not None:  # here: the event loop must not load prices
+                cost_usd = price_usd(usage, model=model, provider=provider, at_ms=started.at_ms)
             recorder.complete_step(
                 tx,
                 self,
@@ -163,16 +167,18 @@ class Call:
                 interrupts=interrupts,
             )
 
-        self._scope.ended_with_failure = False
+        self._scope.note_end(is_failure=False)
         try:
             yield Write(work)
         except StorageError as error:
-            raise NotRecordedError(
+            lost = NotRecordedError(
                 f"{self.request.kind} {self.request.name!r} (step {started.row}) was made and its "
                 f"result could not be recorded: {error}; the result is in this error",
                 step_id=str(started.row),
                 result=result,
-            ) from error
+            )
+            self._scope.attempt.failures.append(lost)
+            raise lost from error
         finally:
             self._scope.attempt.active.discard(started.row)
 
@@ -184,7 +190,7 @@ class Call:
         assert started is not None
         attempt = self._scope.attempt
         attempt.failures.append(error)
-        self._scope.ended_with_failure = True
+        self._scope.note_end(is_failure=True)
         # Cancelled or killed: nobody knows how far the tool got.
         interrupted = not isinstance(error, Exception) and self.request.kind != "llm"
         stored = None if output is None else self._encode(output)[0]
@@ -196,7 +202,7 @@ class Call:
                 id=started.row,
                 attempt=attempt.row,
                 status="in_doubt" if interrupted else "failed",
-                error=attempt.recorder.describe(error),
+                error=attempt.recorder.describe(error, self.request.codec or attempt.codec),
                 output=row,
                 reason=None,
                 interrupts=interrupts,
@@ -205,8 +211,12 @@ class Call:
 
         try:
             yield Write(work)
+        except StorageError:  # not in place of the error that the caller is about to raise
+            log().warning("the failure of step %s is not recorded", started.row, exc_info=True)
         finally:
             attempt.active.discard(started.row)
+            if not interrupted:
+                self._scope.free(self._key)
 
     def _leave(self, reason: str) -> Flow[None]:
         started = self._started
@@ -215,6 +225,7 @@ class Call:
             yield Write(lambda tx: tx.run("step_supersede", id=started.row, reason=reason))
         finally:
             self._scope.attempt.active.discard(started.row)
+            self._scope.free(self._key)
 
     @property
     def run(self) -> int:

@@ -40,7 +40,7 @@ class Frame:
     row: int
     scope: Scope
     place: str
-    """Where the step runs, in the framework's words: a task of LangGraph, "" without a framework."""
+    """Where the step runs, in the framework's words: a task of LangGraph, "" without one."""
     records: Any = None
     """The function under `@rowtrail.step` whose call this step already is the record of."""
     tool: Any = None

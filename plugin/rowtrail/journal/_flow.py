@@ -5,12 +5,13 @@ A flow is a generator that yields what it waits for and is sent the outcome.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from rowtrail.errors import StorageError, UsageError
+from rowtrail.journal._log import log
 from rowtrail.store import Store, Tx
 
 T = TypeVar("T")
@@ -64,6 +65,16 @@ def drive(flow: Flow[T], store: Store) -> T:
             error = raised
 
 
+def launch(flow: Flow[Any], store: Store) -> None:
+    """Queue what a flow writes, and wait for none of it."""
+    try:
+        for wait in flow:
+            assert isinstance(wait, Write)
+            store.submit(wait.work)
+    except StorageError:
+        log().warning("what became of a step could not be recorded", exc_info=True)
+
+
 async def adrive(flow: Flow[T], store: Store) -> T:
     """Run a flow to its end without blocking the event loop."""
     outcome: Any = None
@@ -90,7 +101,9 @@ def _now(wait: Wait, store: Store) -> Any:
     answer = wait.question()
     if inspect.iscoroutine(answer):
         answer.close()
-        raise TypeError("a coroutine function cannot answer for a synchronous call: use a function")
+        raise UsageError(
+            "a coroutine function cannot answer for a synchronous call: use a function"
+        )
     return answer
 
 
@@ -100,6 +113,8 @@ async def _later(wait: Wait, store: Store) -> Any:
     if isinstance(wait, Read):
         return await store.aread(wait.work)
     if isinstance(wait, Sleep):
+        import asyncio  # 20 ms: not for `import rowtrail`
+
         return await asyncio.sleep(wait.seconds)
     answer = wait.question()
     return await answer if inspect.isawaitable(answer) else answer

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rowtrail.content import Content, Prepared
+from rowtrail.content import Codec, Content, Prepared
 from rowtrail.journal._call import Call, Started
-from rowtrail.journal._recovery import is_process_alive
+from rowtrail.journal._log import log
 from rowtrail.journal._request import Request
 from rowtrail.store import Store, Tx
 from rowtrail.usage import Usage
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MAX_ERROR_CHARS = 20_000
 UNKNOWN_MODEL = "unknown"
 
-logger = logging.getLogger("rowtrail")
-
 
 class Recorder:
     """Writes the rows of steps and what is counted from them."""
@@ -29,6 +27,8 @@ class Recorder:
     def __init__(self, store: Store, content: Content) -> None:
         self.store = store
         self.content = content
+        self.owed: dict[int, Callable[[Tx], None]] = {}
+        """By attempt, its end, where that could not be written: done before the next one begins."""
 
     def start_step(
         self, tx: Tx, scope: Scope, scope_row: int, request: Request, key: Key, reason: str
@@ -37,7 +37,7 @@ class Recorder:
         attempt = scope.attempt
         fingerprint, tool_call_id, n = key
         if reason.startswith("in doubt"):
-            logger.warning(
+            log().warning(
                 "%s %r in scope %r may have happened before the process died, and is made again",
                 request.kind,
                 request.name,
@@ -170,14 +170,19 @@ class Recorder:
         owner = tx.one("attempt_owner", attempt=attempt)
         if owner is None or owner["ended_at"] is not None:
             return False
-        return is_process_alive(owner, self.store)
+        return self.store.is_alive(owner)
 
     def idempotency_key(self, scope_row: int, fingerprint: bytes, n: int) -> str:
         """Return the key of a step, as the view `steps` shows it."""
         return f"{self.store.journal_id[:8]}-{scope_row}-{fingerprint.hex()}-{n}"
 
-    def describe(self, error: BaseException) -> str:
-        """Return the type and the message of an error, cut to a length that a row can bear."""
+    def describe(self, error: BaseException, codec: Codec | None = None) -> str:
+        """Return the type and the message of an error, cut to a length that a row can bear.
+
+        Where the codec encrypts, only the type: messages often quote what went wrong.
+        """
+        if codec is not None and codec.is_opaque:
+            return type(error).__name__
         text = f"{type(error).__name__}: {error}"
         return text.encode("utf-8", "backslashreplace").decode()[:MAX_ERROR_CHARS]
 
@@ -189,4 +194,3 @@ class Recorder:
 def utc_day(ms: int) -> str:
     """Return the UTC day of a time, as YYYY-MM-DD."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")
-

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from rowtrail.store import ProcessIdentity, Row, Store, Tx
-
-
-def is_process_alive(row: Row, store: Store) -> bool:
-    """Tell whether the process in a row of `process` lives."""
-    if row["process"] == store.process_row:
-        return True
-    identity = ProcessIdentity(
-        row["pid"], row["pid_start"], row["boot_id"], row["pid_space"], row["host"]
-    )
-    return identity.is_alive(last_seen_at=row["last_seen_at"], now_ms=store.clock.now_ms())
+from rowtrail.store import Row, Store, Tx
 
 
 def record_crashes(tx: Tx, store: Store) -> int:
@@ -20,9 +10,20 @@ def record_crashes(tx: Tx, store: Store) -> int:
 
     Their LLM calls in flight become `failed`, their tools and functions `in_doubt`.
     """
-    dead = [row for row in tx.all("open_attempts") if not is_process_alive(row, store)]
+    dead = [row for row in tx.all("open_attempts") if not store.is_alive(row)]
     for row in dead:
-        tx.run("steps_crash", attempt=row["id"])
-        tx.run("attempt_crash", attempt=row["id"], at=row["last_seen_at"])
-        tx.run("run_crash", run=row["run"], at=row["last_seen_at"])
+        _record_crash(tx, row, row["last_seen_at"])
     return len(dead)
+
+
+def record_abandoned(tx: Tx, store: Store) -> None:
+    """End the attempts that this process leaves open as it closes the journal."""
+    for row in tx.all("open_attempts"):
+        if row["process"] == store.process_row:
+            _record_crash(tx, row, store.clock.now_ms())
+
+
+def _record_crash(tx: Tx, row: Row, at: int) -> None:
+    tx.run("steps_crash", attempt=row["id"])
+    tx.run("attempt_crash", attempt=row["id"], at=at)
+    tx.run("run_crash", run=row["run"], at=at)

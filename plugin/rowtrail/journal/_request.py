@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any, Final, Literal, final
 
 from rowtrail.content import Codec, Prepared, canonical_json
@@ -50,7 +49,8 @@ class Request:
         tool: The tool that is called, if one is.
         codec: Reads and writes the result; the attempt's when None.
         shape: Makes a step's result out of what a person or a function answered.
-        ask: Asks a person about a step in doubt; None where there is nobody to ask.
+        ask: Asks a person about a step in doubt, or with None takes the position of a question that
+            was answered before; None where there is nobody to ask.
     """
 
     kind: Kind
@@ -70,10 +70,12 @@ class Request:
     tool: Any = None
     codec: Codec | None = None
     shape: Callable[[Any], Any] = field(default=_unchanged)
-    ask: Callable[[Step], Any] | None = None
+    ask: Callable[[Step | None], Any] | None = None
 
 
 def fingerprint_of(kind: str, name: str, canonical: Any) -> bytes:
     """Return the fingerprint of a request: a hash of what is asked, the same in every attempt."""
-    text = f"{kind}\0{name}\0{canonical_json(canonical)}"
-    return blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).digest()
+    from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
+
+    text = f"{kind}\0{name}\0{canonical_json(canonical)}".encode("utf-8", "backslashreplace")
+    return blake2b(text, digest_size=FINGERPRINT_BYTES).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ from rowtrail.content import Codec
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import run_scope
 from rowtrail.journal._attempt import Attempt, Beginning, Outcome
-from rowtrail.journal._flow import Flow, Write, adrive, drive
+from rowtrail.journal._flow import Flow, adrive, drive
 from rowtrail.journal._scope import Scope
+from rowtrail.journal._threads import hand_on_to_threads
 from rowtrail.replay import culprit
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Run:
         self._beginning = beginning
         self._codec = codec
         self._attempt: Attempt | None = None
+        self._n: int | None = None
         self._token: Token[Scope | None] | None = None
 
     @property
@@ -42,11 +45,11 @@ class Run:
         """Return which attempt of the run this is, from 1.
 
         Raises:
-            UsageError: The run is not entered.
+            UsageError: The run was not entered.
         """
-        if self._attempt is None:
-            raise UsageError("the run is not entered: use `with journal.run(...)`")
-        return self._attempt.n
+        if self._n is None:
+            raise UsageError("the run was not entered: use `with journal.run(...)`")
+        return self._n
 
     def __enter__(self) -> Run:
         self._enter(self._journal.attempt(self._beginning, self._codec))
@@ -73,17 +76,19 @@ class Run:
         await adrive(self._leave(error), self._journal.store)
 
     def _enter(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+        hand_on_to_threads()
+        self._attempt, self._n = attempt, attempt.n
         self._token = run_scope.set(attempt.scope(WHOLE_RUN))
 
     def _leave(self, error: BaseException | None) -> Flow[None]:
         attempt, token = self._attempt, self._token
         assert attempt is not None and token is not None
-        run_scope.reset(token)
+        with contextlib.suppress(ValueError):  # entered in another task: that context is gone
+            run_scope.reset(token)
         self._attempt = None
         if isinstance(error, Exception) and culprit(error, attempt.failures) is None:
             reason = f"set aside: the code after this answer raised {type(error).__name__}"
-            yield Write(lambda tx: attempt.set_aside_answer(tx, WHOLE_RUN, reason))
+            yield from attempt.setting_aside(WHOLE_RUN, reason)
         described = None if error is None else attempt.recorder.describe(error)
         yield from attempt.ending(_outcome(error), described)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from rowtrail.content import Codec, Encoded
-from rowtrail.errors import DivergedError, InDoubtError
+from rowtrail.errors import ClosedError, DivergedError
 from rowtrail.journal._call import Call, Started
 from rowtrail.journal._current import Step
-from rowtrail.journal._flow import Ask, Flow, Read, Sleep, Write, adrive, drive
-from rowtrail.journal._request import NOT_DONE, Request
+from rowtrail.journal._doubt import Doubt
+from rowtrail.journal._flow import Flow, Read, Sleep, Write, adrive, drive
+from rowtrail.journal._request import Request
 from rowtrail.replay import Decision, Live, Recorded, Replay, Resolve, decide
 from rowtrail.replay import Wait as WaitForOwner
 from rowtrail.store import Row, Tx
@@ -28,8 +31,8 @@ Generation = tuple[int, ...]
 """Which execution of a scope inside one attempt: a retry of each task around it counts one."""
 
 MADE_AGAIN = "in doubt: decided to make it again"
-RETRY, SKIP = "retry", "skip"
-SKIPPED_TEXT = "skipped: a person decided that this call is not made"
+SETTLED = "settled: it happened"
+"""Reason of a step whose result somebody wrote down who knows nothing of the framework's forms."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +45,30 @@ class _Verdict:
 
 
 class Scope:
-    """One scope in one attempt. Requests are numbered per fingerprint, in the order they are made."""
+    """One scope in one attempt; its requests are numbered by fingerprint, as they are made."""
 
-    def __init__(self, attempt: Attempt, name: str, node: str | None, generation: Generation) -> None:
+    def __init__(
+        self, attempt: Attempt, name: str, node: str | None, generation: Generation
+    ) -> None:
         self.attempt = attempt
         self.name = name
         self.node = node
         self.generation = generation
         self.parent_row: int | None = None
         """Row of the step whose code makes the calls of this scope, if there is one."""
-        self._store = attempt.recorder.store
-        self._row: int | None = None
-        self._lock = threading.Lock()
-        self._asking = threading.RLock()
-        self._answers: dict[int, Any] = {}
-        self._counts: Counter[tuple[bytes, str | None]] = Counter()
-        self._recorded: dict[Key, list[Row]] | None = None
-        self._is_retry_told = False
+        self.around: Scope | None = None
+        """The scope whose code runs the graph that this one is a task of, if there is one."""
         self.ended_with_failure = False
         """Whether the call that ended last in this scope raised."""
+        self._store = attempt.recorder.store
+        self._row: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+        self._doubt = Doubt(self)
+        self._counts: Counter[tuple[bytes, str | None]] = Counter()
+        self._freed: dict[tuple[bytes, str | None], list[int]] = defaultdict(list)
+        self._recorded: dict[Key, list[Row]] | None = None
+        self._is_retry_told = False
+        self._told_in_epoch: int | None = None
 
     def begin(self, request: Request) -> Call:
         """Replay the recorded result of a request, or put its row on disk so that it can be made.
@@ -83,26 +91,67 @@ class Scope:
         scope.parent_row = parent_row
         return scope
 
+    def note_end(self, *, is_failure: bool) -> None:
+        """Note how the call ended that was the last here, and in the scopes around."""
+        scope: Scope | None = self
+        while scope is not None:
+            scope.ended_with_failure = is_failure
+            scope = scope.around
+
+    def begin_again(self) -> None:
+        """Set aside the answer that made the code fail, where this is a retry in the process."""
+        drive(self._begin_again(), self._store)
+
+    async def abegin_again(self) -> None:
+        """Async twin of `begin_again`."""
+        await adrive(self._begin_again(), self._store)
+
+    def free(self, key: Key) -> None:
+        """Give back the number of a request that came to nothing, to the next one like it.
+
+        So a call that is made again after it failed has the number of the first: on resume its
+        answer stands where the failure was.
+        """
+        fingerprint, tool_call_id, n = key
+        with self._lock:
+            heappush(self._freed[fingerprint, tool_call_id], n)
+
+    def _number(self, request: Request) -> Key:
+        kind = (request.fingerprint, request.tool_call_id)
+        with self._lock:
+            if self._freed[kind]:
+                return (*kind, heappop(self._freed[kind]))
+            self._counts[kind] += 1
+            return (*kind, self._counts[kind])
+
     def _begin(self, request: Request) -> Flow[Call]:
-        if self.generation[-1]:
-            yield from self._begin_again()
+        yield from self._begin_again()
         key = self._number(request)
+        try:
+            return (yield from self._find_or_start(request, key))
+        except BaseException as error:
+            self.attempt.failures.append(error)  # the journal raised it: no answer is to blame
+            self.free(key)
+            raise
+
+    def _find_or_start(self, request: Request, key: Key) -> Flow[Call]:
         decided = None
         if self.attempt.continues:
             row = yield from self._replayable(key, request)
             if row is not None:
-                return self._replayed(request, key, row)
+                return (yield from self._replayed(request, key, row))
         while True:
-            verdict = yield Write(lambda tx: self._decide(tx, request, key, decided))
+            verdict = yield from self._verdict(request, key, decided)
             decision = verdict.decision
             if isinstance(decision, Replay):
-                return self._replayed(request, key, verdict.row)
+                return (yield from self._replayed(request, key, verdict.row))
             if isinstance(decision, Live):
                 return Call(self, request, key, started=verdict.started)
             if isinstance(decision, WaitForOwner):
                 yield from self._await_owner(decision)
             else:
-                settled = yield from self._resolve(request, key, decision)
+                assert verdict.row is not None
+                settled = yield from self._doubt.resolve(request, key, verdict.row)
                 if settled is not None:
                     return settled
                 decided = MADE_AGAIN
@@ -112,26 +161,28 @@ class Scope:
 
         A retry does not tell what was raised: when the last call of the try before failed, it did.
         """
-        with self._lock:
-            first, self._is_retry_told = not self._is_retry_told, True
         *around, tries = self.generation
+        if not tries or self._is_retry_told:
+            return
         before = self.attempt.scope(self.name, generation=(*around, tries - 1))
-        if first and not before.ended_with_failure:
-            reason = "set aside: the code after this answer raised and is tried again"
-            yield Write(lambda tx: self.attempt.set_aside_answer(tx, self.name, reason))
+        reason = "set aside: the code after this answer raised and is tried again"
 
-    def _number(self, request: Request) -> Key:
-        kind = (request.fingerprint, request.tool_call_id)
-        with self._lock:
-            self._counts[kind] += 1
-            return (*kind, self._counts[kind])
+        def tell(tx: Tx) -> None:
+            # Once, also where parallel calls come here together; again only if it was undone.
+            if self._told_in_epoch != self._store.epoch:
+                self._told_in_epoch = self._store.epoch
+                if not before.ended_with_failure:
+                    self.attempt.set_aside_answer(tx, self.name, reason)
+
+        yield Write(tell)
+        self._is_retry_told = True
 
     def _replayable(self, key: Key, request: Request) -> Flow[Row | None]:
         """Look among the rows that the scope had when this attempt came to it."""
-        if self._recorded is None:
-            rows = yield Read(self._fetch_recorded)
-            self._recorded = rows
-        found = self._recorded.get(key, [])
+        recorded = self._recorded
+        if recorded is None:
+            recorded = self._recorded = yield Read(self._fetch_recorded)
+        found: list[Row] = recorded.get(key, [])
         decision = decide(
             [_recorded(row) for row in found],
             kind=request.kind,
@@ -148,9 +199,42 @@ class Scope:
             found[step["fingerprint"], step["tool_call_id"], step["n"]].append(step)
         return found
 
+    def _verdict(self, request: Request, key: Key, decided: str | None) -> Flow[_Verdict]:
+        started: list[Started] = []
+
+        def decide_it(tx: Tx) -> _Verdict:
+            verdict = self._decide(tx, request, key, decided)
+            started[:] = [] if verdict.started is None else [verdict.started]
+            return verdict
+
+        try:
+            verdict: _Verdict = yield Write(decide_it)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # cancelled: the row may still be written
+                self._take_back(key, started)
+            raise
+        return verdict
+
+    def _take_back(self, key: Key, started: list[Started]) -> None:
+        """Queue the mark of a step whose caller will never make it."""
+        fingerprint, _, n = key
+
+        def work(tx: Tx) -> None:
+            for step in started:
+                tx.run(
+                    "step_never_made",
+                    id=step.row,
+                    attempt=self.attempt.row,
+                    fingerprint=fingerprint,
+                    n=n,
+                )
+
+        with contextlib.suppress(ClosedError):
+            self._store.submit(work)
+
     def _decide(self, tx: Tx, request: Request, key: Key, decided: str | None) -> _Verdict:
         """Decide what becomes of a request and, when it is to be made, write its row."""
-        scope = self._scope_row(tx)
+        scope = self.row_in(tx)
         rows = self._candidates(tx, scope, key)
         decision = decide(
             [_recorded(row) for row in rows],
@@ -187,24 +271,40 @@ class Scope:
             return elsewhere[n - 1 : n]
         return rows
 
-    def _scope_row(self, tx: Tx) -> int:
-        if self._row is None:
-            found = tx.value("scope_row", run=self.attempt.run, name=self.name)
+    def row_in(self, tx: Tx) -> int:
+        """Return the row of the scope, which is made when it is first needed."""
+        row = self.known_row
+        if row is None:
+            found: int | None = tx.value("scope_row", run=self.attempt.run, name=self.name)
             if found is None:
                 # Not kept before the commit: a rolled back row must not be remembered.
                 return tx.insert(
                     "scope_insert", run=self.attempt.run, name=self.name, node=self.node
                 )
-            self._row = found
-        return self._row
+            self.remember_row(found)
+            return found
+        return row
+
+    @property
+    def known_row(self) -> int | None:
+        """Return the row of the scope, None where it is not known or may have been rolled back."""
+        if self._row is None or self._row[1] != self._store.epoch:
+            return None
+        return self._row[0]
+
+    def remember_row(self, row: int) -> None:
+        """Keep the row of the scope."""
+        self._row = (row, self._store.epoch)
 
     def _has_diverged(self, request: Request) -> bool:
         """Tell whether the scope has recorded steps of this kind that no request has claimed."""
+        if not self._recorded:  # the copy below would cost more with every step
+            return False
         with self._lock:
             claimed = set(self._counts)
         return any(
             (fingerprint, call) not in claimed
-            for (fingerprint, call, _), rows in (self._recorded or {}).items()
+            for (fingerprint, call, _), rows in self._recorded.items()
             if any(row["kind"] == request.kind and row["status"] == "done" for row in rows)
         )
 
@@ -237,85 +337,22 @@ class Scope:
                 return
             yield Sleep(OWNER_POLL_S)
 
-    def _replayed(self, request: Request, key: Key, row: Row | None) -> Call:
+    def _replayed(self, request: Request, key: Key, row: Row | None) -> Flow[Call]:
         assert row is not None
         stored = Encoded(row["output_type"], row["output_text"], row["output_data"])
-        result = self._codec(request).decode(stored)
+        result = self.codec_of(request).decode(stored)
+        if row["reason"] == SETTLED:
+            result = request.shape(result)
+        if row["last_asked"]:
+            yield from self._doubt.pass_by(request, row["last_asked"])
         self.attempt.recorder.record_replay(self.attempt, row["id"])
         return Call(
             self, request, key, result=result, replayed_row=row["id"], interrupts=row["interrupts"]
         )
 
-    # Steps in doubt.
-
-    def _resolve(self, request: Request, key: Key, decision: Resolve) -> Flow[Call | None]:
-        """Let the policy of the tool decide; None means: look again."""
-        step = self.step_of(decision.step, request, key)
-        answer: Any
-        if request.on_doubt == "retry":
-            answer = NOT_DONE
-        elif callable(request.on_doubt):
-            answer = yield Ask(lambda: request.on_doubt(step))  # type: ignore[operator,misc]
-        elif request.on_doubt == "ask" and request.ask is not None:
-            answer = yield from self._ask(request, step, decision.step)
-        else:
-            raise InDoubtError(
-                f"{request.kind} {request.name!r} (step {step.id}) was started and the process "
-                "died before its result was recorded: it may or may not have happened; look, "
-                f"then say so with journal.settle({step.id!r}, result=...) or "
-                f"journal.settle({step.id!r}, happened=False)",
-                step_id=step.id,
-                name=request.name,
-                idempotency_key=step.idempotency_key,
-            )
-        return (yield from self._settle(request, key, decision.step, answer))
-
-    def _settle(
-        self, request: Request, key: Key, step: int, answer: Any
-    ) -> Flow[Call | None]:
-        if answer is NOT_DONE:
-            yield Write(lambda tx: tx.run("step_supersede", id=step, reason=None))
-            return None
-        result = request.shape(answer)
-        output = self.attempt.prepare(self._codec(request).encode(result))
-
-        def settle(tx: Tx) -> None:
-            row = self.attempt.recorder.content.put(tx, output)
-            tx.run("step_settle", id=step, output=row, reason="in doubt: settled with this result")
-
-        yield Write(settle)
-        return Call(self, request, key, result=result, replayed_row=step, interrupts=0)
-
-    def _ask(self, request: Request, step: Step, row: int) -> Flow[Any]:
-        """Ask a person about every step of the scope in doubt, in the order of their rows.
-
-        A framework matches answers to questions by position, and parallel calls come here in any
-        order: a fixed order keeps each answer with its question.
-        """
-        yield Write(lambda tx: tx.run("step_asked", id=row))
-        asks = yield Read(lambda tx: tx.all("scope_asks", scope=self._scope_row(tx)))
-        return (yield Ask(lambda: self._answer(request, step, row, asks)))
-
-    def _answer(self, request: Request, step: Step, row: int, asks: list[Row]) -> Any:
-        assert request.ask is not None
-        with self._asking:
-            for asked in asks:
-                if asked["id"] not in self._answers:
-                    about = replace(step, id=str(asked["id"]), name=asked["name"])
-                    self._answers[asked["id"]] = request.ask(step if asked["id"] == row else about)
-            answer = self._answers[row]
-        if answer == RETRY:
-            return NOT_DONE
-        if answer == SKIP:
-            return SKIPPED_TEXT
-        if isinstance(answer, dict) and set(answer) == {"result"}:
-            return answer["result"]
-        return answer
-
-    def step_of(self, row: int, request: Request, key: Key) -> Step:
+    def step_of(self, row: int, scope_row: int, request: Request, key: Key) -> Step:
         """Return what the code of a step, or its reconciling function, sees of it."""
         fingerprint, _, n = key
-        scope_row = self._row if self._row is not None else 0
         return Step(
             id=str(row),
             idempotency_key=self.attempt.recorder.idempotency_key(scope_row, fingerprint, n),
@@ -324,12 +361,9 @@ class Scope:
             input=request.arguments,
         )
 
-    def _codec(self, request: Request) -> Codec:
+    def codec_of(self, request: Request) -> Codec:
+        """Return what reads and writes the results of a request."""
         return request.codec or self.attempt.codec
-
-    def remember_row(self, row: int) -> None:
-        """Keep the row of the scope, once it is committed."""
-        self._row = row
 
 
 def _recorded(row: Row) -> Recorded:
@@ -340,4 +374,3 @@ def _recorded(row: Row) -> Recorded:
         status=row["status"],
         has_result=row["output"] is not None,
     )
-

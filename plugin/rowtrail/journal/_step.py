@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, overload
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
-from rowtrail.content import Codec
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import active_scope
 from rowtrail.journal._call import Call
 from rowtrail.journal._current import current_frame
 from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS, OnDoubt, Request, fingerprint_of
+from rowtrail.journal._results import Results
 from rowtrail.journal._scope import Scope
 from rowtrail.replay import Effect, Kind
 
@@ -58,7 +59,8 @@ def step(
         kind: `function`, or `tool` or `llm` where that is what the function does.
         effect: What a call does to the world: `read`, `idempotent` or `write`.
         on_doubt: What decides when a `write` call may or may not have happened: `fail` (also when
-            None), `ask`, `retry`, or a function of the `Step` that returns its result or `NOT_DONE`.
+            None), `ask`, `retry`, or a function of the `Step` that returns its result or
+            `NOT_DONE`.
         key: Takes the arguments and returns what the call asks for, where they do not say it
             themselves (a connection, a time); anything that `repr` tells apart.
 
@@ -68,7 +70,8 @@ def step(
     _check(kind, effect, on_doubt)
 
     def decorate(fn: Callable[P, R]) -> Callable[P, R]:
-        return _decorate(fn, name or fn.__qualname__, kind, effect, on_doubt, key)
+        called = str(name or getattr(fn, "__qualname__", type(fn).__qualname__))
+        return _decorate(fn, _Declaration(called, kind, effect, on_doubt, key, Results(fn)))
 
     return decorate if fn is None else decorate(fn)
 
@@ -92,31 +95,41 @@ def check_effect(effect: Any, on_doubt: Any) -> None:
         raise UsageError(f"on_doubt={on_doubt!r} is unknown: use one of {words}, or a function")
 
 
-def _decorate(
-    fn: Callable[P, R],
-    name: str,
-    kind: Kind,
-    effect: Effect,
-    on_doubt: OnDoubt | None,
-    key: Callable[..., Any] | None,
-) -> Callable[P, R]:
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        raise UsageError(f"{name} is a generator: a step has one result, so return a list")
-    hints = _Result(fn)
+@dataclass(frozen=True)
+class _Declaration:
+    """What the decorator was told of a function."""
 
-    def request(scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
-        asked = {"args": list(args), "kwargs": kwargs} if key is None else key(*args, **kwargs)
+    name: str
+    kind: Kind
+    effect: Effect
+    on_doubt: OnDoubt | None
+    key: Callable[..., Any] | None
+    results: Results
+
+    def request(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
+        """Return what a call asks for."""
+        if self.key is None:
+            asked: Any = {"args": list(args), "kwargs": kwargs}
+        else:
+            asked = self.key(*args, **kwargs)
+        attempt = scope.attempt
         return Request(
-            kind=kind,
-            name=name,
-            fingerprint=fingerprint_of(kind, name, asked),
-            input=scope.attempt.prepare(scope.attempt.codec.encode_shown(asked)),
-            effect=effect,
-            on_doubt=on_doubt,
+            kind=self.kind,
+            name=self.name,
+            fingerprint=fingerprint_of(self.kind, self.name, asked),
+            input=attempt.prepare(attempt.codec.encode_shown(asked)),
+            effect=self.effect,
+            on_doubt=self.on_doubt,
             arguments=asked,
-            ask=scope.attempt.ask,
+            codec=self.results.codec(attempt.codec),
+            ask=attempt.ask,
         )
 
+
+def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise UsageError(f"{declared.name} is a generator: a step has one result, so return a list")
+    decorated: Any
     if inspect.iscoroutinefunction(fn):
 
         @functools.wraps(fn)
@@ -124,26 +137,27 @@ def _decorate(
             scope = active_scope()
             if scope is None or _is_recorded_by_frame(arecorded):
                 return await fn(*args, **kwargs)
-            call = await scope.abegin(request(scope, args, kwargs))
+            call = await scope.abegin(declared.request(scope, args, kwargs))
             if call.replayed:
-                return hints.rebuild(call.result)
-            return await _arun(call, hints, lambda: fn(*args, **kwargs))
+                return call.result
+            return await _arun(call, lambda: fn(*args, **kwargs))
 
-        setattr(arecorded, DECLARED, (effect, on_doubt))
-        return arecorded  # type: ignore[return-value]
+        decorated = arecorded
+    else:
 
-    @functools.wraps(fn)
-    def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
-        scope = active_scope()
-        if scope is None or _is_recorded_by_frame(recorded):
-            return fn(*args, **kwargs)
-        call = scope.begin(request(scope, args, kwargs))
-        if call.replayed:
-            return hints.rebuild(call.result)  # type: ignore[no-any-return]
-        return _run(call, hints, lambda: fn(*args, **kwargs))
+        @functools.wraps(fn)
+        def recorded(*args: P.args, **kwargs: P.kwargs) -> Any:
+            scope = active_scope()
+            if scope is None or _is_recorded_by_frame(recorded):
+                return fn(*args, **kwargs)
+            call = scope.begin(declared.request(scope, args, kwargs))
+            if call.replayed:
+                return call.result
+            return _run(call, lambda: fn(*args, **kwargs))
 
-    setattr(recorded, DECLARED, (effect, on_doubt))
-    return recorded
+        decorated = recorded
+    setattr(decorated, DECLARED, (declared.effect, declared.on_doubt))
+    return cast("Callable[P, R]", decorated)
 
 
 def _is_recorded_by_frame(function: Callable[..., Any]) -> bool:
@@ -155,64 +169,34 @@ def _is_recorded_by_frame(function: Callable[..., Any]) -> bool:
     return frame is not None and frame.records is function
 
 
-def _run(call: Call, hints: _Result, make: Callable[[], R]) -> R:
+def _run(call: Call, make: Callable[[], R]) -> R:
     try:
         with call.running():
             result = make()
+            _refuse_coroutine(call, result)
     except BaseException as error:
         call.fail(error)
         raise
-    call.complete(hints.reduce(result))
+    call.complete(result)
     return result
 
 
-async def _arun(call: Call, hints: _Result, make: Callable[[], Any]) -> Any:
+async def _arun(call: Call, make: Callable[[], Any]) -> Any:
     try:
         with call.running():
             result = await make()
     except BaseException as error:
         await call.afail(error)
         raise
-    await call.acomplete(hints.reduce(result))
+    await call.acomplete(result)
     return result
 
 
-class _Result:
-    """Results of a class that the function's return annotation names: stored as plain data."""
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        self._fn = fn
-        self._codec = Codec()
-
-    @functools.cached_property
-    def _class(self) -> type | None:
-        try:
-            found = inspect.get_annotations(self._fn, eval_str=True).get("return")
-        except (NameError, TypeError, SyntaxError):
-            return None
-        is_model = hasattr(found, "model_validate") or hasattr(found, "__dataclass_fields__")
-        return found if isinstance(found, type) and is_model else None
-
-    def reduce(self, result: Any) -> Any:
-        """Return the data of a model or dataclass that `rebuild` can make again, else `result`."""
-        if self._class is None or type(result) is not self._class:
-            return result
-        data = self._data(result)
-        try:
-            if self.rebuild(self._codec.decode(self._codec.encode(data))) == result:
-                return data
-        except Exception:  # a constructor of the user's: any failure means that it is not safe
-            return result
-        return result
-
-    def rebuild(self, stored: Any) -> Any:
-        """Undo `reduce`."""
-        if self._class is None or not isinstance(stored, dict):
-            return stored
-        validate = getattr(self._class, "model_validate", None)
-        return validate(stored) if validate is not None else self._class(**stored)
-
-    def _data(self, result: Any) -> dict[str, Any]:
-        if hasattr(result, "model_dump"):
-            return result.model_dump()  # type: ignore[no-any-return]
-        return {name: getattr(result, name) for name in result.__dataclass_fields__}
+def _refuse_coroutine(call: Call, result: object) -> None:
+    """Refuse what a function under another decorator returns in place of its result."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise UsageError(
+            f"{call.request.name} is no coroutine function, and returned a coroutine: put "
+            "@rowtrail.step right above the `async def`, under its other decorators"
+        )

@@ -6,9 +6,9 @@ Pure functions over rows. A request is found by (scope, fingerprint, n), tools b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 __all__ = [
     "NEW",
@@ -132,17 +132,24 @@ def _of_doubtful(step: Recorded, kind: Kind, effect: Effect) -> Decision:
     return Live(IN_DOUBT_AGAIN.format(effect=effect), step.id)
 
 
-def culprit(error: BaseException, failed: Sequence[BaseException]) -> BaseException | None:
-    """Return the exception of a failed step that `error` is, or stems from.
+def culprit(error: BaseException, failed: Collection[BaseException]) -> BaseException | None:
+    """Return the exception of a failed step that `error` is or stems from.
 
     None means that the scope's own code raised: then its last LLM answer is asked again, because
-    replaying the answer that caused the failure would fail forever.
+    replaying the answer that caused the failure would fail forever. Of a group of exceptions, each
+    must be of a step.
     """
+    known = {id(exception) for exception in failed}
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
-        if any(link is known for known in failed):
+        if id(link) in known:
             return link
         seen.add(id(link))
+        if isinstance(link, BaseExceptionGroup):
+            group = cast("BaseExceptionGroup[BaseException]", link)
+            found = [culprit(part, failed) for part in group.exceptions]
+            if all(found):
+                return found[0]
         link = link.__cause__ or link.__context__
     return None

@@ -133,7 +133,7 @@ def prune(
     store: Store,
     checkpoints: Checkpoints,
     policy: Policy,
-    progress: Progress = lambda *_: None,
+    progress: Progress | None = None,
 ) -> Pruned:
     """Delete what a policy names, and what nothing refers to any more; return what went.
 
@@ -145,17 +145,22 @@ def prune(
         BusyError: Another process is pruning this journal.
     """
     policy.check()
+    tell = progress or _say_nothing
     report = Pruned(file_bytes_before=_file_bytes(store))
     store.write(lambda tx: _begin(tx, store))
     try:
-        _delete_rows(store, checkpoints, policy, report, progress)
+        _delete_rows(store, checkpoints, policy, report, tell)
         garbage = store.read(find_garbage)
-        _sweep(store, garbage, report, progress)
+        _sweep(store, garbage, report, tell)
     finally:
         store.write(_end)
     store.shrink(PAGES_PER_TRANSACTION)
     report.file_bytes_after = _file_bytes(store)
     return report
+
+
+def _say_nothing(what: str, done: int, total: int) -> None:
+    """Tell nobody how far it has come."""
 
 
 def _begin(tx: Tx, store: Store) -> None:

@@ -108,7 +108,8 @@ SELECT CAST(s.id AS TEXT) AS step_id,
        (SELECT json_group_array(json(x.text)) FROM (
            SELECT i.text FROM list_item li JOIN item i ON i.id = li.item
            WHERE li.list = s.prompt ORDER BY li.position) x) AS prompt_messages,
-       json_extract(o.text, '$.content') AS answer,
+       CASE json_type(o.text) WHEN 'object' THEN json_extract(o.text, '$.content')
+            WHEN 'text' THEN json_extract(o.text, '$') ELSE o.text END AS answer,
        json_extract(o.text, '$.tool_calls') AS tool_calls,
        coalesce(json_extract(o.text, '$.response_metadata.finish_reason'),
                 json_extract(o.text, '$.response_metadata.stop_reason')) AS finish_reason,
@@ -151,9 +152,11 @@ SELECT CAST(m.step AS TEXT) AS step_id,
        CASE json_extract(i.text, '$.type') WHEN 'human' THEN 'user' WHEN 'HumanMessageChunk' THEN 'user'
             WHEN 'ai' THEN 'assistant' WHEN 'AIMessageChunk' THEN 'assistant'
             WHEN 'chat' THEN json_extract(i.text, '$.role')
-            ELSE json_extract(i.text, '$.type') END AS role,
+            ELSE coalesce(json_extract(i.text, '$.type'),
+                          CASE m.direction WHEN 'out' THEN 'assistant' END) END AS role,
        json_extract(i.text, '$.name') AS name,
-       json_extract(i.text, '$.content') AS content,
+       CASE json_type(i.text) WHEN 'object' THEN json_extract(i.text, '$.content')
+            WHEN 'text' THEN json_extract(i.text, '$') ELSE i.text END AS content,
        json_extract(i.text, '$.tool_calls') AS tool_calls,
        json_extract(i.text, '$.tool_call_id') AS tool_call_id
 FROM (

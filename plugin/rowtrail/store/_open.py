@@ -220,5 +220,5 @@ def free_pages(connection: sqlite3.Connection, pages: int) -> int:
 
 
 def checkpoint_wal(connection: sqlite3.Connection) -> None:
-    """Move the WAL into the file as far as no reader stands in the way, which also cuts the file."""
+    """Move the WAL into the file as far as no reader is in the way, which also cuts the file."""
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

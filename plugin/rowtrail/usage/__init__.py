@@ -10,6 +10,9 @@ from rowtrail.usage._price import price_usd
 
 __all__ = ["TokensSource", "Usage", "count_tokens", "price_usd", "tiktoken_encoding"]
 
+MAX_TOKENS = 2**40
+"""More than any provider counts; sums of them fit into a column."""
+
 TokensSource = Literal["provider", "tiktoken", "estimate"]
 
 
@@ -18,6 +21,7 @@ class Usage:
     """Tokens of one call, and where the figures come from.
 
     Cached and reasoning tokens are parts of `input_tokens` and `output_tokens`, None where unknown.
+    What a provider sends is no count where it is negative or larger than `MAX_TOKENS`: it is cut.
     """
 
     input_tokens: int
@@ -26,3 +30,18 @@ class Usage:
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            count = getattr(self, name)
+            if count is not None:
+                object.__setattr__(self, name, min(max(int(count), 0), MAX_TOKENS))
+
+
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)

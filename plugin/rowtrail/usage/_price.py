@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,26 +23,40 @@ def _library() -> Any | None:
 def price_usd(usage: Usage, *, model: str, provider: str | None, at_ms: int) -> float | None:
     """Return the price of a call at the time of the call, in US dollars.
 
-    None where the library is not installed, does not know the model, or the tokens are not the
-    provider's own figures: an unknown cost is unknown, never 0.
+    None where the library is not installed, does not know the model at this provider, or the tokens
+    are not the provider's own figures: an unknown cost is unknown, never 0.
     """
     library = _library()
     if library is None or usage.source != "provider":
         return None
-    counted = library.Usage(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-    )
-    name = model.split("/", 1)[-1].split(":", 1)[-1]  # "openai:gpt-5.5", "anthropic/claude-opus-5"
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-    for provider_id in dict.fromkeys((provider, None)):
+    for provider_id, name in _names(model, provider):
         try:
             found = library.calc_price(
-                counted, name, provider_id=provider_id, genai_request_timestamp=moment
+                library.Usage(
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
+                    cache_read_tokens=usage.cache_read_tokens,
+                    cache_write_tokens=usage.cache_write_tokens,
+                ),
+                name,
+                provider_id=provider_id,
+                genai_request_timestamp=datetime.fromtimestamp(at_ms / 1000, UTC),
             )
-        except (LookupError, ValueError):
+            return float(found.total_price)
+        except Exception:  # a price is never worth an agent's answer, whatever goes wrong in there
             continue
-        return float(found.total_price)
     return None
+
+
+def _names(model: str, provider: str | None) -> Generator[tuple[str | None, str]]:
+    """Yield the ways to read a model's name: `openai:gpt-5.5`, `anthropic/claude-opus-5`.
+
+    A provider that is told is believed: what its servers run for others has another price there,
+    or none.
+    """
+    yield provider, model
+    for sign in "/:":
+        prefix, found, rest = model.partition(sign)
+        if found:
+            yield provider, rest
+            yield prefix, rest

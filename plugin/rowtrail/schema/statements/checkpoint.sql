@@ -42,7 +42,7 @@ ORDER BY c.id DESC LIMIT 1;
 -- Newest id first. Each key of :filter must be in the metadata with the same value; null also
 -- matches a key that is missing.
 SELECT c.*, t.thread_id FROM checkpoint c JOIN thread t ON t.id = c.thread
-WHERE (:thread_id IS NULL OR t.thread_id = :thread_id)
+WHERE c.thread IN (SELECT id FROM thread WHERE :thread_id IS NULL OR thread_id = :thread_id)
   AND (:ns IS NULL OR c.ns = :ns)
   AND (:checkpoint_id IS NULL OR c.checkpoint_id = :checkpoint_id)
   AND c.checkpoint_id < :before

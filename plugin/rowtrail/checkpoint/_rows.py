@@ -1,0 +1,67 @@
+"""Checkpoints on their way into the journal and out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rowtrail.content import Encoded, Prepared
+
+Value = Prepared | list[Prepared]
+"""A channel value: one item, or the items of a list."""
+
+
+@dataclass(frozen=True)
+class NewCheckpoint:
+    """A checkpoint on its way in.
+
+    Attributes:
+        run: Row of the run that is active, if one is.
+        created_at: Milliseconds since 1970, for one that was made elsewhere; None is now.
+    """
+
+    thread_id: str
+    ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    body: Encoded
+    metadata: str
+    values: Mapping[str, Value]
+    step: int | None = None
+    source: str | None = None
+    run: int | None = None
+    run_id: str | None = None
+    created_at: int | None = None
+
+
+@dataclass(frozen=True)
+class NewWrite:
+    """One pending write on its way in."""
+
+    idx: int
+    channel: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class StoredWrite:
+    """One pending write as it was stored."""
+
+    task_id: str
+    channel: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint as it was stored; `metadata` is JSON text."""
+
+    row: int
+    thread_id: str
+    ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    body: Encoded
+    metadata: str
+    values: dict[str, Value] = field(default_factory=dict)
+    writes: list[StoredWrite] = field(default_factory=list)
