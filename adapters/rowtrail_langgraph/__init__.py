@@ -10,21 +10,25 @@ them), and a chat model's `stream_events(version="v3")` called directly in a nod
 from typing import TYPE_CHECKING, Any
 
 try:
-    import langgraph.checkpoint.base  # noqa: F401
+    import langgraph.checkpoint.base  # noqa: F401  # pyright: ignore[reportUnusedImport]
 except ImportError as error:
     raise ImportError("rowtrail_langgraph needs langgraph: pip install rowtrail") from error
 
 from rowtrail_langgraph._capture import install, uninstall
 from rowtrail_langgraph._explicit import awrap_tool_call, wrap_tool_call
+from rowtrail_langgraph._import import ImportProgress, ImportReport, import_sqlite_saver
 from rowtrail_langgraph._saver import RowtrailSaver
 
 if TYPE_CHECKING:
     from rowtrail_langgraph._middleware import JournalMiddleware
 
 __all__ = [
+    "ImportProgress",
+    "ImportReport",
     "JournalMiddleware",
     "RowtrailSaver",
     "awrap_tool_call",
+    "import_sqlite_saver",
     "install",
     "uninstall",
     "wrap_tool_call",

@@ -15,6 +15,7 @@ from langchain_core.messages import (
 )
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import BaseModel
+
 from rowtrail.journal import Request
 from rowtrail.usage import Usage
 from rowtrail_langgraph._usage import usage_of
@@ -67,7 +68,7 @@ def _schema(kwargs: Mapping[str, Any]) -> type[BaseModel] | None:
 def _reduced(message: M, kwargs: Mapping[str, Any]) -> M:
     """Return a message whose parsed object is plain data, if `_rebuilt` makes it equal again."""
     schema, parsed = _schema(kwargs), message.additional_kwargs.get(PARSED)
-    if schema is None or type(parsed) is not schema:
+    if schema is None or not isinstance(parsed, schema) or type(parsed) is not schema:
         return message
     reduced = _with_parsed(message, parsed.model_dump(by_alias=True))
     try:
@@ -110,7 +111,7 @@ class Streamed:
         if not self._chunks:
             return None
         first, *rest = self._chunks
-        merged: AIMessageChunk = first + rest if rest else first  # type: ignore[assignment]
+        merged: AIMessageChunk = first + rest if rest else first
         return merged
 
     @property

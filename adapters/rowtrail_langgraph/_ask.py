@@ -6,18 +6,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from langgraph.checkpoint.serde.types import RESUME
 from langgraph.types import interrupt
+
 from rowtrail import Step
+from rowtrail_langgraph._place import current_config
 
 SCRATCHPAD = "__pregel_scratchpad"
+SEND = "__pregel_send"
 
 
-def ask_a_person(step: Step) -> Any:
+def ask_a_person(step: Step | None) -> Any:
     """Interrupt the graph and return what it is resumed with.
 
     Answers: `"retry"` (it did not happen, or may happen twice), `"skip"` (do not make it), or what
-    the tool returned; `{"result": ...}` where that could be taken for one of the words.
+    the tool returned; `{"result": ...}` where that could be taken for one of the words. None takes
+    the position of a question that was answered before.
     """
+    if step is None:
+        return skip_interrupts(current_config(), 1)
     return interrupt(
         {
             "type": "rowtrail.in_doubt",
@@ -63,7 +70,18 @@ class InterruptCount:
 
 def skip_interrupts(config: Mapping[str, Any], count: int) -> None:
     """Take the positions of the interrupts that a replayed call went through."""
-    scratchpad = (config.get("configurable") or {}).get(SCRATCHPAD)
-    if scratchpad is not None:
-        for _ in range(count):
-            scratchpad.interrupt_counter()
+    configurable = config.get("configurable") or {}
+    if SCRATCHPAD not in configurable:
+        return
+    scratchpad = configurable[SCRATCHPAD]
+    for _ in range(count):
+        # As `interrupt` itself: an answer that was given and not yet noted as this task's is taken,
+        # and the answers so far are kept for the next time.
+        position = scratchpad.interrupt_counter()
+        answer = None
+        if position == len(scratchpad.resume):
+            answer = scratchpad.get_null_resume(True)
+        if answer is not None:
+            scratchpad.resume.append(answer)
+        if position < len(scratchpad.resume):
+            configurable[SEND]([(RESUME, scratchpad.resume[: position + 1])])

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 
 from langgraph.errors import GraphBubbleUp
+
 from rowtrail.errors import RowtrailError
 
 
 @contextmanager
-def bubbling() -> Iterator[None]:
-    """Let the journal's errors out of the graph: tool nodes make messages to the model of others."""
+def bubbling() -> Generator[None]:
+    """Let the journal's errors out of the graph: of others, tool nodes make messages."""
     try:
         yield
     except RowtrailError as error:
         if not isinstance(error, GraphBubbleUp):
-            error.__class__ = _bubbling_class(type(error))
+            error.__class__ = _bubbling_class(type(error))  # type: ignore[arg-type]
         raise
 
 

@@ -1,5 +1,7 @@
 """What a request asks for, without what changes from one attempt to the next."""
 
+# pyright: reportPrivateUsage=false
+# hooks reach where LangChain has no public door; _capture.py checks what they need
 from __future__ import annotations
 
 import dataclasses

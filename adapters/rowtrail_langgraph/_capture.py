@@ -13,6 +13,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.pregel import Pregel
+
 from rowtrail.errors import UnsupportedError
 from rowtrail.journal import CONTROL_FLOW, scope_finders
 from rowtrail_langgraph import _models, _runs, _tools

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.tools import BaseTool
+
 from rowtrail.errors import UsageError
 from rowtrail.journal import DECLARED, OnDoubt, check_effect
 from rowtrail.replay import Effect
@@ -33,12 +34,12 @@ class Effects:
     def __init__(self, by_name: Mapping[str, Any]) -> None:
         self._by_name = {name: _declared(value, name) for name, value in by_name.items()}
 
-    def of(self, tool: BaseTool) -> Declared:
+    def of(self, tool: BaseTool, *, is_async: bool) -> Declared:
         """Return what a tool declares: to the saver, in its metadata, or by `@rowtrail.step`.
 
         A tool that declares nothing counts as `read`.
         """
-        function = _step_function(tool)
+        function = _step_function(tool, is_async)
         declared = self._by_name.get(tool.name)
         if declared is None and METADATA_KEY in (tool.metadata or {}):
             declared = _declared((tool.metadata or {})[METADATA_KEY], tool.name)
@@ -63,9 +64,10 @@ def _declared(value: Any, name: str) -> Declared:
     return Declared(effect, on_doubt)
 
 
-def _step_function(tool: BaseTool) -> Callable[..., Any] | None:
-    for name in ("coroutine", "func"):
+def _step_function(tool: BaseTool, is_async: bool) -> Callable[..., Any] | None:
+    """Return the function that a call runs, if it is a step: `func` too where there is no other."""
+    for name in ("coroutine", "func") if is_async else ("func",):
         function = getattr(tool, name, None)
         if hasattr(function, DECLARED):
-            return function  # type: ignore[no-any-return]
+            return function
     return None

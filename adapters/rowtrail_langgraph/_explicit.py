@@ -5,18 +5,23 @@ scope is a task of the graph, by LangGraph's own id of it: the same when a task 
 checkpoint, another one for every new input.
 """
 
+# pyright: reportPrivateUsage=false
+# hooks reach where LangChain has no public door; _capture.py checks what they need
 from __future__ import annotations
 
+import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+
 from rowtrail import Journal
 from rowtrail.errors import UsageError
-from rowtrail.journal import Attempt, Beginning, Call, Scope, active_scope, run_scope
+from rowtrail.journal import Attempt, Beginning, Call, Request, Scope, active_scope, run_scope
 from rowtrail_langgraph import _capture
 from rowtrail_langgraph._ask import SCRATCHPAD, ask_a_person
 from rowtrail_langgraph._bubble import bubbling
@@ -29,6 +34,11 @@ from rowtrail_langgraph._models import (
 from rowtrail_langgraph._place import current_config, node_attempt, place_of, run_of
 from rowtrail_langgraph._tools import reported, says_error, tool_request
 
+BEGINNING_POLL_S = 0.005
+"""How often it is looked whether a run has begun that another call of it is beginning."""
+
+NOT_ENDED = "the agent did not come to its end"
+
 
 class ExplicitRuns:
     """The runs of one journal that are recorded without hooks, one at a time for each thread."""
@@ -36,59 +46,136 @@ class ExplicitRuns:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._lock = threading.Lock()
-        self._attempts: dict[str, Attempt] = {}
-        self._executions: dict[str, tuple[Any, int]] = {}
+        self._attempts: dict[str, Attempt | None] = {}
+        """None while an attempt is being begun."""
+        self._executions: dict[str, dict[str, tuple[Any, int]]] = defaultdict(dict)
 
     def scope(self) -> Scope:
         """Return the scope of the running task, beginning or continuing its run."""
+        while (scope := self._found()) is None:
+            if self._claims():
+                self._keep(lambda: self._journal.attempt(self._resume()))
+            else:
+                self._journal.store.clock.sleep(BEGINNING_POLL_S)
+        return scope
+
+    async def ascope(self) -> Scope:
+        """Async twin of `scope`."""
+        while (scope := self._found()) is None:
+            if self._claims():
+                await self._akeep(self._journal.aattempt(self._resume()))
+            else:
+                await asyncio.sleep(BEGINNING_POLL_S)
+        return scope
+
+    def begin(self, digest: bytes) -> None:
+        """Begin the run of a new input."""
+        before = self._given_up()
+        if before is not None:
+            before.end("failed", NOT_ENDED)
+        self._keep(lambda: self._journal.attempt(_new_input(digest)))
+
+    async def abegin(self, digest: bytes) -> None:
+        """Async twin of `begin`."""
+        before = self._given_up()
+        if before is not None:
+            await before.aend("failed", NOT_ENDED)
+        await self._akeep(self._journal.aattempt(_new_input(digest)))
+
+    def end(self) -> None:
+        """End the run of the thread."""
+        attempt = self._ended()
+        if attempt is not None:
+            attempt.end("done")
+
+    async def aend(self) -> None:
+        """Async twin of `end`."""
+        attempt = self._ended()
+        if attempt is not None:
+            await attempt.aend("done")
+
+    def _found(self) -> Scope | None:
+        """Return the scope if the run has begun."""
         found = active_scope()
         if found is not None and found.attempt.journal is self._journal:
             return found
         config = current_config()
-        attempt = self._attempt(_thread_id(config))
+        with self._lock:
+            attempt = self._attempts.get(_thread_id(config))
+        if attempt is None:
+            return None
         place = place_of(config)
         generation = (self._execution(place, config), node_attempt(config) - 1)
         return attempt.scope(place, node=_node(config), generation=generation)
 
-    def _execution(self, place: str, config: Mapping[str, Any]) -> int:
-        """Return how often the task was resumed in this process: each has a scratchpad of its own."""
-        pad = (config.get("configurable") or {}).get(SCRATCHPAD)
-        with self._lock:
-            before, number = self._executions.get(place, (pad, 0))
-            if before is not pad:
-                number += 1
-            self._executions[place] = (pad, number)
-            return number
-
-    def begin(self, digest: bytes) -> None:
-        """Begin the run of a new input."""
+    def _claims(self) -> bool:
+        """Tell whether it is on the caller to begin the run of the thread."""
         thread_id = _thread_id(current_config())
         with self._lock:
-            before = self._attempts.pop(thread_id, None)
-            if before is not None:
-                before.end("failed", "the agent did not come to its end")
-            self._attempts[thread_id] = self._begun("input", thread_id, digest)
+            is_free = thread_id not in self._attempts
+            self._attempts.setdefault(thread_id, None)
+            return is_free
 
-    def end(self) -> None:
-        """End the run of the thread."""
-        with self._lock:
-            attempt = self._attempts.pop(_thread_id(current_config()), None)
-            self._executions.clear()
-        if attempt is not None:
-            attempt.end("done")
+    def _keep(self, begin: Callable[[], Attempt]) -> None:
+        thread_id = _thread_id(current_config())
+        try:
+            attempt = begin()
+        except BaseException:
+            self._drop(thread_id)
+            raise
+        self._note(thread_id, attempt)
 
-    def _attempt(self, thread_id: str) -> Attempt:
-        with self._lock:
-            if thread_id not in self._attempts:
-                self._attempts[thread_id] = self._begun("resume", thread_id, None)
-            return self._attempts[thread_id]
+    async def _akeep(self, begin: Awaitable[Attempt]) -> None:
+        thread_id = _thread_id(current_config())
+        try:
+            attempt = await begin
+        except BaseException:
+            self._drop(thread_id)
+            raise
+        self._note(thread_id, attempt)
 
-    def _begun(self, intent: Any, thread_id: str, digest: bytes | None) -> Attempt:
-        attempt = self._journal.attempt(
-            Beginning(intent, thread_id=thread_id, input_digest=digest)
-        )
+    def _note(self, thread_id: str, attempt: Attempt) -> None:
         attempt.ask = ask_a_person
-        return attempt
+        with self._lock:
+            self._attempts[thread_id] = attempt
+
+    def _drop(self, thread_id: str) -> None:
+        with self._lock:
+            self._attempts.pop(thread_id, None)
+
+    def _given_up(self) -> Attempt | None:
+        """Make room for a new run of the thread, and return the one that was there."""
+        thread_id = _thread_id(current_config())
+        with self._lock:
+            before = self._attempts.get(thread_id)
+            self._attempts[thread_id] = None
+            return before
+
+    def _ended(self) -> Attempt | None:
+        thread_id = _thread_id(current_config())
+        with self._lock:
+            self._executions.pop(thread_id, None)
+            return self._attempts.pop(thread_id, None)
+
+    def _resume(self) -> Beginning:
+        return Beginning("resume", thread_id=_thread_id(current_config()))
+
+    def _execution(self, place: str, config: Mapping[str, Any]) -> int:
+        """Return how often the task was resumed in this process: each time with a scratchpad."""
+        pad = (config.get("configurable") or {}).get(SCRATCHPAD)
+        with self._lock:
+            executions = self._executions[_thread_id(config)]
+            before: Any
+            number: int
+            before, number = executions.get(place, (pad, 0))
+            if before is not pad:
+                number += 1
+            executions[place] = (pad, number)
+            return number
+
+
+def _new_input(digest: bytes) -> Beginning:
+    return Beginning("input", thread_id=_thread_id(current_config()), input_digest=digest)
 
 
 _runs: weakref.WeakKeyDictionary[Journal, ExplicitRuns] = weakref.WeakKeyDictionary()
@@ -107,7 +194,7 @@ def is_captured() -> bool:
 
 
 @contextmanager
-def in_scope(scope: Scope) -> Iterator[None]:
+def in_scope(scope: Scope) -> Generator[None]:
     """Make `scope` the one to which the calls inside the block belong."""
     token = run_scope.set(scope)
     try:
@@ -125,7 +212,7 @@ def recording(model: BaseChatModel) -> BaseChatModel:
         "_generate_with_cache": recorded_generate(cls._generate_with_cache),
         "_agenerate_with_cache": recorded_agenerate(cls._agenerate_with_cache),
         "stream": recorded_stream(cls.stream),
-        "astream": recorded_astream(cls.astream),
+        "astream": recorded_astream(cls.astream),  # type: ignore[arg-type]
         "__module__": cls.__module__,
     }
     clone = model.model_copy()
@@ -144,7 +231,7 @@ def wrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], An
             return execute(request)
         with bubbling():
             scope = explicit_runs(journal).scope()
-            call = scope.begin(_tool_request(scope, request))
+            call = scope.begin(_tool_request(scope, request, is_async=False))
         if call.replayed:
             return call.result
         try:
@@ -171,8 +258,8 @@ def awrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], A
         if is_captured() or request.tool is None:
             return await execute(request)
         with bubbling():
-            scope = explicit_runs(journal).scope()
-            call: Call = await scope.abegin(_tool_request(scope, request))
+            scope = await explicit_runs(journal).ascope()
+            call: Call = await scope.abegin(_tool_request(scope, request, is_async=True))
         if call.replayed:
             return call.result
         try:
@@ -192,9 +279,9 @@ def awrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], A
     return wrap
 
 
-def _tool_request(scope: Scope, request: Any) -> Any:
-    call = request.tool_call
-    return tool_request(scope, current_config(), request.tool, call["args"], call["id"])
+def _tool_request(scope: Scope, request: Any, *, is_async: bool) -> Request:
+    config, call = current_config(), request.tool_call
+    return tool_request(scope, config, request.tool, call["args"], call["id"], is_async=is_async)
 
 
 def _thread_id(config: Mapping[str, Any]) -> str:
@@ -209,4 +296,3 @@ def _thread_id(config: Mapping[str, Any]) -> str:
 
 def _node(config: Mapping[str, Any]) -> str | None:
     return (config.get("metadata") or {}).get("langgraph_node")
-

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from langgraph.errors import GraphBubbleUp
+
 from rowtrail import Journal
 from rowtrail.journal import fingerprint_of
 from rowtrail_langgraph._bubble import bubbling
@@ -44,15 +46,26 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
     def before_agent(self, state: Any, runtime: Any) -> None:
         """Begin the run of a new input."""
         if not is_captured():
-            digest = fingerprint_of("input", "", canonical_input(state.get("messages", [])))
             with bubbling():
-                self._runs.begin(digest)
+                self._runs.begin(_digest(state))
+
+    async def abefore_agent(self, state: Any, runtime: Any) -> None:
+        """Async twin of `before_agent`."""
+        if not is_captured():
+            with bubbling():
+                await self._runs.abegin(_digest(state))
 
     def after_agent(self, state: Any, runtime: Any) -> None:
         """End the run."""
         if not is_captured():
             with bubbling():
                 self._runs.end()
+
+    async def aafter_agent(self, state: Any, runtime: Any) -> None:
+        """Async twin of `after_agent`."""
+        if not is_captured():
+            with bubbling():
+                await self._runs.aend()
 
     def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Record or replay a model call."""
@@ -63,21 +76,23 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         try:
             with in_scope(scope):
                 return handler(request.override(model=recording(request.model)))
+        except GraphBubbleUp:
+            raise
         except Exception as error:
             scope.attempt.blame(scope.name, error)
             raise
 
-    async def awrap_model_call(
-        self, request: Any, handler: Callable[[Any], Awaitable[Any]]
-    ) -> Any:
+    async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """Async twin of `wrap_model_call`."""
         if is_captured():
             return await handler(request)
         with bubbling():
-            scope = self._runs.scope()
+            scope = await self._runs.ascope()
         try:
             with in_scope(scope):
                 return await handler(request.override(model=recording(request.model)))
+        except GraphBubbleUp:
+            raise
         except Exception as error:
             await scope.attempt.ablame(scope.name, error)
             raise
@@ -86,8 +101,10 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         """Record or replay a tool call."""
         return self._wrap_tool_call(request, handler)
 
-    async def awrap_tool_call(
-        self, request: Any, handler: Callable[[Any], Awaitable[Any]]
-    ) -> Any:
+    async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """Async twin of `wrap_tool_call`."""
         return await self._awrap_tool_call(request, handler)
+
+
+def _digest(state: Any) -> bytes:
+    return fingerprint_of("input", "", canonical_input(state.get("messages", [])))

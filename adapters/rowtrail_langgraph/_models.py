@@ -4,17 +4,20 @@ Hooked are `_generate_with_cache` and `_agenerate_with_cache`, through which `in
 bound tools and structured output go, and `stream` and `astream`, which bypass them.
 """
 
+# pyright: reportPrivateUsage=false
+# hooks reach where LangChain has no public door; _capture.py checks what they need
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
 from rowtrail.content import Prepared
 from rowtrail.journal import Request, Scope, fingerprint_of
 from rowtrail_langgraph._answer import (
@@ -50,8 +53,8 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
         scope = scope_in(config)
         if scope is None:
             return original(self, messages, stop, run_manager, **kwargs)
-        request = model_request(scope, config, self, messages, stop, kwargs)
         with bubbling():
+            request = model_request(scope, config, self, messages, stop, kwargs)
             call = scope.begin(request)
         if call.replayed:
             result = result_of(call.result, kwargs)
@@ -90,8 +93,8 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
         if scope is None:
             result: ChatResult = await original(self, messages, stop, run_manager, **kwargs)
             return result
-        request = model_request(scope, config, self, messages, stop, kwargs)
         with bubbling():
+            request = model_request(scope, config, self, messages, stop, kwargs)
             call = await scope.abegin(request)
         if call.replayed:
             result = result_of(call.result, kwargs)
@@ -130,11 +133,11 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
     ) -> Iterator[Any]:
         ambient = current_config(config)
         scope = scope_in(ambient)
-        if scope is None or not self._should_stream(async_api=False, **{**kwargs, "stream": True}):
+        if scope is None or not _streams(self, kwargs, async_api=False):
             yield from original(self, input, config, stop=stop, **kwargs)
             return
-        request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
         with bubbling():
+            request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
             call = scope.begin(request)
         if call.replayed:
             replaying = _replaying(self, chunk_of(call.result, kwargs))
@@ -150,15 +153,17 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
                 call.fail(error, output=stored_chunk(answer.merged, kwargs))
             raise
         with bubbling():
-            call.complete(stored_chunk(answer.merged, kwargs), usage=usage_of(request, answer.messages))
+            call.complete(
+                stored_chunk(answer.merged, kwargs), usage=usage_of(request, answer.messages)
+            )
         yield from answer.held
 
     return stream
 
 
 def recorded_astream(
-    original: Callable[..., AsyncIterator[Any]],
-) -> Callable[..., AsyncIterator[Any]]:
+    original: Callable[..., AsyncGenerator[Any]],
+) -> Callable[..., AsyncGenerator[Any]]:
     """Wrap `BaseChatModel.astream`."""
 
     @functools.wraps(original)
@@ -169,15 +174,15 @@ def recorded_astream(
         *,
         stop: list[str] | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         ambient = current_config(config)
         scope = scope_in(ambient)
-        if scope is None or not self._should_stream(async_api=True, **{**kwargs, "stream": True}):
+        if scope is None or not _streams(self, kwargs, async_api=True):
             async for chunk in original(self, input, config, stop=stop, **kwargs):
                 yield chunk
             return
-        request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
         with bubbling():
+            request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
             call = await scope.abegin(request)
         if call.replayed:
             replaying = _replaying(self, chunk_of(call.result, kwargs))
@@ -244,6 +249,12 @@ def plain_codec() -> GraphCodec:
     if not _plain:
         _plain.append(GraphCodec(JsonPlusSerializer()))
     return _plain[0]
+
+
+def _streams(model: BaseChatModel, kwargs: dict[str, Any], *, async_api: bool) -> bool:
+    """Tell whether the model streams, as its `stream` finds out."""
+    asked: dict[str, Any] = {**kwargs, "stream": True}
+    return model._should_stream(async_api=async_api, **asked)
 
 
 def _messages(model: BaseChatModel, input: Any) -> list[BaseMessage]:

@@ -2,19 +2,24 @@
 
 LangGraph's task ids change when an input is sent again and inside graphs without a checkpointer of
 their own. A scope is therefore named by what stays: the superstep counted from the run's input, the
-node, which `Send` or call it is, and the same of every task around it: `1/agent`, `2/tools[0]`,
-`1/team|0/writer`.
+node, which `Send` or call it is, and the same of every task around it: `2/agent`, `3/tools[0]`,
+`2/team|2/writer`.
 """
 
+# pyright: reportIncompatibleMethodOverride=false
+# RunCarrier: properties that are the same for every instance
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.errors import GraphInterrupt
+
 from rowtrail.journal import Attempt, Scope, active_scope, current_frame
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._effects import Effects
@@ -35,6 +40,9 @@ class _Graph:
     prefix: str
     generation: tuple[int, ...]
     base_step: int
+    around: Scope | None = None
+    invoked_before: int = 0
+    """How many graphs earlier tries of the task have invoked: LangGraph numbers them on."""
 
 
 @dataclass
@@ -44,27 +52,51 @@ class GraphRun:
     attempt: Attempt
     codec: GraphCodec
     effects: Effects
+    root: _Graph | None = None
+    """The graph whose tasks have no task around in their names; the invoked one if None."""
     is_waiting: bool = False
     _graphs: dict[str, _Graph] = field(default_factory=dict)
-    _scope_of_task: dict[str, str] = field(default_factory=dict)
+    _invoked: dict[tuple[str, int], int] = field(default_factory=dict)
+    _scope_of_task: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _failures: dict[tuple[int, str], Exception] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         base = self.attempt.base_step
-        self._graphs[""] = _Graph("", (), FIRST_STEP if base is None else base)
+        self._graphs[""] = self.root or _Graph("", (), FIRST_STEP if base is None else base)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GraphRun:
         return self  # configs are copied freely; the run is one
 
-    def enter_graph(self, config: Mapping[str, Any], base_step: int) -> None:
-        """Note that the task of `config` invokes a graph."""
+    def enter_graph(self, config: Mapping[str, Any], around: Scope, base_step: int) -> None:
+        """Note that the task of `config`, whose scope is `around`, invokes a graph."""
         ns = config["configurable"].get("checkpoint_ns", "")
         if not ns:
             return
-        around = self.scope(config)
-        graph = _Graph(around.name + _SEPARATOR, around.generation, base_step)
+        tries = around.generation[-1]
         with self._lock:
+            before = sum(self._invoked.get((ns, earlier), 0) for earlier in range(tries))
+            self._invoked[ns, tries] = self._invoked.get((ns, tries), 0) + 1
+            graph = replace(_graph_inside(around, base_step), invoked_before=before)
             self._graphs[ns] = self._graphs[_without_ids(ns)] = graph
+
+    def inside(self, around: Scope) -> GraphRun:
+        """Return this run for a graph that a task invokes as if the graph stood alone.
+
+        Such a graph has a thread of its own and another saver, or none; its tasks are named as if
+        nothing were around them.
+        """
+        root = _graph_inside(around, FIRST_STEP)
+        return GraphRun(self.attempt, self.codec, self.effects, root=root)
+
+    @contextmanager
+    def watched(self) -> Generator[None]:
+        """Notice that a graph inside stops to wait: a breakpoint leaves no write that tells."""
+        try:
+            yield
+        except GraphInterrupt:
+            self.is_waiting = True
+            raise
 
     def scope(self, config: Mapping[str, Any]) -> Scope:
         """Return the scope of a call made with this config in force."""
@@ -81,25 +113,48 @@ class GraphRun:
         node = metadata.get("langgraph_node")
         name = f"{graph.prefix}{suffix}{step}/{node}{_path_text(path)}"
         with self._lock:
-            self._scope_of_task[place.rpartition(":")[2]] = name
+            depth = place.count(_SEPARATOR)
+            self._scope_of_task[place.rpartition(":")[2]] = (depth, name)
         generation = (*graph.generation, node_attempt(config) - 1)
-        return self.attempt.scope(name, node=node, generation=generation)
+        scope = self.attempt.scope(name, node=node, generation=generation)
+        if graph.around is not None:
+            scope.around, scope.parent_row = graph.around, graph.around.parent_row
+        return scope
 
-    def scope_of_task(self, task_id: str) -> str | None:
-        """Return the scope of a task in which a call was made."""
+    def note_failure(self, task_id: str, error: BaseException) -> None:
+        """Note that a task ended with an error, after all its tries."""
+        if not isinstance(error, Exception):
+            return  # killed or cancelled: no answer is to blame
         with self._lock:
-            return self._scope_of_task.get(task_id)
+            scope = self._scope_of_task.get(task_id)
+            if scope is not None:
+                self._failures[scope] = error
+
+    def failures(self) -> list[tuple[str, Exception]]:
+        """Return the scopes that failed, each with its error, the innermost first.
+
+        LangGraph tells of a task and of the one around it at the same time, in any order.
+        """
+        with self._lock:
+            found = sorted(self._failures.items(), key=lambda item: -item[0][0])
+        return [(name, error) for (_, name), error in found]
 
     def _graph_of(self, place: str, path: Sequence[Any]) -> tuple[_Graph, str]:
-        """Return the graph that a task belongs to, and which of several runs of it inside a task."""
+        """Return the graph that a task belongs to, and which run of it inside a task."""
         segments = place.split(_SEPARATOR)[: -_own_segments(path)]
-        number = ""
+        number = 0
         if segments and segments[-1].isdecimal():
-            number = f"{segments.pop()}:"
+            number = int(segments.pop())
         ns = _SEPARATOR.join(segments)
         with self._lock:
             found = self._graphs.get(ns) or self._graphs.get(_without_ids(ns))
-        return found or _Graph(ns + _SEPARATOR, (0,), FIRST_STEP), number
+        graph = found or _Graph(ns + _SEPARATOR, (0,), FIRST_STEP)
+        number -= graph.invoked_before
+        return graph, f"{number}:" if number > 0 else ""
+
+
+def _graph_inside(around: Scope, base_step: int) -> _Graph:
+    return _Graph(around.name + _SEPARATOR, around.generation, base_step, around)
 
 
 class RunCarrier(BaseCallbackHandler):
@@ -109,8 +164,9 @@ class RunCarrier(BaseCallbackHandler):
     below, and a thread of the caller's own has no context. Callbacks are handed on there too.
     """
 
-    ignore_llm = ignore_chat_model = ignore_chain = ignore_agent = True  # type: ignore[assignment]
-    ignore_retriever = ignore_retry = ignore_custom_event = True  # type: ignore[assignment]
+    _always: Any = property(lambda self: True)
+    ignore_llm = ignore_chat_model = ignore_chain = ignore_agent = _always
+    ignore_retriever = ignore_retry = ignore_custom_event = _always
 
     def __init__(self, run: GraphRun) -> None:
         self.run = run
@@ -124,7 +180,9 @@ def place_of(config: Mapping[str, Any]) -> str:
     return (config.get("metadata") or {}).get("langgraph_checkpoint_ns") or ""
 
 
-def current_config(given: Mapping[str, Any] | None = None, callbacks: Any = None) -> Mapping[str, Any]:
+def current_config(
+    given: Mapping[str, Any] | None = None, callbacks: Any = None
+) -> Mapping[str, Any]:
     """Return the config in force where this is called, with the run and the task it belongs to.
 
     Args:
@@ -142,7 +200,7 @@ def current_config(given: Mapping[str, Any] | None = None, callbacks: Any = None
 
 
 def _carried(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return `config` with what its callbacks know of its run and task; None if they know nothing."""
+    """Return `config` with what its callbacks know of its run and task, None if nothing."""
     callbacks = config.get("callbacks")
     handlers = getattr(callbacks, "handlers", callbacks)
     found = [h.run for h in handlers or () if isinstance(h, RunCarrier)]

@@ -3,26 +3,47 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.callbacks import BaseCallbackManager
+import langgraph.errors
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._config import ensure_config
 from langgraph.pregel import Pregel
 from langgraph.types import Command
+
 from rowtrail import Journal
-from rowtrail.journal import Attempt, Beginning, fingerprint_of
+from rowtrail.checkpoint import newest_checkpoint
+from rowtrail.journal import Attempt, Beginning, Scope, fingerprint_of
+from rowtrail.replay import culprit
 from rowtrail.store import Tx
 from rowtrail_langgraph._ask import ask_a_person
 from rowtrail_langgraph._canonical import canonical_input
-from rowtrail_langgraph._place import FIRST_STEP, RUN_KEY, GraphRun, RunCarrier, run_of
+from rowtrail_langgraph._place import (
+    FIRST_STEP,
+    RUN_KEY,
+    GraphRun,
+    RunCarrier,
+    current_config,
+    run_of,
+)
 
 REPLAY_KEY = "rowtrail_replay"
 """Key of `configurable`: `always` replays what earlier runs of the thread recorded."""
 
 RESUMING = "__pregel_resuming"
+
+_DRAINED: tuple[type[Exception], ...] = tuple(
+    found for found in [getattr(langgraph.errors, "GraphDrained", None)] if found is not None
+)
+"""What a graph raises that was asked to stop and go on later; newer versions have it."""
+
+_HANDLED = RunnableConfig(callbacks=[BaseCallbackHandler()])
+_MERGES_CALLBACKS = len(ensure_config(_HANDLED, _HANDLED)["callbacks"] or ()) == 2  # type: ignore[arg-type]
+"""Whether LangGraph adds a call's callbacks to those around it; older versions replace them."""
 
 
 def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -41,25 +62,26 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             yield from original(self, input, config, *args, **kwargs)
             return
         if invocation.around is not None:
-            invocation.note(invocation.store_read())
-            yield from original(self, input, config, *args, **kwargs)
+            with invocation.around.watched():
+                yield from original(self, input, invocation.entered(), *args, **kwargs)
             return
         beginning = invocation.journal.store.read(invocation.beginning)
         run = invocation.begun(invocation.journal.attempt(beginning, invocation.codec))
         try:
-            yield from original(self, input, _with_run(config, run), *args, **kwargs)
+            yield from original(self, input, _with_run(self, config, run), *args, **kwargs)
         except BaseException as error:
+            _blame(run)
             run.attempt.end(*_failed(run, error))
             raise
-        waiting = run.is_waiting or (_may_pause(self, kwargs) and _is_paused(self, config))
+        waiting = run.is_waiting or (_may_pause(self, kwargs) and invocation.is_paused())
         run.attempt.end("waiting" if waiting else "done")
 
     return stream
 
 
 def recorded_astream(
-    original: Callable[..., AsyncIterator[Any]],
-) -> Callable[..., AsyncIterator[Any]]:
+    original: Callable[..., AsyncGenerator[Any]],
+) -> Callable[..., AsyncGenerator[Any]]:
     """Wrap `Pregel.astream`, the async twin of `stream`."""
 
     @functools.wraps(original)
@@ -69,26 +91,32 @@ def recorded_astream(
         config: RunnableConfig | None = None,
         *args: Any,
         **kwargs: Any,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         invocation = _invocation(self, input, config)
         if invocation is None:
             async for chunk in original(self, input, config, *args, **kwargs):
                 yield chunk
             return
         if invocation.around is not None:
-            invocation.note(await invocation.store_aread())
-            async for chunk in original(self, input, config, *args, **kwargs):
-                yield chunk
+            with invocation.around.watched():
+                config = await invocation.aentered()
+                async with aclosing(original(self, input, config, *args, **kwargs)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
             return
         beginning = await invocation.journal.store.aread(invocation.beginning)
         run = invocation.begun(await invocation.journal.aattempt(beginning, invocation.codec))
+        given = _with_run(self, config, run)
         try:
-            async for chunk in original(self, input, _with_run(config, run), *args, **kwargs):
-                yield chunk
+            # Closed here: what a consumer leaves has stopped before its attempt ends.
+            async with aclosing(original(self, input, given, *args, **kwargs)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except BaseException as error:
+            await _ablame(run)
             await run.attempt.aend(*_failed(run, error))
             raise
-        waiting = run.is_waiting or (_may_pause(self, kwargs) and await _ais_paused(self, config))
+        waiting = run.is_waiting or (_may_pause(self, kwargs) and await invocation.ais_paused())
         await run.attempt.aend("waiting" if waiting else "done")
 
     return astream
@@ -100,6 +128,7 @@ class _Invocation:
 
     graph: Pregel[Any, Any, Any, Any]
     input: Any
+    given: RunnableConfig | None
     config: Mapping[str, Any]
     saver: Any
     around: GraphRun | None
@@ -121,7 +150,7 @@ class _Invocation:
     def beginning(self, tx: Tx) -> Beginning:
         """Tell which run this invocation begins or continues."""
         thread_id = str(self.configurable.get("thread_id"))
-        head_step, head_id = _head(tx, thread_id, "")
+        head_step, head_id, head_source = newest_checkpoint(tx, thread_id, "")
         addressed = self.configurable.get("checkpoint_id")
         is_resume = self.input is None or isinstance(self.input, Command)
         metadata = self.config.get("metadata") or {}
@@ -132,8 +161,7 @@ class _Invocation:
             intent = "fork"
         elif is_resume:
             intent = "resume"
-            # Resuming at an addressed checkpoint, LangGraph saves a fork of it first.
-            shift = 1 if addressed is not None and self.input is None else 0
+            shift = self._shift(addressed, head_source)
         elif metadata.get("run_id") is not None and _continues(tx, thread_id, run_id):
             intent = "resume"
         return Beginning(
@@ -146,28 +174,68 @@ class _Invocation:
             base_shift=shift,
         )
 
+    def _shift(self, addressed: str | None, head_source: str | None) -> int:
+        """Return by how many supersteps a resume moves the tasks on.
+
+        At a checkpoint that is addressed by its id LangGraph saves a fork of it first, if it is not
+        one already and nobody answers an interrupt. Source: `PregelLoop._first`.
+        """
+        answers = isinstance(self.input, Command) and self.input.resume is not None
+        return int(addressed is not None and not answers and head_source not in ("update", "fork"))
+
     def begun(self, attempt: Attempt) -> GraphRun:
         """Return the run of a begun attempt."""
         attempt.ask = ask_a_person
         attempt.replay_always = self.configurable.get(REPLAY_KEY) == "always"
         return GraphRun(attempt, self.codec, self.saver.effects)
 
-    def note(self, base_step: int) -> None:
-        """Tell the run around that one of its tasks invokes this graph."""
+    def entered(self) -> RunnableConfig | None:
+        """Tell the run around of this graph, and return the config that the graph is given."""
+        around = self._scope_around()
+        around.begin_again()
+        base_step = FIRST_STEP
+        if self.graph.checkpointer is True:
+            base_step = self.journal.store.read(self._inner_base)
+        return self._noted(around, base_step)
+
+    async def aentered(self) -> RunnableConfig | None:
+        """Async twin of `entered`."""
+        around = self._scope_around()
+        await around.abegin_again()
+        base_step = FIRST_STEP
+        if self.graph.checkpointer is True:
+            base_step = await self.journal.store.aread(self._inner_base)
+        return self._noted(around, base_step)
+
+    def _scope_around(self) -> Scope:
         assert self.around is not None
-        self.around.enter_graph(self.config, base_step)
+        # Not `config`: older versions let a graph's own metadata replace that of the task.
+        ambient = current_config(self.given)
+        return self.around.scope(ambient if run_of(ambient) is self.around else self.config)
 
-    def store_read(self) -> int:
-        """Return the superstep from which this inner graph counts."""
-        if self.graph.checkpointer is not True:
-            return FIRST_STEP
-        return self.journal.store.read(self._inner_base)
+    @property
+    def _is_inner(self) -> bool:
+        """Whether LangGraph takes the graph for an inner one: not if it has a thread of its own."""
+        return run_of(self.config) is not None
 
-    async def store_aread(self) -> int:
-        """Async twin of `store_read`."""
-        if self.graph.checkpointer is not True:
-            return FIRST_STEP
-        return await self.journal.store.aread(self._inner_base)
+    def _noted(self, around: Scope, base_step: int) -> RunnableConfig | None:
+        assert self.around is not None
+        if not self._is_inner:
+            return _with_run(self.graph, self.given, self.around.inside(around))
+        self.around.enter_graph(self.config, around, base_step)
+        return self.given
+
+    def is_paused(self) -> bool:
+        """Tell whether the thread stands at a breakpoint."""
+        return bool(self.graph.get_state(self._thread_config).next)
+
+    async def ais_paused(self) -> bool:
+        """Async twin of `is_paused`."""
+        return bool((await self.graph.aget_state(self._thread_config)).next)
+
+    @property
+    def _thread_config(self) -> RunnableConfig:
+        return {"configurable": {"thread_id": self.configurable.get("thread_id")}}
 
     def _inner_base(self, tx: Tx) -> int:
         """Return the base of a graph with a history of its own, which goes on from run to run."""
@@ -177,7 +245,7 @@ class _Invocation:
         if self.configurable.get(RESUMING):
             row = tx.one("newest_input_step", thread_id=thread_id, ns=ns)
             return FIRST_STEP if row is None else int(row["step"])
-        step, _ = _head(tx, thread_id, ns)
+        step, _, _ = newest_checkpoint(tx, thread_id, ns)
         return FIRST_STEP if step is None else step + 1
 
 
@@ -188,20 +256,29 @@ def _invocation(
     configurable = merged.get("configurable") or {}
     saver = configurable.get("__pregel_checkpointer") or graph.checkpointer
     around = run_of(merged)
+    if around is None and not _is_recorded_by(saver, configurable):
+        around = run_of(current_config(config))
+        if around is None:
+            return None
+    return _Invocation(graph, input, config, merged, saver, around)
+
+
+def _is_recorded_by(saver: Any, configurable: Mapping[str, Any]) -> bool:
     # Not isinstance: a server wraps the saver in an adapter that passes attributes on.
-    if around is None and not getattr(saver, "capture", False):
-        return None
-    if around is None and (
-        getattr(saver, "journal", None) is None or configurable.get("thread_id") is None
-    ):
-        return None
-    return _Invocation(graph, input, merged, saver, around)
+    captures = getattr(saver, "capture", False) and getattr(saver, "journal", None) is not None
+    return bool(captures) and configurable.get("thread_id") is not None
 
 
-def _with_run(config: RunnableConfig | None, run: GraphRun) -> RunnableConfig:
+def _with_run(
+    graph: Pregel[Any, Any, Any, Any], config: RunnableConfig | None, run: GraphRun
+) -> RunnableConfig:
     given: dict[str, Any] = dict(config or {})
-    given["configurable"] = {**(given.get("configurable") or {}), RUN_KEY: run}
+    # Older versions do not merge this with what is bound to the graph: they take one or the other.
+    configurable = given.get("configurable") or (graph.config or {}).get("configurable")
+    given["configurable"] = {**(configurable or {}), RUN_KEY: run}
     callbacks = given.get("callbacks")
+    if callbacks is None and not _MERGES_CALLBACKS:
+        callbacks = ensure_config(graph.config, config).get("callbacks")
     if isinstance(callbacks, BaseCallbackManager):
         callbacks = callbacks.copy()
         callbacks.add_handler(RunCarrier(run))
@@ -209,11 +286,6 @@ def _with_run(config: RunnableConfig | None, run: GraphRun) -> RunnableConfig:
         callbacks = [*(callbacks or ()), RunCarrier(run)]
     given["callbacks"] = callbacks
     return given  # type: ignore[return-value]
-
-
-def _head(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str | None]:
-    row = tx.one("newest_step_and_id", thread_id=thread_id, ns=ns)
-    return (None, None) if row is None else (row["step"], row["checkpoint_id"])
 
 
 def _continues(tx: Tx, thread_id: str, run_id: Any) -> bool:
@@ -227,8 +299,8 @@ def _digest(input: Any) -> bytes:
 
 
 def _failed(run: GraphRun, error: BaseException) -> tuple[Any, str]:
-    outcome = "failed" if isinstance(error, Exception) else "cancelled"
-    return outcome, run.attempt.recorder.describe(error)
+    stopped = not isinstance(error, Exception) or isinstance(error, _DRAINED)
+    return "cancelled" if stopped else "failed", run.attempt.recorder.describe(error, run.codec)
 
 
 def _may_pause(graph: Pregel[Any, Any, Any, Any], kwargs: Mapping[str, Any]) -> bool:
@@ -239,19 +311,6 @@ def _may_pause(graph: Pregel[Any, Any, Any, Any], kwargs: Mapping[str, Any]) -> 
         or kwargs.get("interrupt_before")
         or kwargs.get("interrupt_after")
     )
-
-
-def _is_paused(graph: Pregel[Any, Any, Any, Any], config: RunnableConfig | None) -> bool:
-    return bool(graph.get_state(_thread_config(config)).next)
-
-
-async def _ais_paused(graph: Pregel[Any, Any, Any, Any], config: RunnableConfig | None) -> bool:
-    return bool((await graph.aget_state(_thread_config(config))).next)
-
-
-def _thread_config(config: RunnableConfig | None) -> RunnableConfig:
-    configurable = (config or {}).get("configurable", {})
-    return {"configurable": {"thread_id": configurable.get("thread_id")}}
 
 
 # What the saver tells the run.
@@ -270,21 +329,24 @@ def note_interrupt(config: Mapping[str, Any]) -> None:
         run.is_waiting = True
 
 
-def scope_failed(config: Mapping[str, Any], task_id: str, error: BaseException) -> None:
+def note_failure(config: Mapping[str, Any], task_id: str, error: BaseException) -> None:
     """Tell the run that a task ended with an error."""
-    found = _failed_scope(config, task_id)
-    if found is not None:
-        found[0].blame(found[1], error)
-
-
-async def ascope_failed(config: Mapping[str, Any], task_id: str, error: BaseException) -> None:
-    """Async twin of `scope_failed`."""
-    found = _failed_scope(config, task_id)
-    if found is not None:
-        await found[0].ablame(found[1], error)
-
-
-def _failed_scope(config: Mapping[str, Any], task_id: str) -> tuple[Attempt, str] | None:
     run = run_of(config)
-    scope = None if run is None else run.scope_of_task(task_id)
-    return None if run is None or scope is None else (run.attempt, scope)
+    if run is not None:
+        run.note_failure(task_id, error)
+
+
+def _blame(run: GraphRun) -> None:
+    """Set aside the answers that made code raise; an error is one scope's fault only."""
+    blamed: list[BaseException] = []
+    for scope, error in run.failures():
+        if culprit(error, blamed) is None and run.attempt.blame(scope, error):
+            blamed.append(error)
+
+
+async def _ablame(run: GraphRun) -> None:
+    """Async twin of `_blame`."""
+    blamed: list[BaseException] = []
+    for scope, error in run.failures():
+        if culprit(error, blamed) is None and await run.attempt.ablame(scope, error):
+            blamed.append(error)

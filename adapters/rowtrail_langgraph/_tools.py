@@ -3,6 +3,8 @@
 Every way to call a tool ends there: `ToolNode`, `create_agent`, `tool.invoke` by hand.
 """
 
+# pyright: reportPrivateUsage=false
+# hooks reach where LangChain has no public door; _capture.py checks what they need
 from __future__ import annotations
 
 import functools
@@ -14,6 +16,7 @@ from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
+
 from rowtrail.journal import Request, Scope, current_frame, fingerprint_of
 from rowtrail_langgraph._ask import InterruptCount, skip_interrupts
 from rowtrail_langgraph._bubble import bubbling
@@ -40,8 +43,8 @@ def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
         scope = scope_in(config)
         if scope is None or _is_recorded_around(self, tool_call_id, config):
             return original(self, tool_input, *args, **kwargs)
-        request = tool_request(scope, config, self, tool_input, tool_call_id)
         with bubbling():
+            request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=False)
             call = scope.begin(request)
         if call.replayed:
             skip_interrupts(config, call.interrupts)
@@ -83,8 +86,8 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
         scope = scope_in(config)
         if scope is None or _is_recorded_around(self, tool_call_id, config):
             return await original(self, tool_input, *args, **kwargs)
-        request = tool_request(scope, config, self, tool_input, tool_call_id)
         with bubbling():
+            request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=True)
             call = await scope.abegin(request)
         if call.replayed:
             skip_interrupts(config, call.interrupts)
@@ -116,6 +119,8 @@ def tool_request(
     tool: BaseTool,
     tool_input: str | dict[str, Any],
     tool_call_id: str | None,
+    *,
+    is_async: bool,
 ) -> Request:
     """Return the request of a tool call: what the model can see of its arguments.
 
@@ -123,7 +128,7 @@ def tool_request(
     """
     run = run_of(config)
     codec = run.codec if run is not None else plain_codec()
-    declared = (run.effects if run is not None else _NO_EFFECTS).of(tool)
+    declared = (run.effects if run is not None else _NO_EFFECTS).of(tool, is_async=is_async)
     arguments = _visible(tool, tool_input)
     return Request(
         kind="tool",
@@ -151,7 +156,8 @@ def _visible(tool: BaseTool, tool_input: str | dict[str, Any]) -> Any:
 
 def shaped(answer: Any, name: str, tool_call_id: str | None) -> Any:
     """Return the result of a tool call as a tool would, from what was answered in its place."""
-    if tool_call_id is None or isinstance(answer, (ToolMessage, Command)):
+    parts = answer if isinstance(answer, list) and answer else [answer]
+    if tool_call_id is None or all(isinstance(part, (ToolMessage, Command)) for part in parts):
         return answer
     content = answer if isinstance(answer, str) else json.dumps(answer, default=str)
     return ToolMessage(content=content, name=name, tool_call_id=tool_call_id)

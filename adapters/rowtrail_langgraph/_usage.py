@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+
 from rowtrail.content import canonical_json
 from rowtrail.journal import Request
 from rowtrail.usage import Usage, count_tokens
@@ -26,9 +27,19 @@ def usage_of(request: Request, answers: Sequence[BaseMessage]) -> Usage:
         output_tokens=told.get("output_tokens") or 0,
         source="provider",
         cache_read_tokens=read.get("cache_read"),
-        cache_write_tokens=read.get("cache_creation"),
+        cache_write_tokens=_cache_written(read),
         reasoning_tokens=made.get("reasoning"),
     )
+
+
+def _cache_written(details: dict[str, Any]) -> int | None:
+    """Return the tokens written to the provider's cache.
+
+    Where a provider has several caches, LangChain gives one figure for each and 0 for their sum.
+    """
+    parts = [n for name, n in details.items() if name.startswith("ephemeral_") and n]
+    told: int | None = details.get("cache_creation")
+    return sum(parts) if parts and not told else told
 
 
 def _counted(request: Request, answers: Sequence[BaseMessage]) -> Usage:
@@ -43,7 +54,7 @@ def _counted(request: Request, answers: Sequence[BaseMessage]) -> Usage:
     return Usage(input_tokens, output_tokens, source)
 
 
-def _text(message: dict[str, Any]) -> str:
+def _text(message: Mapping[str, Any]) -> str:
     content = message.get("content", "")
     text = content if isinstance(content, str) else json.dumps(content, default=repr)
     calls = message.get("tool_calls")

@@ -1,0 +1,229 @@
+"""What the saver's sync and async methods share: reads and transactions of its journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_metadata,
+)
+
+from rowtrail import Journal
+from rowtrail.checkpoint import Checkpoints, NewCheckpoint, NewWrite, StoredCheckpoint
+from rowtrail.errors import UsageError
+from rowtrail.store import Tx
+from rowtrail_langgraph._address import Address, address_of, configurable_of
+from rowtrail_langgraph._runs import attempt_of
+from rowtrail_langgraph._values import Values, metadata_text
+
+FIRST_PAGE = 2
+LARGEST_PAGE = 32
+"""Checkpoints that `list` reads at once; no cursor or lock is held between pages."""
+
+PRUNE_STRATEGIES = ("keep_latest", "delete", "delete_all")
+
+Page = list[tuple[int, CheckpointTuple]]
+"""Some checkpoints, each with its row."""
+
+
+@dataclass(frozen=True)
+class Transactions:
+    """Reads and transactions as functions of a `Tx`, which the store runs where it likes."""
+
+    journal: Journal
+    checkpoints: Checkpoints
+    values: Values
+
+    def fetch(self, config: RunnableConfig) -> Callable[[Tx], CheckpointTuple | None]:
+        """Return the read of the checkpoint that `config` names."""
+        address = address_of(config)
+
+        def read(tx: Tx) -> CheckpointTuple | None:
+            stored = self.checkpoints.fetch(tx, *address)
+            return None if stored is None else self.tuple_of(stored, to_go_on_from=True)
+
+        return read
+
+    def pages(
+        self,
+        config: RunnableConfig | None,
+        filter: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Iterator[Callable[[Tx], Page]]:
+        """Yield reads of one page each; each is answered by `send` with what it found."""
+        wanted = configurable_of(config)
+        thread_id = wanted.get("thread_id")
+        checkpoint_id = wanted.get("checkpoint_id")
+        page = partial(
+            self._page,
+            thread_id=None if thread_id is None else str(thread_id),
+            ns=wanted.get("checkpoint_ns"),
+            checkpoint_id=None if checkpoint_id is None else str(checkpoint_id),
+            filter=metadata_text(filter or {}),
+            before=configurable_of(before).get("checkpoint_id"),
+        )
+        after: tuple[str, int] | None = None
+        size, left = FIRST_PAGE, limit
+        while left is None or left > 0:
+            size = size if left is None else min(size, left)
+            found: Any = yield partial(page, after=after, limit=size)
+            if len(found) < size:
+                return
+            row, last = found[-1]
+            after = (last.checkpoint["id"], row)
+            left = None if left is None else left - size
+            size = min(2 * size, LARGEST_PAGE)
+
+    def history(
+        self, config: RunnableConfig, channels: Sequence[str]
+    ) -> Callable[[Tx], dict[str, DeltaChannelHistory]]:
+        """Return the read of the writes that rebuild delta channels."""
+        address = address_of(config)
+
+        def read(tx: Tx) -> dict[str, DeltaChannelHistory]:
+            checkpoint_id = address.checkpoint_id
+            if checkpoint_id is None:
+                checkpoint_id = self.checkpoints.newest_id(tx, address.thread_id, address.ns)
+            found = self.checkpoints.channel_history(
+                tx, address.thread_id, address.ns, checkpoint_id, channels
+            )
+            history: dict[str, DeltaChannelHistory] = {}
+            for channel, (seed, writes) in found.items():
+                history[channel] = {"writes": [self.values.pending(write) for write in writes]}
+                if seed is not None:
+                    history[channel]["seed"] = self.values.read(seed)
+            return history
+
+        return read
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        created_at: int | None = None,
+    ) -> tuple[Callable[[Tx], None], Address]:
+        """Return the transaction that stores a checkpoint, and where it is then.
+
+        Args:
+            created_at: Milliseconds since 1970, for one that was made elsewhere; None is now.
+        """
+        thread_id, ns, parent_id = address_of(config)
+        merged: dict[str, Any] = dict(get_checkpoint_metadata(config, metadata))
+        attempt = attempt_of(config, self.journal)
+        step = merged.get("step")
+        new = NewCheckpoint(
+            thread_id=thread_id,
+            ns=ns,
+            checkpoint_id=checkpoint["id"],
+            parent_id=None if parent_id == checkpoint["id"] else parent_id,
+            body=self.values.body(checkpoint),
+            metadata=metadata_text(merged),
+            values={
+                channel: self.values.written(value, (thread_id, ns, channel))
+                for channel, value in checkpoint["channel_values"].items()
+            },
+            step=step if isinstance(step, int) else None,
+            source=_text_or_none(merged.get("source")),
+            run=attempt.run if attempt is not None else None,
+            run_id=_text_or_none(merged.get("run_id")),
+            created_at=created_at,
+        )
+        saved = Address(thread_id, ns, checkpoint["id"])
+        return lambda tx: self.checkpoints.put(tx, new), saved
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+    ) -> Callable[[Tx], None]:
+        """Return the transaction that stores the writes of one task."""
+        thread_id, ns, checkpoint_id = address_of(config)
+        if checkpoint_id is None:
+            raise UsageError(
+                "config has no checkpoint_id: pass the config that put() returned, to say whose "
+                "writes these are"
+            )
+        rows = [
+            NewWrite(WRITES_IDX_MAP.get(channel, idx), channel, self.values.written(value))
+            for idx, (channel, value) in enumerate(writes)
+        ]
+        return lambda tx: self.checkpoints.put_writes(
+            tx,
+            thread_id=thread_id,
+            ns=ns,
+            checkpoint_id=checkpoint_id,
+            task_id=task_id,
+            task_path=task_path,
+            writes=rows,
+            replace=all(channel in WRITES_IDX_MAP for channel, _ in writes),
+        )
+
+    def delete_thread(self, thread_id: str) -> Callable[[Tx], None]:
+        """Return the transaction that deletes a thread."""
+        return lambda tx: self.checkpoints.delete_thread(tx, str(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> Callable[[Tx], None]:
+        """Return the transaction that deletes what runs saved."""
+        return lambda tx: self.checkpoints.delete_for_runs(tx, map(str, run_ids))
+
+    def copy_thread(self, source: str, target: str) -> Callable[[Tx], None]:
+        """Return the transaction that copies a thread."""
+        return lambda tx: self.checkpoints.copy_thread(tx, str(source), str(target))
+
+    def prune(self, thread_ids: Sequence[str], strategy: str) -> Callable[[Tx], None]:
+        """Return the transaction that prunes threads."""
+        if strategy not in PRUNE_STRATEGIES:
+            raise UsageError(
+                f"strategy={strategy!r} is unknown: use one of {', '.join(PRUNE_STRATEGIES)}"
+            )
+
+        def work(tx: Tx) -> None:
+            for thread_id in map(str, thread_ids):
+                if strategy == "keep_latest":
+                    self.checkpoints.keep_latest(tx, thread_id)
+                else:
+                    self.checkpoints.delete_checkpoints_of_thread(tx, thread_id)
+
+        return work
+
+    def _page(self, tx: Tx, **wanted: Any) -> Page:
+        return [(row.row, self.tuple_of(row)) for row in self.checkpoints.fetch_page(tx, **wanted)]
+
+    def tuple_of(self, stored: StoredCheckpoint, *, to_go_on_from: bool = False) -> CheckpointTuple:
+        """Return a checkpoint as LangGraph has it.
+
+        Args:
+            to_go_on_from: Remember its lists, so that the next checkpoint stores only what is new.
+        """
+        place = Address(stored.thread_id, stored.ns, stored.checkpoint_id)
+        values = {
+            channel: self.values.read(value, (*place[:2], channel) if to_go_on_from else None)
+            for channel, value in stored.values.items()
+        }
+        checkpoint: Any = {**self.values.checkpoint(stored.body), "channel_values": values}
+        parent = stored.parent_id and place._replace(checkpoint_id=stored.parent_id).config
+        return CheckpointTuple(
+            config=place.config,
+            checkpoint=checkpoint,
+            metadata=json.loads(stored.metadata),
+            parent_config=parent or None,
+            pending_writes=[self.values.pending(write) for write in stored.writes],
+        )
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,148 @@
+"""Values of checkpoints between LangGraph and the journal: channels, versions, metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langgraph.checkpoint.base import PendingWrite
+
+from rowtrail.checkpoint import StoredWrite, Value
+from rowtrail.content import TAG, Content, Encoded, Prepared, dump_json
+from rowtrail_langgraph._codec import GraphCodec
+from rowtrail_langgraph._memo import Memo
+
+MIN_VECTOR_LENGTH = 64
+
+INPUT_CHANNEL = "__start__"
+PARTS = "{parts}"
+"""Stored type of the first item of an input whose lists are stored by item; no class has it."""
+
+_VERSIONS = {"v", "id", "ts", "channel_versions", "versions_seen", "updated_channels"}
+"""Keys of a checkpoint that hold no content of the user's."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """Writes values as the journal stores them, and reads them back."""
+
+    content: Content
+    codec: GraphCodec
+    memo: Memo
+
+    def written(self, value: Any, key: object = None) -> Value:
+        """Return the form in which a value is stored.
+
+        Args:
+            value: The value of a channel, or one that is written to it.
+            key: Names the channel; what its newest list holds already is not encoded again.
+
+        Raises:
+            UnstorableError: The serializer refuses it.
+        """
+        if type(value) is dict and isinstance(key, tuple) and key[-1] == INPUT_CHANNEL:
+            return self._parts(value)
+        if type(value) is not list or not value or _is_vector(value):
+            return self._prepared(value)
+        if key is None:
+            return [self._prepared(item) for item in value]
+        return self.memo.prepare(key, value, self._prepared)
+
+    def read(self, stored: Value, key: object = None) -> Any:
+        """Return a stored value; `key` as for `written`."""
+        if isinstance(stored, Prepared):
+            return self.codec.decode(stored.encoded)
+        if stored and stored[0].encoded.type == PARTS:
+            return self._whole(stored)
+        items = self.codec.decode_items([prepared.encoded for prepared in stored])
+        if key is not None:
+            self.memo.loaded(key, items, stored)
+        return items
+
+    def _parts(self, value: dict[str, Any]) -> Value:
+        """Return an input in parts: the writes that it makes hold the same items."""
+        if not any(type(part) is list and part for part in value.values()):
+            return self._prepared(value)
+        outline: list[Any] = []
+        items: list[Prepared] = []
+        for name, part in value.items():
+            if type(part) is list:
+                outline.append([name, len(part)])
+                items.extend(map(self._prepared, part))
+            else:
+                outline.append([name, None, part])
+        encoded = replace(self.codec.encode_value(outline), type=PARTS)
+        if encoded.identity is not None:
+            encoded = replace(encoded, identity=PARTS.encode() + encoded.identity)
+        return [self.content.prepare(encoded), *items]
+
+    def _whole(self, stored: list[Prepared]) -> dict[str, Any]:
+        """Undo `_parts`."""
+        outline = self.codec.decode(replace(stored[0].encoded, type="list"))
+        items = iter(self.codec.decode_items([prepared.encoded for prepared in stored[1:]]))
+        return {
+            name: plain[0] if plain else [next(items) for _ in range(length)]
+            for name, length, *plain in outline
+        }
+
+    def pending(self, write: StoredWrite) -> PendingWrite:
+        """Return a stored write as LangGraph has it."""
+        return (write.task_id, write.channel, self.read(write.value))
+
+    def body(self, checkpoint: Mapping[str, Any]) -> Encoded:
+        """Return the stored form of a checkpoint without its channels' values."""
+        body = {key: value for key, value in checkpoint.items() if key != "channel_values"}
+        readable = _readable(body) if body.keys() <= _VERSIONS else None
+        return readable or self.codec.encode_value(body)
+
+    def checkpoint(self, body: Encoded) -> dict[str, Any]:
+        """Undo `body`."""
+        is_plain = body.data is None and TAG not in (body.text or TAG)
+        found: dict[str, Any] = json.loads(body.text or "") if is_plain else self.codec.decode(body)
+        return found
+
+    def _prepared(self, value: Any) -> Prepared:
+        return self.content.prepare(self.codec.encode_value(value))
+
+
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """Return metadata as JSON; what JSON cannot hold is shown by repr, not lost."""
+    try:
+        return dump_json({key: _ordered(value) for key, value in metadata.items()})
+    except (TypeError, ValueError, RecursionError):
+        return dump_json({str(key): _shown(value) for key, value in metadata.items()})
+
+
+def _shown(value: Any) -> Any:
+    try:
+        text = json.dumps(_ordered(value), default=repr)
+        return json.loads(text, parse_constant=str)
+    except (TypeError, ValueError, RecursionError):  # keys that are no text, a cycle
+        return repr(value)
+
+
+def _ordered(value: Any) -> Any:
+    """Sort the keys of nested objects: equal values are equal as text, which a filter compares."""
+    if type(value) is dict or isinstance(value, Mapping):
+        nested = {key: _ordered(item) for key, item in value.items()}
+        return dict(sorted(nested.items(), key=lambda pair: str(pair[0])))
+    if type(value) in (list, tuple):
+        return [_ordered(item) for item in value]
+    return value
+
+
+def _readable(body: dict[str, Any]) -> Encoded | None:
+    """Return a checkpoint's versions as they are; None where JSON does not give them back."""
+    try:
+        text = dump_json(body)
+        is_exact = TAG not in text and json.loads(text) == body
+        return Encoded("dict", text) if is_exact else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_vector(value: Sequence[Any]) -> bool:
+    """Tell whether a list is an embedding or the like: one value, not many items."""
+    return len(value) >= MIN_VECTOR_LENGTH and all(type(item) is float for item in value)
