@@ -29,6 +29,7 @@ PUBLIC_SUBMODULES = {
     "rowtrail.journal",
     "rowtrail.replay",
     "rowtrail.store",
+    "rowtrail.store.reading",
     "rowtrail.usage",
 }
 MAX_LINES = 450

@@ -205,7 +205,7 @@ def test_a_kill_at_any_commit_repeats_no_committed_call(
         assert status == -signal.SIGKILL
         check(case, before, undisturbed[0], totals)
     print(f"\n{durability} {'after' if after else 'before'} each commit: {totals}")
-    assert totals.kills >= 20
+    assert totals.kills >= 12  # fewer where commits are shared
     assert totals.calls_repeated == 0
     assert totals.tools_repeated == 0
 

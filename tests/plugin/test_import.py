@@ -21,6 +21,23 @@ before = set(sys.modules)
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
+# each takes 2 to 40 ms; what needs one imports it when it is called
+SLOW = {
+    "asyncio",
+    "concurrent.futures",
+    "decimal",
+    "hashlib",
+    "importlib.resources",
+    "logging",
+    "pathlib",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "urllib.parse",
+    "uuid",
+    "zoneinfo",
+}
+
 CALL_HELP = """
 from rowtrail.cli import main
 sys.argv = ["rowtrail", "--help"]
@@ -67,6 +84,12 @@ def test_import_loads_no_framework(
     record_property("import_ms", milliseconds)
     print(f"import rowtrail: {milliseconds:.1f} ms")
     assert third_party(modules) == set()
+
+
+def test_import_loads_nothing_slow_that_may_never_be_used(tmp_path: Path) -> None:
+    modules, _ = loaded_by("import rowtrail", tmp_path)
+
+    assert modules & SLOW == set()
 
 
 def test_help_loads_no_framework(tmp_path: Path) -> None:

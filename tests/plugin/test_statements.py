@@ -1,0 +1,105 @@
+"""Every statement of the schema is one that SQLite understands, and reads by an index."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import rowtrail
+from rowtrail import Journal, schema
+from rowtrail.store import Store
+
+STATEMENTS = schema.statements()
+SOURCES = "\n".join(
+    path.read_text(encoding="utf-8")
+    for top in ("plugin", "adapters")
+    for path in (Path(__file__).parents[2] / top).rglob("*.py")
+)
+
+LARGE = re.compile(r"SCAN (item|step|run|log_item|checkpoint)\b")
+HOT = [
+    "attempt_end",
+    "checkpoint_by_id",
+    "checkpoint_newest",
+    "item_by_digest",
+    "item_by_id",
+    "list_items",
+    "meta_value",
+    "run_by_id",
+    "run_newest_of_thread",
+    "scope_row",
+    "scope_steps",
+    "step_candidates",
+    "step_complete",
+    "step_status",
+    "thread_row",
+]
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    path = tmp_path_factory.mktemp("statements") / "agent.db"
+    Journal(path).close()
+    with closing(sqlite3.connect(path)) as opened:
+        yield opened
+
+
+def parameters(statement: str) -> dict[str, str]:
+    text = re.sub(r"'[^']*'", "", statement)
+    return dict.fromkeys(re.findall(r"(?<!:):(\w+)", text), "[]")
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_can_be_prepared(connection: sqlite3.Connection, name: str) -> None:
+    connection.execute(f"EXPLAIN {STATEMENTS[name]}", parameters(STATEMENTS[name]))
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_what_every_step_asks_is_found_by_an_index(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    query = f"EXPLAIN QUERY PLAN {STATEMENTS[name]}"
+    plan = [row[3] for row in connection.execute(query, parameters(STATEMENTS[name]))]
+    assert [line for line in plan if LARGE.match(line)] == []
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_is_used(name: str) -> None:
+    assert f'"{name}"' in SOURCES or re.search(rf'f"\w*{{\w+}}_{name.rpartition("_")[2]}"', SOURCES)
+
+
+@pytest.mark.parametrize("view", schema.views())
+def test_every_view_can_be_selected_from(connection: sqlite3.Connection, view: str) -> None:
+    assert connection.execute(f"SELECT * FROM {view}").fetchall() == []
+
+
+def test_the_public_views_are_those_that_are_documented(connection: sqlite3.Connection) -> None:
+    assert set(schema.PUBLIC_VIEWS) <= set(schema.views())
+    kept = connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
+    assert {name for (name,) in kept} == set(schema.views())
+
+
+def test_every_table_is_strict(connection: sqlite3.Connection) -> None:
+    tables = connection.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
+    loose = {name for name, strict in tables if not strict and not name.startswith("sqlite_")}
+    assert loose == set()
+
+
+def test_the_schema_has_a_script_for_each_version() -> None:
+    for version in range(1, schema.VERSION + 1):
+        assert schema.migration(version)
+
+
+def test_a_semicolon_inside_a_line_ends_no_statement() -> None:
+    script = "SELECT ';' AS a; -- one\nSELECT 2;\n-- only a comment;\nSELECT 3"
+    assert schema.split(script) == ["SELECT ';' AS a", "SELECT 2", "SELECT 3"]
+
+
+def test_the_versions_of_the_package_are_told() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", rowtrail.__version__)
+    assert Store.__doc__
