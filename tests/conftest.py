@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,10 @@ from rowtrail import Journal
 from rowtrail.testing import FakeClock
 
 SQLITE_SHELL = "/usr/bin/sqlite3"
+
+# a shell that runs this in the background has it ignored, here and in every child process
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the same examples every time, however slow the machine: a failure in CI is one here
 settings.register_profile(

@@ -135,8 +135,8 @@ def test_space_returns_to_the_file_system(saver: RowtrailSaver) -> None:
     saver.journal.prune(keep=1000)  # nothing goes; the WAL is in the file now
     size = os.path.getsize(saver.journal.path)
     report = saver.journal.prune(thread_ids=[f"t{number}" for number in range(5)])
-    assert os.path.getsize(saver.journal.path) < size / 2
-    assert report.file_bytes_after < report.file_bytes_before / 2
+    assert os.path.getsize(saver.journal.path) < 0.6 * size  # empty tables keep a page each
+    assert report.file_bytes_after < 0.6 * report.file_bytes_before
 
 
 def test_the_journal_may_be_kept(saver: RowtrailSaver) -> None:

@@ -116,7 +116,7 @@ class Case:
         path = self.folder / "agent.db"
         if not path.exists():
             return 0, Counter()
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        connection = sqlite3.connect(path)  # not read-only: there may be a journal to roll back
         try:
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 return 0, Counter()  # killed before the schema was committed

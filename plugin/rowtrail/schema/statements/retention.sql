@@ -44,11 +44,6 @@ SELECT id FROM (
     WHERE thread = :thread AND hidden = 0 AND body IS NOT NULL)
 WHERE age > :keep AND (:cutoff IS NULL OR created_at <= :cutoff);
 
--- name: checkpoints_kept
-SELECT id, ns, checkpoint_id, metadata FROM checkpoint
-WHERE thread = :thread AND id NOT IN (SELECT value FROM json_each(:doomed)) AND hidden = 0
-  AND body IS NOT NULL;
-
 -- name: checkpoints_hidden
 SELECT id FROM checkpoint WHERE thread = :thread AND hidden = 1;
 
