@@ -4,7 +4,8 @@ Recorded and replayed: every chat-model call (`invoke`, `ainvoke`, `stream`, `as
 bound tools, structured output) and every tool call (by `ToolNode`, `create_agent`, by hand) inside
 a graph that runs on a `RowtrailSaver`; functions under `@rowtrail.step`. Not recorded: embeddings,
 retrievers, HTTP requests and SDK calls of your own (put `@rowtrail.step` on the function that makes
-them), and a chat model's `stream_events(version="v3")` called directly in a node.
+them), calls in a thread of your own that are not given the node's `config`, and a chat model's
+`stream_events(version="v3")` called directly in a node.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -17,6 +17,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.utils.utils import LC_ID_PREFIX
 
 from rowtrail.content import Prepared
 from rowtrail.journal import Request, Scope, fingerprint_of
@@ -57,7 +58,7 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
             request = model_request(scope, config, self, messages, stop, kwargs)
             call = scope.begin(request)
         if call.replayed:
-            result = result_of(call.result, kwargs)
+            result = _with_ids(result_of(call.result, kwargs), config, run_manager)
             if hasattr(self, "_replay_v2_events_for_cache_hit"):
                 self._replay_v2_events_for_cache_hit(
                     result.generations, run_manager=run_manager, **kwargs
@@ -97,7 +98,7 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
             request = model_request(scope, config, self, messages, stop, kwargs)
             call = await scope.abegin(request)
         if call.replayed:
-            result = result_of(call.result, kwargs)
+            result = _with_ids(result_of(call.result, kwargs), config, run_manager)
             if hasattr(self, "_areplay_v2_events_for_cache_hit"):
                 await self._areplay_v2_events_for_cache_hit(
                     result.generations, run_manager=run_manager, **kwargs
@@ -140,7 +141,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
             call = scope.begin(request)
         if call.replayed:
-            replaying = _replaying(self, chunk_of(call.result, kwargs))
+            replaying = _replaying(self, chunk_of(call.result, kwargs), ambient)
             yield from original(replaying, input, config, stop=stop, **kwargs)
             return
         answer = Streamed()
@@ -185,7 +186,7 @@ def recorded_astream(
             request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
             call = await scope.abegin(request)
         if call.replayed:
-            replaying = _replaying(self, chunk_of(call.result, kwargs))
+            replaying = _replaying(self, chunk_of(call.result, kwargs), ambient)
             async for chunk in original(replaying, input, config, stop=stop, **kwargs):
                 yield chunk
             return
@@ -262,9 +263,27 @@ def _messages(model: BaseChatModel, input: Any) -> list[BaseMessage]:
     return messages
 
 
-def _replaying(model: BaseChatModel, chunk: AIMessageChunk) -> BaseChatModel:
+def _renews_ids(config: Mapping[str, Any]) -> bool:
+    run = run_of(config)
+    return run is not None and run.renews_ids
+
+
+def _with_ids(result: ChatResult, config: Mapping[str, Any], run_manager: Any) -> ChatResult:
+    """Return a replayed result, with ids as a new call gives them where that is wanted."""
+    if _renews_ids(config):
+        for i, generation in enumerate(result.generations):
+            called = getattr(run_manager, "run_id", None)
+            generation.message.id = f"{LC_ID_PREFIX}-{called}-{i}" if called else None
+    return result
+
+
+def _replaying(
+    model: BaseChatModel, chunk: AIMessageChunk, config: Mapping[str, Any]
+) -> BaseChatModel:
     """Return a copy of a model whose stream is the recorded answer, in one chunk."""
     cls = type(model)
+    if _renews_ids(config):
+        chunk = chunk.model_copy(update={"id": None})  # the stream gives it one
 
     def _stream(self: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=chunk.model_copy())

@@ -24,8 +24,11 @@ from rowtrail.journal import Attempt, Scope, active_scope, current_frame
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._effects import Effects
 
-RUN_KEY = "__rowtrail_run"
-"""Where a graph's config carries its `GraphRun`. LangGraph keeps keys with `__` out of metadata."""
+RUN_KEY = "__pregel_rowtrail_run"
+"""Where a graph's config carries its `GraphRun`.
+
+LangGraph keeps keys with `__` out of metadata, and with `__pregel_` out of what its streams show.
+"""
 
 FIRST_STEP = -1
 """Superstep of the first input of a thread."""
@@ -45,7 +48,7 @@ class _Graph:
     """How many graphs earlier tries of the task have invoked: LangGraph numbers them on."""
 
 
-@dataclass
+@dataclass(repr=False)
 class GraphRun:
     """One invocation of a graph on a rowtrail saver, with the graphs that it invokes itself."""
 
@@ -54,6 +57,8 @@ class GraphRun:
     effects: Effects
     root: _Graph | None = None
     """The graph whose tasks have no task around in their names; the invoked one if None."""
+    renews_ids: bool = False
+    """Whether a replayed answer gets a new id: sent again, the thread may hold it under its own."""
     is_waiting: bool = False
     _graphs: dict[str, _Graph] = field(default_factory=dict)
     _invoked: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -87,7 +92,7 @@ class GraphRun:
         nothing were around them.
         """
         root = _graph_inside(around, FIRST_STEP)
-        return GraphRun(self.attempt, self.codec, self.effects, root=root)
+        return GraphRun(self.attempt, self.codec, self.effects, root, self.renews_ids)
 
     @contextmanager
     def watched(self) -> Generator[None]:

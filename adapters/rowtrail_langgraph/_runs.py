@@ -66,7 +66,8 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
                 yield from original(self, input, invocation.entered(), *args, **kwargs)
             return
         beginning = invocation.journal.store.read(invocation.beginning)
-        run = invocation.begun(invocation.journal.attempt(beginning, invocation.codec))
+        attempt = invocation.journal.attempt(beginning, invocation.codec)
+        run = invocation.begun(attempt, beginning)
         try:
             yield from original(self, input, _with_run(self, config, run), *args, **kwargs)
         except BaseException as error:
@@ -105,7 +106,8 @@ def recorded_astream(
                         yield chunk
             return
         beginning = await invocation.journal.store.aread(invocation.beginning)
-        run = invocation.begun(await invocation.journal.aattempt(beginning, invocation.codec))
+        attempt = await invocation.journal.aattempt(beginning, invocation.codec)
+        run = invocation.begun(attempt, beginning)
         given = _with_run(self, config, run)
         try:
             # Closed here: what a consumer leaves has stopped before its attempt ends.
@@ -183,11 +185,12 @@ class _Invocation:
         answers = isinstance(self.input, Command) and self.input.resume is not None
         return int(addressed is not None and not answers and head_source not in ("update", "fork"))
 
-    def begun(self, attempt: Attempt) -> GraphRun:
+    def begun(self, attempt: Attempt, beginning: Beginning) -> GraphRun:
         """Return the run of a begun attempt."""
         attempt.ask = ask_a_person
         attempt.replay_always = self.configurable.get(REPLAY_KEY) == "always"
-        return GraphRun(attempt, self.codec, self.saver.effects)
+        is_sent_again = beginning.intent == "input" and attempt.continues
+        return GraphRun(attempt, self.codec, self.saver.effects, renews_ids=is_sent_again)
 
     def entered(self) -> RunnableConfig | None:
         """Tell the run around of this graph, and return the config that the graph is given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -289,3 +290,20 @@ async def test_the_callers_callbacks_are_told_once_as_without_the_journal(
 
     assert await told(bench.saver()) == await told(None)
     assert len(bench.steps()) == 1
+
+
+@pytest.mark.parametrize("mode", ["values", "updates", "messages", "tasks", "checkpoints", "debug"])
+def test_no_stream_shows_the_journal(bench: Bench, mode: Any) -> None:
+    def node(state: MessagesState) -> Any:
+        return {"messages": [bench.model().invoke("hello")]}
+
+    def streamed(saver: Any) -> list[Any]:
+        graph = one_node(saver, node)
+        return list(graph.stream({"messages": "go"}, thread(), stream_mode=mode))
+
+    recorded, plain = streamed(bench.saver()), streamed(InMemorySaver())
+    assert "rowtrail" not in repr(recorded).lower()
+    assert len(recorded) == len(plain) > 0
+    if mode in ("checkpoints", "debug"):
+        configs = [c.get("config") or c["payload"].get("config") for c in recorded]
+        assert json.dumps(configs)  # as a server does

@@ -219,6 +219,19 @@ def test_the_same_input_sent_again_after_a_crash_repeats_no_finished_call(
         assert tuple(run.values()) == ("done", 2, 3)
 
 
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_the_same_input_sent_again_is_numbered_from_where_the_thread_is_now(
+    killing: Killing, durability: str
+) -> None:
+    agent, before = killing.agent(scenario="two_nodes", durability=durability), killing.server.calls
+    agent.killed("in the second node")
+    kept = agent.rows("SELECT count(*) AS n FROM checkpoints")[0]["n"]
+    assert (kept > 0) == (durability != "exit")
+    agent.resumed(action="start")
+    assert killing.asked_since(before) == Counter(["one", "two", "three after re: two"])
+    assert agent.rows("SELECT attempts, llm_calls FROM runs") == [{"attempts": 2, "llm_calls": 3}]
+
+
 def test_exit_durability_leaves_nothing_to_resume_but_the_input_sent_again(
     killing: Killing,
 ) -> None:

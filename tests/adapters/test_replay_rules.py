@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
@@ -34,6 +35,7 @@ from tests.adapters._graphs import (
     look_up,
     one_node,
     run,
+    shape,
     thread,
 )
 
@@ -121,21 +123,68 @@ async def test_a_call_that_is_cancelled_in_flight_is_asked_again(bench: Bench) -
 
 
 async def test_what_a_consumer_leaves_has_stopped_before_its_attempt_ends(bench: Bench) -> None:
-    async def first(state: MessagesState) -> Any:
+    seen: list[Any] = []
+
+    async def quick(state: MessagesState) -> Any:
         return {"messages": [await bench.model().ainvoke("one")]}
 
-    async def second(state: MessagesState) -> Any:
-        return {"messages": [await bench.model().ainvoke("two")]}
+    async def slow(state: MessagesState) -> Any:
+        if seen:
+            return {}
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append(bench.rows("SELECT status FROM runs"))
 
-    graph = chain_of(bench.saver(), first, second)
-    stream = graph.astream({"messages": "go"}, thread())
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node(quick)
+    builder.add_node(slow)
+    builder.add_edge(START, "quick")
+    builder.add_edge(START, "slow")
+    graph = builder.compile(checkpointer=bench.saver())
+    stream = graph.astream({"messages": "go"}, thread(), stream_mode="updates")
     async for _ in stream:
         break
     await stream.aclose()
+    assert seen == [[{"status": "running"}]]
     assert bench.rows("SELECT status FROM runs") == [{"status": "crashed"}]
-    state = await graph.ainvoke(None, thread())
-    assert [m.content for m in state["messages"]] == ["go", "re: one", "re: two"]
-    assert bench.asked == ["one", "two"]
+    await graph.ainvoke(None, thread())
+    assert bench.asked == ["one"]
+
+
+# Rule 11: sent again.
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_input_sent_again_leaves_the_thread_as_without_the_journal(
+    bench: Bench, mode: Mode, way: str, durability: str
+) -> None:
+    async def sent_twice(saver: Any) -> Any:
+        fuse = Fuse()
+
+        async def first(state: MessagesState, calls: Calls) -> Any:
+            if way == "invoke":
+                return {"messages": [await calls.ask(bench.model(), "one")]}
+            chunk, *rest = await calls.stream(bench.model(), "one")
+            for more in rest:
+                chunk += more
+            return {"messages": [chunk]}
+
+        async def second(state: MessagesState, calls: Calls) -> Any:
+            fuse()
+            return {"messages": [await calls.ask(bench.model(), state["messages"][-1].content)]}
+
+        graph = chain_of(saver, as_node(mode, first), as_node(mode, second))
+        with pytest.raises(Killed):
+            await run(mode, graph, {"messages": "go"}, thread(), durability=durability)
+        return await run(mode, graph, {"messages": "go"}, thread(), durability=durability)
+
+    plain = await sent_twice(InMemorySaver())
+    assert bench.asked == ["one", "one", "re: one"]
+    assert shape(await sent_twice(bench.saver())) == shape(plain)
+    assert bench.asked[3:] == ["one", "re: one"]
 
 
 # Rule 10: what is paid is kept.

@@ -185,7 +185,7 @@ def in_memory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("die_at", "kills"), [("before commit", 12), ("after commit", 12), ("statement", 150)]
+    ("die_at", "kills"), [("before commit", 8), ("after commit", 8), ("statement", 120)]
 )
 def test_a_kill_at_every_step_of_the_journal_repeats_nothing_committed(
     in_memory: Path, zygote: Zygote, undisturbed: tuple[list[str], float], die_at: str, kills: int
@@ -212,9 +212,11 @@ def test_a_kill_at_a_random_instant_repeats_nothing_committed(
     while totals.kills < RANDOM_KILLS and tried < 3 * RANDOM_KILLS:
         tried += 1
         case = Case(tmp_path / str(tried), zygote)
-        status = case.run_and_kill(chance.uniform(0, seconds))
-        if status == 0:
-            continue  # it was done before the kill
+        moment = chance.uniform(0, seconds)
+        status = case.run_and_kill(moment)
+        if status == 0:  # it was done before the kill: the machine is faster than it was
+            seconds = min(seconds, moment)
+            continue
         assert status == -signal.SIGKILL
         case.check(expected, totals)
     print(f"\nat random instants: {totals}")

@@ -313,7 +313,7 @@ class Checkpoints:
     ) -> dict[int, dict[str, Value]]:
         """Return the values of checkpoints, of all channels or of one."""
         found = tx.all("channel_values_of", checkpoints=json.dumps(rows), channel=channel)
-        lists = _lists(tx, found)
+        lists = self._lists(tx, found)
         values: dict[int, dict[str, Value]] = defaultdict(dict)
         for row in found:
             values[row["checkpoint"]][row["channel"]] = _value(row, lists)
@@ -324,7 +324,7 @@ class Checkpoints:
     ) -> dict[int, list[StoredWrite]]:
         """Return the writes on checkpoints, to all channels or to one, in order of application."""
         found = tx.all("writes_of", checkpoints=json.dumps(rows), channel=channel)
-        lists = _lists(tx, found)
+        lists = self._lists(tx, found)
         writes: dict[int, list[tuple[tuple[str, str, int], StoredWrite]]] = defaultdict(list)
         for row in found:
             task_id = str(unpack_id(row["task_id"]))
@@ -338,6 +338,10 @@ class Checkpoints:
             },
         )
 
+    def _lists(self, tx: Tx, rows: Iterable[Row]) -> dict[int, list[Prepared]]:
+        wanted = [row["list"] for row in rows if row["list"]]
+        return fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
+
 
 def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str | None, str | None]:
     """Return superstep, id and source of the newest checkpoint of a namespace."""
@@ -345,10 +349,6 @@ def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str 
     if row is None:
         return None, None, None
     return row["step"], unpack_id(row["checkpoint_id"]), row["source"]
-
-
-def _lists(tx: Tx, rows: Iterable[Row]) -> dict[int, list[Prepared]]:
-    return fetch_lists(tx, (row["list"] for row in rows if row["list"]))
 
 
 def _value(row: Row, lists: dict[int, list[Prepared]]) -> Value:

@@ -13,8 +13,11 @@ Span = tuple[int, int]
 """Positions of a log, from the first to before the second."""
 
 
-def fetch_lists(tx: Tx, wanted: Iterable[int]) -> dict[int, list[Prepared]]:
+def fetch_lists(tx: Tx, wanted: Iterable[int], stamp: object) -> dict[int, list[Prepared]]:
     """Return the items of each list, by the row of the list.
+
+    Args:
+        stamp: Says that the rows of the items may be used again; see `Content.trusted_stamp`.
 
     Raises:
         CorruptRowError: A list, or an item of one, is missing.
@@ -29,7 +32,7 @@ def fetch_lists(tx: Tx, wanted: Iterable[int]) -> dict[int, list[Prepared]]:
     spans: dict[int, list[Span]] = {}
     for log, pieces in versions.values():
         spans.setdefault(log, []).extend((first, first + count) for _, first, count in pieces)
-    logs = {log: _items(tx, log, merged(found)) for log, found in spans.items()}
+    logs = {log: _items(tx, log, merged(found), stamp) for log, found in spans.items()}
     try:
         return {row: _assembled(*versions[row], logs) for row in rows}
     except KeyError as error:
@@ -54,11 +57,11 @@ def stored_item(row: Row) -> Prepared:
     return Prepared(Encoded(row["type"], row["text"], row["data"]), row["digest"])
 
 
-def _items(tx: Tx, log: int, spans: list[Span]) -> dict[int, Prepared]:
+def _items(tx: Tx, log: int, spans: list[Span], stamp: object) -> dict[int, Prepared]:
     return {
-        pos: Prepared(Encoded(kind, text, data), digest)
+        pos: Prepared(Encoded(kind, text, data), digest, row, stamp)
         for first, end in spans
-        for pos, kind, text, data, digest in tx.all("log_span", log=log, first=first, end=end)
+        for pos, kind, text, data, digest, row in tx.all("log_span", log=log, first=first, end=end)
     }
 
 

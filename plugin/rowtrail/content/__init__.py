@@ -118,6 +118,14 @@ class Content:
             self._newest.popitem(last=False)
         return self.lists.put(tx, owner, rows)
 
+    def trusted_stamp(self, tx: Tx) -> object:
+        """Return the stamp for rows that are read here; None where they may go before their use."""
+        stamp, seen = self.stamp, self._seen  # in this order: a new stamp never meets an old `seen`
+        generation = tx.value("meta_value", key="generation")
+        if seen is None or seen[1] != generation or is_sweeping(generation):
+            return None
+        return stamp
+
     def fetch(self, tx: Tx, row: int) -> Encoded:
         """Return a stored value.
 

@@ -171,16 +171,19 @@ class Call:
         try:
             yield Write(work)
         except StorageError as error:
-            lost = NotRecordedError(
-                f"{self.request.kind} {self.request.name!r} (step {started.row}) was made and its "
-                f"result could not be recorded: {error}; the result is in this error",
-                step_id=str(started.row),
-                result=result,
-            )
-            self._scope.attempt.failures.append(lost)
-            raise lost from error
+            raise self._lost(started, result, error) from error
         finally:
             self._scope.attempt.active.discard(started.row)
+
+    def _lost(self, started: Started, result: Any, why: StorageError) -> NotRecordedError:
+        lost = NotRecordedError(
+            f"{self.request.kind} {self.request.name!r} (step {started.row}) was made and its "
+            f"result could not be recorded: {why}; the result is in this error",
+            step_id=str(started.row),
+            result=result,
+        )
+        self._scope.attempt.failures.append(lost)
+        return lost
 
     def _fail(self, error: BaseException, output: Any, interrupts: int) -> Flow[None]:
         if isinstance(error, tuple(CONTROL_FLOW)):

@@ -116,7 +116,7 @@ WHERE w.checkpoint IN (SELECT value FROM json_each(:checkpoints))
 SELECT id, log, pieces FROM list WHERE id IN (SELECT value FROM json_each(:lists));
 
 -- name: log_span
-SELECT li.pos, i.type, i.text, i.data, i.digest
+SELECT li.pos, i.type, i.text, i.data, i.digest, i.id
 FROM log_item li JOIN item i ON i.id = li.item
 WHERE li.log = :log AND li.pos >= :first AND li.pos < :end
 ORDER BY li.pos;
