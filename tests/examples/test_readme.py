@@ -52,17 +52,23 @@ def test_every_block_is_of_a_kind_that_is_run() -> None:
     assert len(SCRIPTS) >= 3
 
 
-def test_scripts_run_and_run_again(folder: Path, server: LLMServer) -> None:
+@pytest.fixture(scope="module")
+def written(folder: Path, server: LLMServer) -> Path:
+    """The folder in which each script of the page ran once."""
     for number, script in enumerate(SCRIPTS):
         path = folder / f"block{number}.py"
         path.write_text(script)
         run([sys.executable, str(path)], folder, server)
     assert server.calls == 2  # the graph's two model calls
+    return folder
+
+
+def test_scripts_run_and_run_again(written: Path, server: LLMServer) -> None:
     plain = next(number for number, text in enumerate(SCRIPTS) if "plain.db" in text)
-    assert "All about journals" in run([sys.executable, f"block{plain}.py"], folder, server)
+    assert "All about journals" in run([sys.executable, f"block{plain}.py"], written, server)
 
 
-def test_sessions_print_what_the_page_shows(folder: Path, server: LLMServer) -> None:
+def test_sessions_print_what_the_page_shows(written: Path, server: LLMServer) -> None:
     for session in SESSIONS:
         for command, shown in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
             name, *arguments = shlex.split(command)
@@ -70,7 +76,7 @@ def test_sessions_print_what_the_page_shows(folder: Path, server: LLMServer) -> 
                 run(["make", "-n", *arguments], ROOT, server)
                 continue
             assert name == "rowtrail", command
-            output = run([sys.executable, "-m", "rowtrail", *arguments], folder, server)
+            output = run([sys.executable, "-m", "rowtrail", *arguments], written, server)
             printed = [line.split() for line in output.splitlines() if line.strip()]
             for line in shown.splitlines():
                 assert line.split() in printed, f"{command!r} printed:\n{output}"
