@@ -30,10 +30,11 @@ def named_errors(path: str) -> Generator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _named(error, path) from error
+        raise named_error(error, path) from error
 
 
-def _named(error: sqlite3.Error, path: str) -> StorageError:
+def named_error(error: sqlite3.Error, path: str) -> StorageError:
+    """Return rowtrail's error for one of SQLite."""
     # By code: the text of a message may quote anything. Errors of the Python module have none.
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     leaf, advice = _LEAVES.get(code, (StorageError, "look at the message of SQLite"))

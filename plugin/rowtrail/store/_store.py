@@ -23,7 +23,7 @@ from rowtrail.store._open import (
 )
 from rowtrail.store._process import ProcessIdentity, current_process
 from rowtrail.store._tx import Row, Tx
-from rowtrail.store._writer import Writer, leak
+from rowtrail.store._writer import Awaited, Job, Promised, WaitedFor, Writer, leak
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -79,13 +79,18 @@ class Store:
         """Run `work` in a transaction and return its result once it is committed."""
         if self.writer.is_current_thread:
             raise RuntimeError("a transaction cannot wait for another one")
-        return self.submit(work).result()
+        job = WaitedFor(work)
+        self._put(job)
+        result: T = job.wait()
+        return result
 
     async def awrite(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction; committed also when the awaiting task is cancelled."""
         import asyncio
 
-        result: T = await asyncio.shield(asyncio.wrap_future(self.submit(work)))
+        job = Awaited(work, asyncio.get_running_loop())
+        self._put(job)
+        result: T = await asyncio.shield(job.future)
         return result
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:
@@ -95,8 +100,13 @@ class Store:
             ClosedError: The store was closed.
             ForkedError: It was opened before a `fork()`.
         """
+        job = Promised(work)
+        self._put(job)
+        return job.future
+
+    def _put(self, job: Job) -> None:
         self._refuse_child()
-        return self.writer.submit(work)
+        self.writer.put(job)
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` on a connection that cannot write, over one consistent snapshot."""
@@ -153,7 +163,7 @@ class Store:
     def shrink(self, pages: int) -> None:
         """Give free pages back to the file system, `pages` at a time between other commits."""
         left = -1
-        while left and left != (left := self._between_commits(lambda c: free_pages(c, pages))):
+        while left and left != (left := self._between_commits(lambda c: free_pages(c, self.path, pages))):
             pass
         self._between_commits(checkpoint_wal)
 

@@ -8,41 +8,102 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rowtrail.errors import ClosedError
-from rowtrail.store._faults import named_errors
-from rowtrail.store._open import Durability, set_durability
+from rowtrail.store._faults import named_error
+from rowtrail.store._open import Durability, begin, set_durability
 from rowtrail.store._tx import Tx
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    import asyncio
+    from asyncio import AbstractEventLoop
 
 MAX_GROUP = 256  # transactions in one commit; bounds what one failed commit takes with it
 
 
-def _new_future() -> Future[Any]:
-    from concurrent.futures import Future  # it imports logging: not for `import rowtrail`
-
-    return Future()
-
-
-@dataclass(eq=False)
 class Job:
-    """One caller's transaction, and where its outcome goes."""
+    """One transaction that waits for the writer, and where its outcome goes."""
 
-    work: Callable[[Tx], Any]
-    done: Future[Any] = field(default_factory=_new_future)
-    result: Any = None
-    error: BaseException | None = None
+    def __init__(self, work: Callable[[Tx], Any]) -> None:
+        self.work = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def claim(self) -> bool:
+        """Tell whether the transaction is still wanted; from here on nobody can cancel it."""
+        return True
 
     def settle(self) -> None:
         """Hand the outcome to the caller."""
+
+
+class WaitedFor(Job):
+    """A job whose caller blocks until it is committed.
+
+    A bare lock: a `Future` costs twice as much to wait for (measured: 28 us against 14 us).
+    """
+
+    def __init__(self, work: Callable[[Tx], Any]) -> None:
+        super().__init__(work)
+        self._ended = threading.Lock()
+        self._ended.acquire()
+
+    def wait(self) -> Any:
+        """Block until the job is committed, and return its result or raise its error."""
+        with self._ended:
+            if self.error is not None:
+                raise self.error
+            return self.result
+
+    def settle(self) -> None:
+        """Let the caller go on."""
+        self._ended.release()
+
+
+class Promised(Job):
+    """A job whose caller has a future of it, and may cancel it until it begins."""
+
+    def __init__(self, work: Callable[[Tx], Any]) -> None:
+        from concurrent.futures import Future  # it imports logging: not for `import rowtrail`
+
+        super().__init__(work)
+        self.future: Future[Any] = Future()
+
+    def claim(self) -> bool:
+        """Tell whether the future was not cancelled."""
+        return self.future.set_running_or_notify_cancel()
+
+    def settle(self) -> None:
+        """Resolve the future."""
         if self.error is not None:
-            self.done.set_exception(self.error)
+            self.future.set_exception(self.error)
         else:
-            self.done.set_result(self.result)
+            self.future.set_result(self.result)
+
+
+class Awaited(Job):
+    """A job of a coroutine; the coroutines of one event loop are woken together."""
+
+    def __init__(self, work: Callable[[Tx], Any], loop: AbstractEventLoop) -> None:
+        super().__init__(work)
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+
+    def wake(self) -> None:
+        """Resolve the future; called on its event loop."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+def _wake_all(jobs: list[Awaited]) -> None:
+    for job in jobs:
+        job.wake()
 
 
 @dataclass(frozen=True)
@@ -81,13 +142,12 @@ class Writer:
         self._thread = threading.Thread(target=self._loop, name="rowtrail-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Tx], Any]) -> Future[Any]:
-        """Queue a transaction; the future resolves when it is committed.
+    def put(self, job: Job) -> None:
+        """Queue a transaction; its job is settled when it is committed.
 
         Raises:
             ClosedError: The store was closed.
         """
-        job = Job(work)
         with self._lock:
             if self._is_closed:
                 raise ClosedError(
@@ -95,7 +155,6 @@ class Writer:
                     path=self._path,
                 )
             self._queue.put(job)
-        return job.done
 
     def order(self, carry_out: Callable[[], None]) -> None:
         """Let the writer thread call a function, between two commits.
@@ -164,35 +223,54 @@ class Writer:
             logging.getLogger("rowtrail").exception("the writer of %r failed", self._path)
 
     def _commit(self, batch: list[Job]) -> None:
-        # From here on a caller can no longer cancel: it would not know whether it was committed.
-        batch = [job for job in batch if job.done.set_running_or_notify_cancel()]
+        batch = [job for job in batch if job.claim()]
         try:
-            with named_errors(self._path):
-                self.connection.execute("BEGIN IMMEDIATE")
-                for job in batch:
-                    self._run(job, alone=len(batch) == 1)
-                if self.connection.in_transaction:
-                    self.connection.execute("COMMIT")
+            self._transact(batch)
         except BaseException as error:  # the batch is lost as a whole, and says so to every caller
             self._roll_back()
+            why = self._named(error)
             for job in batch:
-                job.error = job.error or error
+                job.error = job.error or why
+        self._settle(batch)
+
+    def _transact(self, batch: list[Job]) -> None:
+        begin(self.connection, self._path)
         for job in batch:
-            job.settle()
+            self._run(job, alone=len(batch) == 1)
+        if self.connection.in_transaction:
+            self.connection.execute("COMMIT")
+
+    def _settle(self, batch: list[Job]) -> None:
+        awaited: dict[AbstractEventLoop, list[Awaited]] = {}
+        for job in batch:
+            if isinstance(job, Awaited):
+                awaited.setdefault(job.loop, []).append(job)
+            else:
+                job.settle()
+        # One wake-up for each loop: it costs a system call, and the loop a turn.
+        for loop, jobs in awaited.items():
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                loop.call_soon_threadsafe(_wake_all, jobs)
 
     def _run(self, job: Job, *, alone: bool) -> None:
         """Run one job, so that its failure undoes its own work only."""
         if not alone:
             self.connection.execute("SAVEPOINT job")
         try:
-            with named_errors(self._path):
-                job.result = job.work(self._tx)
+            job.result = job.work(self._tx)
         except BaseException as error:
-            job.error = error
-            self._undo(error, alone=alone)
+            job.error = self._named(error)
+            self._undo(job.error, alone=alone)
         else:
             if not alone:
                 self.connection.execute("RELEASE job")
+
+    def _named(self, error: BaseException) -> BaseException:
+        if not isinstance(error, sqlite3.Error):
+            return error
+        named = named_error(error, self._path)
+        named.__cause__ = error
+        return named
 
     def _undo(self, error: BaseException, *, alone: bool) -> None:
         self._on_rollback()
