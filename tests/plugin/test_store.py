@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from rowtrail.errors import ClosedError, StorageError, UsageError
 from rowtrail.store import Store, Tx
 
 JOBS = 200
+SIGNALS = 1_200
 
 
 def pragma(journal: Journal, name: str) -> Any:
@@ -369,3 +371,64 @@ def test_a_file_can_be_opened_again_at_once(db: Path) -> None:
             pass
     with Journal(db) as journal:
         assert len(journal.runs()) == 20
+
+
+class Rang(BaseException):
+    """What the handler of the timer raises, as Ctrl-C does."""
+
+
+def ring(*_: object) -> None:
+    raise Rang
+
+
+@pytest.fixture
+def timer() -> Iterator[Callable[[float], None]]:
+    """Return what sets the timer: `Rang` is raised on the main thread after so many seconds."""
+    if not hasattr(signal, "setitimer"):
+        pytest.skip("this system has no interval timers")
+    before = signal.signal(signal.SIGALRM, ring)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a callback
+def test_a_signal_in_the_middle_of_a_write_loses_none_that_has_begun(
+    journal: Journal, timer: Callable[[float], None]
+) -> None:
+    begun: set[str] = set()
+    told: set[str] = set()
+
+    def write(key: str) -> None:
+        def work(tx: Tx) -> None:
+            begun.add(key)
+            put(key)(tx)
+
+        journal.store.write(work)
+        told.add(key)
+
+    for n in range(SIGNALS):
+        with suppress(Rang):
+            timer((n % 60 + 1) * 0.000_01)
+            write(str(n))
+            timer(0)
+    timer(0)
+    assert SIGNALS / 10 < len(told) < SIGNALS
+    write("at the end")
+    assert told <= begun == keys(journal.store)
+
+
+def test_a_write_inside_a_transaction_is_refused(journal: Journal) -> None:
+    with pytest.raises(RuntimeError, match="cannot wait for another"):
+        journal.store.write(lambda tx: journal.store.write(put("inner")))
+    journal.store.write(put("after"))
+    assert keys(journal.store) == {"after"}
+
+
+def test_writes_of_one_thread_are_committed_in_their_order(journal: Journal) -> None:
+    order: list[int] = []
+    for n in range(JOBS):
+        act = journal.store.submit if n % 2 else journal.store.write
+        act(lambda tx, n=n: order.append(n))
+    journal.store.write(lambda tx: None)
+    assert order == list(range(JOBS))

@@ -23,7 +23,7 @@ from rowtrail.store._open import (
 )
 from rowtrail.store._process import ProcessIdentity, current_process
 from rowtrail.store._tx import Row, Tx
-from rowtrail.store._writer import Awaited, Job, Promised, WaitedFor, Writer, leak
+from rowtrail.store._writer import Awaited, Job, Promised, Writer, leak
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -77,11 +77,10 @@ class Store:
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction and return its result once it is committed."""
-        if self.writer.is_current_thread:
+        if self.writer.is_in_transaction:
             raise RuntimeError("a transaction cannot wait for another one")
-        job = WaitedFor(work)
-        self._put(job)
-        result: T = job.wait()
+        self._refuse_child()
+        result: T = self.writer.write(work)
         return result
 
     async def awrite(self, work: Callable[[Tx], T]) -> T:
@@ -163,7 +162,9 @@ class Store:
     def shrink(self, pages: int) -> None:
         """Give free pages back to the file system, `pages` at a time between other commits."""
         left = -1
-        while left and left != (left := self._between_commits(lambda c: free_pages(c, self.path, pages))):
+        while left and left != (
+            left := self._between_commits(lambda c: free_pages(c, self.path, pages))
+        ):
             pass
         self._between_commits(checkpoint_wal)
 
