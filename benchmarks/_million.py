@@ -55,7 +55,7 @@ YEAR_MS = 365 * 24 * 3600 * 1000
 PLAIN_TABLE = """
 CREATE TABLE plain.call AS
 SELECT r.run_id, s.seq, s.kind, s.name, s.model, s.started_at, s.duration_us, s.input_tokens,
-       s.output_tokens, i.text AS input, o.text AS output
+       s.output_tokens, coalesce(s.arguments, i.text) AS input, o.text AS output
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 LEFT JOIN item i ON i.id = s.input LEFT JOIN item o ON o.id = s.output
 """

@@ -88,6 +88,9 @@ class Attempt:
         # Bounded: an exception keeps alive what its frames hold.
         self.failures: deque[BaseException] = deque(maxlen=MAX_FAILURES)
         self.active: set[int] = set()
+        """Steps whose calls are being made."""
+        self.open: set[int] = set()
+        """Steps whose ends are not on disk."""
 
     @property
     def has_ended(self) -> bool:
@@ -179,7 +182,8 @@ class Attempt:
 
     def _end_rows(self, tx: Tx, outcome: Outcome, error: str | None) -> None:
         now = self.recorder.store.clock.now_ms()
-        tx.run("steps_crash", attempt=self.row)  # calls that were cancelled, or left behind
+        for step in sorted(self.open):  # calls that were cancelled, or left behind
+            tx.run("step_crash", id=step)
         if self._resumed_done and outcome == "done" and tx.run("run_delete_empty", run=self.run):
             tx.run("attempt_delete", attempt=self.row)  # nothing was left to resume
             return

@@ -62,6 +62,7 @@ class Call:
         if started is not None:
             scope.remember_row(started.scope_row)
             scope.attempt.active.add(started.row)
+            scope.attempt.open.add(started.row)
 
     @property
     def step(self) -> Step:
@@ -148,7 +149,8 @@ class Call:
         assert started is not None
         output, reason = self._encode(result)
         model, provider = model or self.request.model, provider or self.request.provider
-        recorder = self._scope.attempt.recorder
+        attempt = self._scope.attempt
+        recorder = attempt.recorder
 
         def work(tx: Tx) -> None:
             cost_usd = None
@@ -170,10 +172,11 @@ class Call:
         self._scope.note_end(is_failure=False)
         try:
             yield Write(work)
+            attempt.open.discard(started.row)
         except StorageError as error:
             raise self._lost(started, result, error) from error
         finally:
-            self._scope.attempt.active.discard(started.row)
+            attempt.active.discard(started.row)
 
     def _lost(self, started: Started, result: Any, why: StorageError) -> NotRecordedError:
         lost = NotRecordedError(
@@ -214,6 +217,7 @@ class Call:
 
         try:
             yield Write(work)
+            attempt.open.discard(started.row)
         except StorageError:  # not in place of the error that the caller is about to raise
             log().warning("the failure of step %s is not recorded", started.row, exc_info=True)
         finally:
@@ -226,6 +230,7 @@ class Call:
         assert started is not None
         try:
             yield Write(lambda tx: tx.run("step_supersede", id=started.row, reason=reason))
+            self._scope.attempt.open.discard(started.row)
         finally:
             self._scope.attempt.active.discard(started.row)
             self._scope.free(self._key)

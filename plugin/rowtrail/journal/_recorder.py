@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rowtrail.journal._scope import Key, Scope
 
 MAX_ERROR_CHARS = 20_000
+MAX_SHORT_CHARS = 1_000
 UNKNOWN_MODEL = "unknown"
 
 
@@ -46,6 +47,7 @@ class Recorder:
         prompt = None
         if request.prompt is not None:
             prompt = self.content.put_list(tx, request.prompt_owner, request.prompt)
+        arguments = _short_arguments(request)
         started_at = self.store.clock.now_ms()
         row = tx.insert(
             "step_insert",
@@ -60,7 +62,8 @@ class Recorder:
             fingerprint=fingerprint,
             n=n,
             now=started_at,
-            input=self.content.put(tx, request.input),
+            arguments=arguments,
+            input=self.content.put(tx, request.input) if arguments is None else None,
             prompt=prompt,
             tool_call_id=tool_call_id,
             model=request.model,
@@ -189,6 +192,15 @@ class Recorder:
     def duration_us(self, started: Started) -> int:
         """Return how long a step has taken so far, in microseconds."""
         return int((self.store.clock.elapsed_s() - started.clock_s) * 1_000_000)
+
+
+def _short_arguments(request: Request) -> str | None:
+    """Return the arguments that the step's own row holds: a row of their own costs more."""
+    encoded = request.input.encoded
+    if request.kind == "llm" or encoded.type != "dict" or encoded.data is not None:
+        return None
+    text = encoded.text
+    return text if text is not None and len(text) <= MAX_SHORT_CHARS else None
 
 
 def utc_day(ms: int) -> str:

@@ -114,6 +114,7 @@ CREATE TABLE step (
     n                  INTEGER NOT NULL,   -- which of the equal requests of its scope, from 1
     started_at         INTEGER NOT NULL,
     duration_us        INTEGER,
+    arguments          TEXT,               -- a JSON object: what was asked, where that is short; else in `input`
     input              INTEGER,            -- item: arguments, or the parameters of an LLM request
     prompt             INTEGER,            -- list: the messages of an LLM request
     output             INTEGER,            -- item: what the caller got
@@ -132,7 +133,6 @@ CREATE TABLE step (
     asked              INTEGER NOT NULL DEFAULT 0    -- in which order of its scope a person was asked what became of it; 0: not
 ) STRICT;
 CREATE INDEX step_key ON step (scope, fingerprint, n);
-CREATE INDEX step_open ON step (attempt) WHERE status = 'running';
 CREATE INDEX step_in_doubt ON step (scope) WHERE status = 'in_doubt';
 CREATE INDEX step_parent ON step (parent) WHERE parent IS NOT NULL;
 

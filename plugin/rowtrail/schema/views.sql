@@ -51,9 +51,9 @@ SELECT r.run_id,
        r.steps, r.llm_calls, r.tool_calls,
        (SELECT count(*) FROM scope sc JOIN step s ON s.scope = sc.id
          WHERE sc.run = r.id AND s.status = 'in_doubt')
-       + (SELECT count(*) FROM attempt a JOIN step s ON s.attempt = a.id
-           WHERE a.run = r.id AND s.status = 'running' AND s.kind <> 'llm'
-             AND a.id NOT IN (SELECT l.id FROM live_attempt l)) AS in_doubt,
+       + (SELECT count(*) FROM attempt a JOIN scope sc ON sc.run = a.run JOIN step s ON s.scope = sc.id
+           WHERE a.run = r.id AND a.ended_at IS NULL AND a.id NOT IN (SELECT l.id FROM live_attempt l)
+             AND s.attempt = a.id AND s.status = 'running' AND s.kind <> 'llm') AS in_doubt,
        r.input_tokens, r.output_tokens, r.saved_tokens, r.cost_usd, r.saved_usd, r.error
 FROM run r;
 
@@ -80,7 +80,7 @@ SELECT CAST(s.id AS TEXT) AS step_id,
        @utc(s.started_at) AS started_at,
        @utc((s.started_at + s.duration_us / 1000)) AS ended_at,
        s.duration_us / 1000.0 AS duration_ms,
-       CASE WHEN s.prompt IS NULL THEN (SELECT i.text FROM item i WHERE i.id = s.input)
+       CASE WHEN s.prompt IS NULL THEN coalesce(s.arguments, (SELECT i.text FROM item i WHERE i.id = s.input))
             ELSE json_object(
                 'messages', json((SELECT json_group_array(json(x.text)) FROM (
                     SELECT i.text FROM list_item li JOIN item i ON i.id = li.item
@@ -128,7 +128,7 @@ SELECT CAST(s.id AS TEXT) AS step_id,
        CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
             ELSE 'in_doubt' END AS status,
        s.effect,
-       (SELECT i.text FROM item i WHERE i.id = s.input) AS args,
+       coalesce(s.arguments, (SELECT i.text FROM item i WHERE i.id = s.input)) AS args,
        (SELECT CASE WHEN json_type(i.text) = 'object' AND i.type LIKE '%ToolMessage'
                     THEN json_extract(i.text, '$.content')
                     WHEN json_type(i.text) = 'text' THEN json_extract(i.text, '$')

@@ -12,11 +12,16 @@ WHERE a.ended_at IS NULL;
 -- name: attempt_crash
 UPDATE attempt SET ended_at = :at, outcome = 'crashed' WHERE id = :attempt AND ended_at IS NULL;
 
--- name: steps_crash
+-- name: step_crash
 UPDATE step
 SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
     error = CASE kind WHEN 'llm' THEN 'ended before its answer was recorded' ELSE error END
-WHERE attempt = :attempt AND status = 'running';
+WHERE id = :id AND status = 'running';
+
+-- name: steps_running
+-- Reads the steps of the whole run: an index of the running ones would cost every step two writes.
+SELECT s.id FROM attempt a JOIN scope sc ON sc.run = a.run JOIN step s ON s.scope = sc.id
+WHERE a.id = :attempt AND s.attempt = :attempt AND s.status = 'running';
 
 -- name: run_crash
 UPDATE run SET status = 'crashed', ended_at = :at
@@ -126,9 +131,9 @@ WHERE id = :run RETURNING steps;
 
 -- name: step_insert
 INSERT INTO step (scope, attempt, parent, seq, kind, name, status, reason, effect, fingerprint, n,
-                  started_at, input, prompt, tool_call_id, model, provider)
+                  started_at, arguments, input, prompt, tool_call_id, model, provider)
 VALUES (:scope, :attempt, :parent, :seq, :kind, :name, 'running', :reason, :effect, :fingerprint, :n,
-        :now, :input, :prompt, :tool_call_id, :model, :provider);
+        :now, :arguments, :input, :prompt, :tool_call_id, :model, :provider);
 
 -- name: step_complete
 UPDATE step SET status = 'done', duration_us = :duration_us, output = :output,
@@ -220,6 +225,7 @@ WHERE id = :run;
 -- name: scope_asks
 -- Steps of a scope of which a person is or was asked what became of them, in the order of asking.
 SELECT s.id, s.scope, s.name, s.status, s.fingerprint, s.n,
-       i.type AS input_type, i.text AS input_text, i.data AS input_data
+       coalesce(i.type, 'dict') AS input_type, coalesce(s.arguments, i.text) AS input_text,
+       i.data AS input_data
 FROM step s LEFT JOIN item i ON i.id = s.input
 WHERE s.scope = :scope AND s.asked > 0 ORDER BY s.asked;
