@@ -232,7 +232,7 @@ def model_request(
         kind="llm",
         name=name,
         fingerprint=fingerprint_of("llm", type(model).__qualname__, asked),
-        input=prepare(codec.encode_shown(parameters)),
+        encode=lambda: prepare(codec.encode_shown(parameters)),
         prompt=prompt,
         prompt_owner=f"{owner}/prompt/{name}",
         model=name,

@@ -134,7 +134,7 @@ def tool_request(
         kind="tool",
         name=tool.name,
         fingerprint=fingerprint_of("tool", tool.name, arguments),
-        input=scope.attempt.prepare(codec.encode_shown(arguments)),
+        encode=lambda: scope.attempt.prepare(codec.encode_shown(arguments)),
         effect=declared.effect,
         on_doubt=declared.on_doubt,
         tool_call_id=tool_call_id,

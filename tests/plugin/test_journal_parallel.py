@@ -369,7 +369,7 @@ def test_a_call_is_usable_without_the_decorator(journal: Journal) -> None:
             kind="tool",
             name="look",
             fingerprint=fingerprint_of("tool", "look", {"at": 1}),
-            input=attempt.prepare(codec.encode({"at": 1})),
+            encode=lambda: attempt.prepare(codec.encode({"at": 1})),
             tool_call_id="call_1",
         )
         return scope.begin(request)

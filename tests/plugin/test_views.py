@@ -92,7 +92,7 @@ USAGE = Usage(1000, 100, "provider", 500, 20, 30)
 def request(attempt: Attempt, kind: Any, asked: Any, **more: Any) -> Request:
     encoded = attempt.prepare(Codec().encode(asked))
     name = more.pop("name", "gpt-4o-mini" if kind == "llm" else "weather")
-    return Request(kind, name, fingerprint_of(kind, name, asked), encoded, **more)
+    return Request(kind, name, fingerprint_of(kind, name, asked), lambda: encoded, **more)
 
 
 def ask(attempt: Attempt, text: str = "", answer: Any = ANSWER, usage: Usage = USAGE) -> Call:

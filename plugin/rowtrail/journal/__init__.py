@@ -333,7 +333,8 @@ def _steps_page(tx: Tx, *, run_id: str, after: int, limit: int) -> list[Row]:
 def _recorder_of(store: Store) -> Recorder:
     """Return the recorder of a store: what it caches is true for one writer thread only."""
     if store.companion is None:
-        store.companion = Recorder(store, Content(store))
+        store.companion = recorder = Recorder(store, Content(store))
+        store.chore = recorder.write_replays
         store.farewell = partial(record_abandoned, store=store)
     assert isinstance(store.companion, Recorder)
     return store.companion

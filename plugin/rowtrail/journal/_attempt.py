@@ -182,6 +182,7 @@ class Attempt:
 
     def _end_rows(self, tx: Tx, outcome: Outcome, error: str | None) -> None:
         now = self.recorder.store.clock.now_ms()
+        self.recorder.write_replays(tx)
         for step in sorted(self.open):  # calls that were cancelled, or left behind
             tx.run("step_crash", id=step)
         if self._resumed_done and outcome == "done" and tx.run("run_delete_empty", run=self.run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ERROR_CHARS = 20_000
 MAX_SHORT_CHARS = 1_000
+MAX_WAITING_REPLAYS = 4_096
 UNKNOWN_MODEL = "unknown"
 
 
@@ -30,6 +32,7 @@ class Recorder:
         self.content = content
         self.owed: dict[int, Callable[[Tx], None]] = {}
         """By attempt, its end, where that could not be written: done before the next one begins."""
+        self._replays: deque[tuple[Attempt, int, int]] = deque()
 
     def start_step(
         self, tx: Tx, scope: Scope, scope_row: int, request: Request, key: Key, reason: str
@@ -37,6 +40,7 @@ class Recorder:
         """Write the row of a step that is about to be made."""
         attempt = scope.attempt
         fingerprint, tool_call_id, n = key
+        self.write_replays(tx)
         if reason.startswith("in doubt"):
             log().warning(
                 "%s %r in scope %r may have happened before the process died, and is made again",
@@ -133,11 +137,21 @@ class Recorder:
         )
 
     def record_replay(self, attempt: Attempt, step: int) -> None:
-        """Queue the row of a replay; losing it in a crash costs nothing but the row."""
-        self.store.submit(lambda tx: self._insert_replay(tx, attempt, step))
+        """Remember a replay: its row is written with the next step, or after `HEARTBEAT_S`.
 
-    def _insert_replay(self, tx: Tx, attempt: Attempt, step: int) -> None:
-        now = self.store.clock.now_ms()
+        Losing it in a crash costs nothing but the row; a transaction of its own would cost more
+        than the replay.
+        """
+        self._replays.append((attempt, step, self.store.clock.now_ms()))
+        if len(self._replays) == MAX_WAITING_REPLAYS:
+            self.store.submit(self.write_replays)
+
+    def write_replays(self, tx: Tx) -> None:
+        """Write the rows of the replays so far."""
+        for _ in range(len(self._replays)):
+            self._insert_replay(tx, *self._replays.popleft())
+
+    def _insert_replay(self, tx: Tx, attempt: Attempt, step: int, now: int) -> None:
         saved = tx.all("saved_by_step", step=step)
         costs = [row["cost_usd"] for row in saved if row["cost_usd"] is not None]
         total = sum(costs) if costs else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, final
@@ -41,7 +42,8 @@ class Request:
 
     Attributes:
         fingerprint: Hash of the canonical request, from `fingerprint_of`.
-        input: Arguments, or the parameters of an LLM request.
+        encode: Returns the stored form of the arguments, or of the parameters of an LLM request;
+            a request that is replayed needs none.
         prompt: Messages of an LLM request, and the log that they belong to.
         arguments: The arguments as a person or a reconciling function reads them.
         place: Where the call is made, in the framework's words.
@@ -56,7 +58,7 @@ class Request:
     kind: Kind
     name: str
     fingerprint: bytes
-    input: Prepared
+    encode: Callable[[], Prepared]
     effect: Effect = "read"
     on_doubt: OnDoubt | None = None
     tool_call_id: str | None = None
@@ -71,6 +73,11 @@ class Request:
     codec: Codec | None = None
     shape: Callable[[Any], Any] = field(default=_unchanged)
     ask: Callable[[Step | None], Any] | None = None
+
+    @functools.cached_property
+    def input(self) -> Prepared:
+        """Return what `encode` returned when it was first needed."""
+        return self.encode()
 
 
 def fingerprint_of(kind: str, name: str, canonical: Any) -> bytes:

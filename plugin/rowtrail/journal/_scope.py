@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from rowtrail.content import Codec, Encoded
+from rowtrail.content import Codec, Encoded, Prepared
 from rowtrail.errors import ClosedError, DivergedError
 from rowtrail.journal._call import Call, Started
 from rowtrail.journal._current import Step
@@ -140,6 +140,7 @@ class Scope:
             row = yield from self._replayable(key, request)
             if row is not None:
                 return (yield from self._replayed(request, key, row))
+        self._encode(request)
         while True:
             verdict = yield from self._verdict(request, key, decided)
             decision = verdict.decision
@@ -155,6 +156,11 @@ class Scope:
                 if settled is not None:
                     return settled
                 decided = MADE_AGAIN
+
+    @staticmethod
+    def _encode(request: Request) -> Prepared:
+        """Encode what is asked on this thread: a transaction must not wait for it."""
+        return request.input
 
     def _begin_again(self) -> Flow[None]:
         """On a retry inside the process, set aside the answer that made the code fail.

@@ -117,7 +117,7 @@ class _Declaration:
             kind=self.kind,
             name=self.name,
             fingerprint=fingerprint_of(self.kind, self.name, asked),
-            input=attempt.prepare(attempt.codec.encode_shown(asked)),
+            encode=lambda: attempt.prepare(attempt.codec.encode_shown(asked)),
             effect=self.effect,
             on_doubt=self.on_doubt,
             arguments=asked,

@@ -53,6 +53,8 @@ class Store:
         """Grows whenever work was rolled back: what was cached from it is void."""
         self.companion: object | None = None
         """What the room above keeps once per store."""
+        self.chore: Callable[[Tx], object] | None = None
+        """What is done with every heartbeat, and before the store closes."""
         self.farewell: Callable[[Tx], object] | None = None
         """The last work of the store, run when it closes."""
         self._is_shut = False
@@ -278,8 +280,12 @@ class Store:
     def _beat(self, tx: Tx) -> None:
         """Tell other hosts, and the views, that this process lives while it has work open."""
         tx.run("process_beat", id=self.process_row, now=self.clock.now_ms())
+        if self.chore is not None:
+            self.chore(tx)
 
     def _say_goodbye(self, tx: Tx) -> None:
+        if self.chore is not None:
+            self.chore(tx)
         if self.farewell is not None:
             self.farewell(tx)
         tx.run("process_forget", id=self.process_row)
