@@ -198,14 +198,17 @@ class Writer:
         """Commit a job again that failed on the main thread, on the writer's.
 
         A signal's handler may have raised there (Ctrl-C), in the middle of what must be kept: the
-        answer of a paid call. Where it was so, that is raised once the job is committed.
+        answer of a paid call. Then the job is queued, and that is raised.
         """
-        if not job.is_committed:
-            job.error = None
-            job.result = self._write_there(job.work)
-            if isinstance(error, StorageError):  # the disk has recovered
-                return
-        raise error
+        if job.is_committed:
+            raise error
+        job.error = None
+        if not isinstance(error, Exception):
+            self.put(Job(job.work))
+            raise error
+        job.result = self._write_there(job.work)
+        if not isinstance(error, StorageError):  # it was no error of the job
+            raise error
 
     def put(self, job: Job) -> None:
         """Queue a transaction; its job is settled when it is committed.
