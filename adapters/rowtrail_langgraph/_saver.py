@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequenc
 from types import TracebackType
 from typing import Any, Self
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -50,6 +51,8 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             `{"send_email": {"effect": "write", "on_doubt": "ask"}}`.
         durability: Of the journal: `full` or `normal`.
         strict: Of the journal: a resumed scope that asks for something new raises `DivergedError`.
+        embedder: Of the journal: a LangChain `Embeddings` with which `journal.search` finds
+            meanings. Recording does not call it.
 
     Raises:
         StorageError: The file cannot be used; the leaf and the message say why.
@@ -66,6 +69,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         effects: Mapping[str, Any] | None = None,
         durability: Durability = "full",
         strict: bool = False,
+        embedder: Embeddings | None = None,
     ) -> None:
         super().__init__(serde=serde)
         self.effects = Effects(effects or {})
@@ -78,6 +82,8 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             if isinstance(path_or_journal, Journal)
             else Journal(path_or_journal, durability=durability, strict=strict)
         )
+        if embedder is not None:
+            self.journal.embedder = embedder
         self._store = self.journal.store
         self._checkpoints = Checkpoints(self._store, self.journal.recorder.content)
         self._memo = Memo()

@@ -177,6 +177,10 @@ class QueryError(RowtrailError):
         self.query = query
 
 
+class EmbedderError(RowtrailError):
+    """The embedder failed, or returned something else than one vector of numbers for each text."""
+
+
 class UsageError(RowtrailError, RuntimeError):
     """The API was called in a way that has no meaning, such as a step outside a run."""
 

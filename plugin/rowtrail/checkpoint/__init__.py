@@ -204,6 +204,7 @@ class Checkpoints:
         for statement in ("replays", "steps", "scopes", "attempts", "runs"):
             tx.run(f"thread_{statement}_delete", thread=thread)
         tx.run("thread_delete", thread=thread)
+        tx.run("generation_grow")
 
     def delete_checkpoints_of_thread(self, tx: Tx, thread_id: str) -> None:
         """Delete the checkpoints of a thread and keep its runs and steps."""

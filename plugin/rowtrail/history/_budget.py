@@ -13,8 +13,25 @@ MIN_CELL_CHARS = 24
 """Values are not cut shorter than this to fit one row."""
 
 
-def fit(answer: Answer, notes: list[str], max_tokens: int, sql: str) -> Answer:
+NARROW_QUERY = "name fewer columns, or narrow with WHERE"
+SHORTER_VALUES = "use substr(), fewer columns"
+
+
+def fit(
+    answer: Answer,
+    notes: list[str],
+    max_tokens: int,
+    sql: str,
+    advice: tuple[str, str] = (NARROW_QUERY, SHORTER_VALUES),
+) -> Answer:
     """Return the answer with as many of its first rows as fit, and a note on what was cut.
+
+    Args:
+        answer: All rows.
+        notes: What limits left out before.
+        max_tokens: How many tokens `Answer.text()` may have.
+        sql: What was asked.
+        advice: How to ask for less, where rows were cut and where values were.
 
     Raises:
         QueryError: Not even the names of the columns fit.
@@ -24,11 +41,12 @@ def fit(answer: Answer, notes: list[str], max_tokens: int, sql: str) -> Answer:
         return whole
     kept = min(_rows_that_fit(answer, max_tokens), len(answer.rows) - 1)
     while kept > 0:
-        cut = _cut(answer, answer.rows[:kept], max_tokens)
+        cut = _cut(answer, answer.rows[:kept], max_tokens, advice)
         if _fits(cut, max_tokens):
             return cut
         kept -= max(1, kept // 16)
-    return _first_row(answer, max_tokens) or _no_row(answer, max_tokens, sql)
+    found = _first_row(answer, max_tokens, advice)
+    return found or _no_row(answer, max_tokens, sql, advice)
 
 
 def _fits(answer: Answer, max_tokens: int) -> bool:
@@ -47,22 +65,28 @@ def _rows_that_fit(answer: Answer, max_tokens: int) -> int:
     return len(answer.rows)
 
 
-def _cut(answer: Answer, rows: list[tuple[Any, ...]], max_tokens: int, cell: int = 0) -> Answer:
+def _cut(
+    answer: Answer,
+    rows: list[tuple[Any, ...]],
+    max_tokens: int,
+    advice: tuple[str, str],
+    cell: int = 0,
+) -> Answer:
     shown = f"{len(rows):,} of {len(answer.rows):,} rows" if answer.rows else "no rows"
-    note = f"{shown} in {max_tokens:,} tokens: name fewer columns, or narrow with WHERE"
+    note = f"{shown} in {max_tokens:,} tokens: {advice[0]}"
     if cell:
-        note = f"{shown}, values cut to {cell} characters: use substr(), fewer columns"
+        note = f"{shown}, values cut to {cell} characters: {advice[1]}"
     return replace(answer, rows=rows, truncated=True, note=note)
 
 
-def _first_row(answer: Answer, max_tokens: int) -> Answer | None:
+def _first_row(answer: Answer, max_tokens: int, advice: tuple[str, str]) -> Answer | None:
     """Return the answer with its first row alone, whose values are cut until it fits."""
     width = max((len(str(cell)) for cell in answer.rows[0]), default=0) if answer.rows else 0
     width = min(width, 128 * max_tokens)
     while width > MIN_CELL_CHARS:
         width = max(width // 2, MIN_CELL_CHARS)
         row = tuple(_shortened(cell, width) for cell in answer.rows[0])
-        cut = _cut(answer, [row], max_tokens, width)
+        cut = _cut(answer, [row], max_tokens, advice, width)
         if _fits(cut, max_tokens):
             return cut
     return None
@@ -74,8 +98,8 @@ def _shortened(cell: Any, width: int) -> Any:
     return cell[:width] if isinstance(cell, bytes) else cell
 
 
-def _no_row(answer: Answer, max_tokens: int, sql: str) -> Answer:
-    nothing = _cut(answer, [], max_tokens)
+def _no_row(answer: Answer, max_tokens: int, sql: str, advice: tuple[str, str]) -> Answer:
+    nothing = _cut(answer, [], max_tokens, advice)
     if _fits(nothing, max_tokens):
         return nothing
     needed = count_tokens(nothing.text(), None)[0]

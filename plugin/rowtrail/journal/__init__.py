@@ -25,9 +25,11 @@ from rowtrail.journal._step import DECLARED, check_effect, step
 from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from rowtrail.history import Answer
+    from rowtrail.history.searching import EmbedderLike, Indexed, Kind, Mode
+    from rowtrail.history.searching import Progress as IndexProgress
     from rowtrail.retention import Progress, Pruned
 
 __all__ = [
@@ -69,6 +71,8 @@ class Journal:
             last commits; a crash of the process takes nothing).
         strict: Raise `DivergedError` when a resumed run asks for something that is not recorded,
             instead of making the call.
+        embedder: What `search` finds meanings with: a LangChain `Embeddings`, or a function that
+            takes a list of texts and returns a list of vectors. Nothing else calls it.
         clock: For tests.
 
     Raises:
@@ -84,6 +88,7 @@ class Journal:
         *,
         durability: Durability = "full",
         strict: bool = False,
+        embedder: EmbedderLike | None = None,
         clock: Clock | None = None,
     ) -> None:
         if durability not in ("full", "normal"):
@@ -92,6 +97,7 @@ class Journal:
         if not self.path:
             raise UsageError("the path of the journal is empty: name a file, or ':memory:'")
         self.strict = strict
+        self.embedder = embedder
         self._codec = Codec()
         self.store: Store = open_store(self.path, durability, clock or Clock())
         self.recorder = _recorder_of(self.store)
@@ -255,6 +261,56 @@ class Journal:
 
         self._refuse_closed()
         return ask(self.store, query, params, limit=limit, timeout=timeout, max_tokens=max_tokens)
+
+    def search(
+        self,
+        text: str,
+        *,
+        kind: Kind | None = None,
+        thread_id: str | None = None,
+        run_id: str | None = None,
+        since: datetime | str | None = None,
+        mode: Mode = "auto",
+        limit: int = 10,
+        max_tokens: int | None = None,
+        embedder: EmbedderLike | None = None,
+    ) -> Answer:
+        """Find where words, or their meaning, came up; see `rowtrail.history.searching.search`.
+
+        `journal.search("payment refused", kind="tool", max_tokens=500).text()` is an answer for a
+        model. Without `embedder` that of the journal is used.
+        """
+        from rowtrail.history.searching import search
+
+        self._refuse_closed()
+        return search(
+            self.store,
+            text,
+            kind=kind,
+            thread_id=thread_id,
+            run_id=run_id,
+            since=since,
+            mode=mode,
+            limit=limit,
+            max_tokens=max_tokens,
+            embedder=self.embedder if embedder is None else embedder,
+        )
+
+    def index(
+        self,
+        *,
+        embedder: EmbedderLike | None = None,
+        rebuild: bool = False,
+        progress: IndexProgress | None = None,
+    ) -> Indexed:
+        """Fill the search index now, so that the next `search` need not; see
+        `rowtrail.history.searching.build_index`.
+        """  # noqa: D400
+        from rowtrail.history.searching import build_index
+
+        self._refuse_closed()
+        chosen = self.embedder if embedder is None else embedder
+        return build_index(self.store, embedder=chosen, rebuild=rebuild, progress=progress)
 
     def runs(self, *, thread_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest runs as rows of the view `runs`, newest first."""

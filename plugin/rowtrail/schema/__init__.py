@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
 VERSION = 1
@@ -95,11 +96,33 @@ def statements() -> dict[str, str]:
     found: dict[str, str] = {}
     folder = _folder().joinpath("statements")
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
-        if not file.name.endswith(".sql"):
-            continue
-        named = re.split(r"^-- name: ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        for block in named[1:]:
-            name, _, text = block.partition("\n")
-            assert name.strip() not in found, f"two statements are named {name!r}"
-            found[name.strip()] = re.sub(r"--[^\n]*", "", text).strip().rstrip(";")
+        if file.name.endswith(".sql"):
+            for name, text in _named(file.read_text(encoding="utf-8")):
+                assert name not in found, f"two statements are named {name!r}"
+                found[name] = text
     return found
+
+
+def _named(text: str) -> Iterator[tuple[str, str]]:
+    for block in re.split(r"^-- name: ", text, flags=re.MULTILINE)[1:]:
+        name, _, statement = block.partition("\n")
+        yield name.strip(), re.sub(r"--[^\n]*", "", statement).strip().rstrip(";")
+
+
+SEARCH_VERSION = 1
+"""Version of the search index (`PRAGMA user_version`); a file of another one is built anew."""
+
+SEARCH_APPLICATION_ID = 0x726F7773
+"""`PRAGMA application_id` of a search index: "rows" in ASCII."""
+
+
+def search_tables() -> list[str]:
+    """Return the statements that make the tables of a search index."""
+    return split(_read("search.sql"))
+
+
+@cache
+def search_statements() -> dict[str, str]:
+    """Return every named statement over a search index."""
+    found = dict(_named(_read("search_statements.sql")))
+    return {name: text.replace("@within", found["within"]) for name, text in found.items()}

@@ -1,0 +1,310 @@
+"""The search index's file, which only apsw opens: the journal's SQLite never touches it.
+
+Two SQLite libraries on one file in one process lose committed rows, so the index is a file of its
+own, and the journal's rows come to it through the store. Whatever is wrong with the file, it is
+made anew: nothing in it is not in the journal too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from rowtrail import schema
+from rowtrail.errors import BusyError, DiskFullError, ReadOnlyError, StorageError, UnsupportedError
+
+if TYPE_CHECKING:
+    import apsw
+
+    from rowtrail.store import Store
+    from rowtrail.store.reading import Reader
+
+T = TypeVar("T")
+
+SUFFIX = "-search"
+MEMORY = ":memory:"
+BUSY_TIMEOUT_MS = 30_000
+WAL_SWITCH_PAUSE_S = 0.02
+PAGE_BYTES = 8192
+CACHE_KIB = 32_768
+TRIES = 3
+"""How often a file that is damaged, or was deleted meanwhile, is made anew in one call."""
+
+
+
+class UnusableError(Exception):
+    """The file is damaged, of another version, or no longer the one at its path: begin anew."""
+
+
+class IndexFile:
+    """One open search index; runs the statements of `schema/search_statements.sql` by name."""
+
+    def __init__(self, connection: apsw.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+        self._inode = _inode(path)
+        self._statements = schema.search_statements()
+        self._can_compare = False
+
+    def all(self, name: str, /, **params: Any) -> list[tuple[Any, ...]]:
+        """Return every row of the named query."""
+        return self._connection.execute(self._statements[name], params).fetchall()
+
+    def value(self, name: str, /, **params: Any) -> Any:
+        """Return the first column of the first row, or None."""
+        row = self._connection.execute(self._statements[name], params).fetchone()
+        return None if row is None else row[0]
+
+    def run(self, name: str, /, **params: Any) -> None:
+        """Run the named statement."""
+        self._connection.execute(self._statements[name], params)
+
+    def state(self) -> dict[str, Any]:
+        """Return the facts about the index by their names."""
+        return dict(self.all("state_all"))
+
+    def set_state(self, **facts: Any) -> None:
+        """Store facts about the index."""
+        for key, value in facts.items():
+            self.run("state_set", key=key, value=value)
+
+    def begin_anew(self) -> NoReturn:
+        """Delete the file; whoever has it open, here or elsewhere, begins with an empty one.
+
+        Raises:
+            UnusableError: Always.
+        """
+        _in_memory.clear()
+        if self._path != MEMORY:
+            discard(self._path)
+        raise UnusableError(f"{self._path!r} is made anew")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[None]:
+        """Hold the write lock; commits at the end, and undoes everything on an error.
+
+        Raises:
+            UnusableError: Somebody deleted the file, or put another in its place.
+        """
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._check_place()
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Generator[None]:
+        """Let several queries see one state of the index."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def load_vectors(self) -> None:
+        """Load sqlite-vec, which compares vectors.
+
+        Raises:
+            UnsupportedError: It is not there.
+        """
+        if self._can_compare:
+            return
+        try:
+            import sqlite_vec
+
+            self._connection.enable_load_extension(True)
+            self._connection.load_extension(sqlite_vec.loadable_path())
+        except Exception as error:  # its wheel may be missing, or built for another system
+            raise UnsupportedError(
+                f"searching by meaning needs sqlite-vec, which cannot be loaded ({error}): install "
+                "it, or search with mode='keyword'"
+            ) from error
+        self._connection.enable_load_extension(False)
+        self._can_compare = True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _check_place(self) -> None:
+        if self._path != MEMORY and _inode(self._path) != self._inode:
+            raise UnusableError(f"{self._path!r} was deleted or replaced")
+
+
+_in_memory: weakref.WeakKeyDictionary[object, IndexFile] = weakref.WeakKeyDictionary()
+_memory_lock = threading.RLock()
+
+
+def index_path(journal_path: str) -> str:
+    """Return the path of a journal's search index."""
+    return MEMORY if journal_path == MEMORY else os.path.abspath(journal_path) + SUFFIX
+
+
+def with_index(source: Store | Reader, work: Callable[[IndexFile], T]) -> T:
+    """Run `work` on the index of a journal; one that is missing or damaged is made anew.
+
+    Raises:
+        StorageError: The index cannot be read or written; the leaf and the message say why.
+    """
+    import apsw
+
+    path = index_path(source.path)
+    with _named_errors(path):
+        if path == MEMORY:
+            with _memory_lock:
+                return work(_index_in_memory(source))
+        for left in reversed(range(TRIES)):
+            try:
+                with contextlib.closing(_open(path)) as index:
+                    return work(index)
+            except (UnusableError, apsw.CorruptError, apsw.NotADBError) as error:
+                if not isinstance(error, UnusableError):
+                    discard(path)
+                if not left:
+                    raise
+    raise AssertionError("unreachable")
+
+
+def discard(path: str) -> None:
+    """Delete the file of an index, and what SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+
+
+def _index_in_memory(owner: object) -> IndexFile:
+    import apsw
+
+    index = _in_memory.get(owner)
+    if index is None:
+        connection = apsw.Connection(MEMORY)
+        _create(connection)
+        index = _in_memory[owner] = IndexFile(connection, MEMORY)
+    return index
+
+
+def _open(path: str) -> IndexFile:
+    import apsw
+
+    if not os.path.exists(path):
+        # What a deleted index left: another process may still hold it, and goes its own way.
+        discard(path)
+        with contextlib.suppress(OSError):  # another process was first, or SQLite says it better
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only takes hold in a new file
+        _refuse_foreign(connection, path)
+        _switch_to_wal(connection)
+        # A power cut may take the last pages of the index; the next search reads the journal again.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        index = IndexFile(connection, path)
+        if not _is_current(connection):
+            with index.transaction():
+                if not _is_current(connection):  # another process may have been first
+                    _create(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return index
+
+
+def _refuse_foreign(connection: apsw.Connection, path: str) -> None:
+    application, version = _marks(connection)
+    if application == schema.SEARCH_APPLICATION_ID and version in (0, schema.SEARCH_VERSION):
+        return
+    if application == schema.SEARCH_APPLICATION_ID:
+        discard(path)
+        raise UnusableError(f"{path!r} has version {version}")
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application or version or tables != (0,):
+        raise StorageError(
+            f"{path!r} is where the search index goes, and is a file of another program: move it",
+            path=path,
+        )
+
+
+def _switch_to_wal(connection: apsw.Connection) -> None:
+    # The switch needs the file to itself for a moment and ignores the busy timeout: retry.
+    import apsw
+
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except apsw.BusyError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(WAL_SWITCH_PAUSE_S)
+        else:
+            return
+
+
+def _is_current(connection: apsw.Connection) -> bool:
+    return _marks(connection) == (schema.SEARCH_APPLICATION_ID, schema.SEARCH_VERSION)
+
+
+def _marks(connection: apsw.Connection) -> tuple[int, int]:
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    assert isinstance(application, int)
+    assert isinstance(version, int)
+    return application, version
+
+
+def _create(connection: apsw.Connection) -> None:
+    for statement in schema.search_tables():
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {schema.SEARCH_APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {schema.SEARCH_VERSION}")
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextlib.contextmanager
+def _named_errors(path: str) -> Generator[None]:
+    """Turn the errors of apsw into rowtrail's."""
+    import apsw
+
+    try:
+        yield
+    except (apsw.Error, UnusableError, OSError) as error:
+        raise _named(error, path) from error
+
+
+def _named(error: Exception, path: str) -> StorageError:
+    import apsw
+
+    about, reason = f"the search index {path!r}", f"({type(error).__name__}: {error})"
+    if isinstance(error, apsw.FullError):
+        return DiskFullError(f"{about} has no space on its file system: free some {reason}", path=path)
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return BusyError(f"{about} stayed locked by another process: try again {reason}", path=path)
+    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | OSError):
+        return ReadOnlyError(
+            f"{about} cannot be written: check that this user may write the file and its folder "
+            f"{reason}",
+            path=path,
+        )
+    return StorageError(f"{about} cannot be used: delete it, it is made anew {reason}", path=path)
+
+

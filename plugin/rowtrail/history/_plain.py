@@ -1,0 +1,110 @@
+"""The words of a recorded value: what people search for, without JSON around it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+
+PART_CHARS = 3_000
+"""A text is indexed in parts of this length: what an embedder takes, and what ranks fairly."""
+
+OVERLAP_CHARS = 200
+MAX_PARTS = 400
+"""What comes behind 1.1 million characters of one value is not searched."""
+
+JOINER = "\u200b"
+"""Stands between the characters of scripts that write no blanks, so that each is a word."""
+
+# Thai to Khmer, Kana, Han and its extensions, Hangul
+_UNSPACED = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])"
+)
+_ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{400,}")
+"""Base64 and its like: no word of it is ever searched for."""
+
+
+def plain_text(stored: str) -> str:
+    """Return the words of a stored value: content of messages, values with their names, a text.
+
+    Args:
+        stored: JSON of an item; other text is returned as it is.
+    """
+    try:
+        value = json.loads(stored)
+        text = "\n".join(filter(None, _message(value) if _is_message(value) else _lines(value)))
+    except (ValueError, RecursionError):
+        text = stored
+    return _ENCODED.sub("…", text)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and "content" in value and "type" in value
+
+
+def _message(message: dict[str, Any]) -> Iterator[str]:
+    content = message["content"]
+    for block in content if isinstance(content, list) else [content]:
+        if isinstance(block, dict):
+            yield from _block(cast("dict[str, Any]", block))
+        else:
+            yield from _lines(block)
+    for call in message.get("tool_calls") or ():
+        if isinstance(call, dict):
+            yield f"{call.get('name')}: {', '.join(_lines(call.get('args')))}"
+
+
+def _block(block: dict[str, Any]) -> Iterator[str]:
+    """Yield what a block of content says; its kind, signatures and images say nothing."""
+    for key in ("text", "thinking", "reasoning", "refusal", "content", "title"):
+        yield from _lines(block.get(key))
+
+
+def _lines(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from _fields(cast("dict[str, Any]", value))
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from _message(item) if _is_message(item) else _lines(item)
+    elif isinstance(value, str):
+        yield value
+    elif value is not None:
+        yield json.dumps(value)
+
+
+def _fields(fields: dict[str, Any]) -> Iterator[str]:
+    if fields.keys() == {"args", "kwargs"}:  # what a function was called with
+        yield from _lines(fields["args"])
+        yield from _lines(fields["kwargs"])
+        return
+    for name, value in fields.items():
+        yield f"{name}: {', '.join(_lines(value))}"
+
+
+def parts(text: str) -> list[str]:
+    """Return a text in parts that overlap, each of which ends between words."""
+    found: list[str] = []
+    start = 0
+    while start < len(text) and len(found) < MAX_PARTS:
+        end = start + PART_CHARS
+        if end < len(text):
+            blank = text.rfind(" ", end - OVERLAP_CHARS, end)
+            end = blank if blank > 0 else end
+        part = text[start:end].strip()
+        if part:
+            found.append(part)
+        start = end if end >= len(text) else end - OVERLAP_CHARS
+    return found
+
+
+def spaced(text: str) -> str:
+    """Return `text` with a joiner behind each character of a script that writes no blanks."""
+    text = text.replace("\0", " ")
+    return text if text.isascii() else _UNSPACED.sub(rf"\1{JOINER}", text)
+
+
+def unspaced(text: str) -> str:
+    """Undo `spaced`."""
+    return text.replace(JOINER, "")

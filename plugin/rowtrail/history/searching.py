@@ -1,0 +1,9 @@
+"""Searching the journal, apart from `rowtrail.history`: asking it in SQL loads none of this."""
+
+from __future__ import annotations
+
+from rowtrail.history._embedder import EmbedderLike
+from rowtrail.history._filling import Progress
+from rowtrail.history._search import Indexed, Kind, Mode, build_index, search
+
+__all__ = ["EmbedderLike", "Indexed", "Kind", "Mode", "Progress", "build_index", "search"]

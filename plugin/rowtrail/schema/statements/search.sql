@@ -1,0 +1,42 @@
+-- What the search index reads of the journal. It follows steps by their ids (the primary key), so that
+-- no index of the journal serves it alone.
+
+-- name: search_newest_step
+SELECT max(id) FROM step;
+
+-- name: search_steps_after
+SELECT id FROM step WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: search_marks
+-- How steps look, to see which of them changed.
+SELECT s.id, sc.run, s.started_at AS at,
+       s.status || ' ' || coalesce(s.output, 0) || ' ' || coalesce(s.duration_us, -1) AS mark
+FROM step s JOIN scope sc ON sc.id = s.scope
+WHERE s.id IN (SELECT value FROM json_each(:steps));
+
+-- name: search_steps
+SELECT s.id, sc.run, r.started_at AS run_started_at, s.kind, s.status, s.started_at AS at,
+       s.duration_us IS NULL AS is_unended,
+       s.status || ' ' || coalesce(s.output, 0) || ' ' || coalesce(s.duration_us, -1) AS mark,
+       s.error, l.log, l.pieces,
+       CASE WHEN s.prompt IS NULL THEN i.text END AS arguments, s.output, o.text AS result
+FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+LEFT JOIN list l ON l.id = s.prompt LEFT JOIN item i ON i.id = s.input LEFT JOIN item o ON o.id = s.output
+WHERE s.id IN (SELECT value FROM json_each(:steps)) ORDER BY s.id;
+
+-- name: search_messages
+SELECT li.pos, i.text FROM log_item li JOIN item i ON i.id = li.item
+WHERE li.log = :log AND li.pos >= :lo AND li.pos < :hi;
+
+-- name: search_runs
+SELECT id, started_at FROM run;
+
+-- name: search_run_rows
+SELECT r.id FROM run r LEFT JOIN thread t ON t.id = r.thread
+WHERE (:run_id IS NULL OR r.run_id = :run_id) AND (:thread_id IS NULL OR t.thread_id = :thread_id);
+
+-- name: search_found
+SELECT s.id, CAST(s.id AS TEXT) AS step_id, r.run_id, t.thread_id, s.kind, s.name, s.started_at AS at
+FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+LEFT JOIN thread t ON t.id = r.thread
+WHERE s.id IN (SELECT value FROM json_each(:steps));
