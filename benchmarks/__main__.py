@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks import _concurrency, _million, _replay, _steps, _turns
+from benchmarks import _concurrency, _million, _replay, _search, _steps, _turns
 from benchmarks._machine import machine_facts, version_facts
 from benchmarks._progress import elapsed_s, tell
 from benchmarks._report import Report
@@ -33,6 +33,7 @@ WORKLOADS: dict[str, Workload] = {
     "replay": _plain(_replay.measure),
     "concurrency": _plain(_concurrency.measure),
     "million": _plain(_million.measure),
+    "search": _plain(_search.measure),
 }
 
 

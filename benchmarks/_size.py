@@ -22,6 +22,7 @@ class Size:
         seconds: For how long they write.
         journal_steps: Steps of the large journal.
         queries: How often each query of the large journal is asked.
+        searched: Messages that are searched.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Size:
     seconds: float
     journal_steps: int
     queries: int
+    searched: int
 
     @property
     def is_full(self) -> bool:
@@ -56,6 +58,7 @@ FULL = Size(
     seconds=5.0,
     journal_steps=1_000_000,
     queries=15,
+    searched=100_000,
 )
 QUICK = Size(
     name="quick",
@@ -70,6 +73,7 @@ QUICK = Size(
     seconds=2.0,
     journal_steps=100_000,
     queries=5,
+    searched=10_000,
 )
 TINY = Size(
     name="tiny",
@@ -84,6 +88,7 @@ TINY = Size(
     seconds=0.3,
     journal_steps=2_000,
     queries=2,
+    searched=300,
 )
 
 SIZES = {size.name: size for size in (FULL, QUICK, TINY)}

@@ -17,7 +17,7 @@ from benchmarks._row import Bar, Row
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 110
-WORKLOADS = ["turns", "steps", "replay", "concurrency", "million"]
+WORKLOADS = ["turns", "steps", "replay", "concurrency", "million", "search"]
 
 
 def run_benchmarks(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -74,7 +74,7 @@ def test_every_bar_is_judged_or_says_why_not(result: dict[str, Any]) -> None:
     verdicts = {bar["verdict"] for row in result["rows"] for bar in row["bars"]}
 
     assert verdicts <= {"met", "missed", "no peer", "other size"}
-    assert sum(len(row["bars"]) for row in result["rows"]) == 23
+    assert sum(len(row["bars"]) for row in result["rows"]) == 25
 
 
 def test_many_writers_get_no_error_and_lose_nothing(result: dict[str, Any]) -> None:

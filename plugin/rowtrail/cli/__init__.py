@@ -14,8 +14,12 @@ COMMANDS = {
         "rowtrail_langgraph.demo:command",
         "Kill an agent three times, and resume it without paying twice.",
     ),
+    "index": Entry("rowtrail.cli._index:command", "Fill the search index of a journal."),
     "prune": Entry("rowtrail.cli._prune:command", "Delete old threads or checkpoints."),
     "runs": Entry("rowtrail.cli._runs:command", "List runs, the newest first."),
+    "search": Entry(
+        "rowtrail.cli._search:command", "Find words, or their meaning, in what was recorded."
+    ),
     "show": Entry("rowtrail.cli._show:command", "Show a run, its attempts and its steps."),
     "sql": Entry("rowtrail.cli._sql:command", "Answer one SELECT over the journal's views."),
     "import": Entry(

@@ -26,7 +26,7 @@ PROBE = "The agent called a tool, and its answer was an error."
 """Its vector tells one embedder from another: neither functions nor classes have reliable names."""
 
 SAME = 0.99
-"""Cosine of two vectors of the probe by one embedder: services answer with the last bits varying."""
+"""Cosine of two vectors of the probe by one embedder: the last bits of a service's vary."""
 
 MAX_DIMS = 8192
 LARGEST = 127
@@ -92,7 +92,7 @@ class Embedder:
             vectors = [[float(x) for x in vector] for vector in found]
         except (TypeError, ValueError) as error:
             raise EmbedderError(
-                f"the embedder {self._name} returned {found!r:.80}, not a list of vectors of numbers"
+                f"the embedder {self._name} returned {found!r:.80}, not a list of vectors"
             ) from error
         dims = {len(vector) for vector in vectors}
         if len(vectors) != count or len(dims) != 1 or not 0 < max(dims) <= MAX_DIMS:
@@ -107,7 +107,9 @@ class Embedder:
 
     @property
     def _name(self) -> str:
-        named = self._given if hasattr(self._given, "__qualname__") else type(self._given)
+        named: Any = self._given
+        if not hasattr(named, "__qualname__"):
+            named = type(named)  # pyright: ignore[reportUnknownVariableType]
         return f"{named.__module__}.{named.__qualname__}"
 
 

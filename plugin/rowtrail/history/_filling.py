@@ -65,7 +65,7 @@ def _is_behind(tx: Tx, state: dict[str, Any], marks: dict[int, str]) -> bool:
 
 
 def _is_other_generation(tx: Tx, state: dict[str, Any]) -> bool:
-    return str(tx.value("meta_value", key="generation")) != state["generation"]
+    return bool(tx.value("meta_value", key="generation") != state["generation"])
 
 
 def _is_same_journal(tx: Tx, state: dict[str, Any]) -> bool:
@@ -73,8 +73,8 @@ def _is_same_journal(tx: Tx, state: dict[str, Any]) -> bool:
         return False
     if _is_other_generation(tx, state) or not state["after"]:
         return True  # the newest step that was read may be gone for a good reason
-    (seen,) = tx.all("search_marks", steps=json.dumps([state["after"]])) or [None]
-    return seen is not None and seen["at"] == state["after_at"]
+    seen = tx.one("search_marks", steps=json.dumps([state["after"]]))
+    return seen is not None and bool(seen["at"] == state["after_at"])
 
 
 def _changed(tx: Tx, marks: dict[int, str]) -> Iterator[int]:
@@ -97,7 +97,7 @@ class _Page:
     """Positions of a log that are known, by run and log; run 0: whoever's prompt they were in."""
 
     def read(self) -> tuple[int, int, bool]:
-        """Take in one page; return the step that reading has come to, the last, and whether to go on."""
+        """Take in one page; return the step it came to, the last step, and whether to go on."""
         index, tx = self.index, self.tx
         state = index.state()
         if state and not _is_same_journal(tx, state):
@@ -114,20 +114,26 @@ class _Page:
         index.set_state(generation=generation if is_whole else f"{generation} so far")
         self._read_steps(list(_changed(tx, dict(index.all("open_steps")))))
         self._read_steps(stale)
-        new = [row["id"] for row in tx.all("search_steps_after", after=state["after"], limit=PAGE_STEPS)]
+        new = [
+            row["id"]
+            for row in tx.all("search_steps_after", after=state["after"], limit=PAGE_STEPS)
+        ]
         self._read_steps(new)
         if new:
-            (last,) = tx.all("search_marks", steps=json.dumps(new[-1:]))
+            last = tx.one("search_marks", steps=json.dumps(new[-1:]))
+            assert last is not None
             state |= {"after": new[-1], "after_at": last["at"]}
         index.set_state(after=state["after"], after_at=state["after_at"])
         return state["after"], tx.value("search_newest_step") or 0, len(new) == PAGE_STEPS
 
     def _forget_deleted_runs(self, state: dict[str, Any]) -> list[int]:
-        """Drop what was deleted, set `state` back to the newest step left; return steps to reread."""
+        """Drop what was deleted, set `state` back to the newest step left; return steps to read."""
         alive = {row["id"]: row["started_at"] for row in self.tx.all("search_runs")}
         known = self.index.all("runs_known")
         last = json.dumps([step for _, _, step, _ in known])
-        found = {row["id"]: (row["run"], row["at"]) for row in self.tx.all("search_marks", steps=last)}
+        found = {
+            row["id"]: (row["run"], row["at"]) for row in self.tx.all("search_marks", steps=last)
+        }
         reread: list[int] = []
         newest = state["after"]
         state |= {"after": 0, "after_at": 0}

@@ -12,15 +12,13 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from rowtrail import schema
 from rowtrail.errors import BusyError, DiskFullError, ReadOnlyError, StorageError, UnsupportedError
 
 if TYPE_CHECKING:
-    import apsw
-
     from rowtrail.store import Store
     from rowtrail.store.reading import Reader
 
@@ -36,6 +34,30 @@ TRIES = 3
 """How often a file that is damaged, or was deleted meanwhile, is made anew in one call."""
 
 
+class Cursor(Protocol):
+    """The part of `apsw.Cursor` that is used here."""
+
+    def fetchall(self) -> list[tuple[Any, ...]]: ...
+
+    def fetchone(self) -> tuple[Any, ...] | None: ...
+
+
+class Connection(Protocol):
+    """The part of `apsw.Connection` that is used here; its own types need Python 3.12."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+    def execute(self, statements: str, bindings: Mapping[str, Any] | None = None, /) -> Cursor: ...
+
+    def set_busy_timeout(self, milliseconds: int, /) -> None: ...
+
+    def enable_load_extension(self, enable: bool, /) -> None: ...
+
+    def load_extension(self, filename: str, /) -> None: ...
+
+    def close(self) -> None: ...
+
 
 class UnusableError(Exception):
     """The file is damaged, of another version, or no longer the one at its path: begin anew."""
@@ -44,7 +66,7 @@ class UnusableError(Exception):
 class IndexFile:
     """One open search index; runs the statements of `schema/search_statements.sql` by name."""
 
-    def __init__(self, connection: apsw.Connection, path: str) -> None:
+    def __init__(self, connection: Connection, path: str) -> None:
         self._connection = connection
         self._path = path
         self._inode = _inode(path)
@@ -120,7 +142,7 @@ class IndexFile:
         if self._can_compare:
             return
         try:
-            import sqlite_vec
+            import sqlite_vec  # pyright: ignore[reportMissingTypeStubs]
 
             self._connection.enable_load_extension(True)
             self._connection.load_extension(sqlite_vec.loadable_path())
@@ -187,7 +209,7 @@ def _index_in_memory(owner: object) -> IndexFile:
 
     index = _in_memory.get(owner)
     if index is None:
-        connection = apsw.Connection(MEMORY)
+        connection: Any = apsw.Connection(MEMORY)
         _create(connection)
         index = _in_memory[owner] = IndexFile(connection, MEMORY)
     return index
@@ -201,7 +223,7 @@ def _open(path: str) -> IndexFile:
         discard(path)
         with contextlib.suppress(OSError):  # another process was first, or SQLite says it better
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    connection: Any = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only takes hold in a new file
@@ -222,7 +244,7 @@ def _open(path: str) -> IndexFile:
     return index
 
 
-def _refuse_foreign(connection: apsw.Connection, path: str) -> None:
+def _refuse_foreign(connection: Connection, path: str) -> None:
     application, version = _marks(connection)
     if application == schema.SEARCH_APPLICATION_ID and version in (0, schema.SEARCH_VERSION):
         return
@@ -237,7 +259,7 @@ def _refuse_foreign(connection: apsw.Connection, path: str) -> None:
         )
 
 
-def _switch_to_wal(connection: apsw.Connection) -> None:
+def _switch_to_wal(connection: Connection) -> None:
     # The switch needs the file to itself for a moment and ignores the busy timeout: retry.
     import apsw
 
@@ -253,19 +275,17 @@ def _switch_to_wal(connection: apsw.Connection) -> None:
             return
 
 
-def _is_current(connection: apsw.Connection) -> bool:
+def _is_current(connection: Connection) -> bool:
     return _marks(connection) == (schema.SEARCH_APPLICATION_ID, schema.SEARCH_VERSION)
 
 
-def _marks(connection: apsw.Connection) -> tuple[int, int]:
-    application = connection.pragma("application_id")
-    version = connection.pragma("user_version")
-    assert isinstance(application, int)
-    assert isinstance(version, int)
-    return application, version
+def _marks(connection: Connection) -> tuple[int, int]:
+    names = ("application_id", "user_version")
+    rows = [connection.execute(f"PRAGMA {name}").fetchall() for name in names]
+    return rows[0][0][0], rows[1][0][0]
 
 
-def _create(connection: apsw.Connection) -> None:
+def _create(connection: Connection) -> None:
     for statement in schema.search_tables():
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {schema.SEARCH_APPLICATION_ID}")
@@ -296,7 +316,9 @@ def _named(error: Exception, path: str) -> StorageError:
 
     about, reason = f"the search index {path!r}", f"({type(error).__name__}: {error})"
     if isinstance(error, apsw.FullError):
-        return DiskFullError(f"{about} has no space on its file system: free some {reason}", path=path)
+        return DiskFullError(
+            f"{about} has no space on its file system: free some {reason}", path=path
+        )
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return BusyError(f"{about} stayed locked by another process: try again {reason}", path=path)
     if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | OSError):
@@ -306,5 +328,3 @@ def _named(error: Exception, path: str) -> StorageError:
             path=path,
         )
     return StorageError(f"{about} cannot be used: delete it, it is made anew {reason}", path=path)
-
-

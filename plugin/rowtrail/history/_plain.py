@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 PART_CHARS = 3_000
@@ -46,14 +46,18 @@ def _is_message(value: Any) -> bool:
 
 def _message(message: dict[str, Any]) -> Iterator[str]:
     content = message["content"]
-    for block in content if isinstance(content, list) else [content]:
+    for block in _items(content) or [content]:
         if isinstance(block, dict):
             yield from _block(cast("dict[str, Any]", block))
         else:
             yield from _lines(block)
-    for call in message.get("tool_calls") or ():
+    for call in _items(message.get("tool_calls")):
         if isinstance(call, dict):
-            yield f"{call.get('name')}: {', '.join(_lines(call.get('args')))}"
+            yield from _call(cast("dict[str, Any]", call))
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return cast("Sequence[Any]", value) if isinstance(value, list) else ()
 
 
 def _block(block: dict[str, Any]) -> Iterator[str]:
@@ -62,11 +66,15 @@ def _block(block: dict[str, Any]) -> Iterator[str]:
         yield from _lines(block.get(key))
 
 
+def _call(call: dict[str, Any]) -> Iterator[str]:
+    yield f"{call.get('name')}: {', '.join(_lines(call.get('args')))}"
+
+
 def _lines(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         yield from _fields(cast("dict[str, Any]", value))
     elif isinstance(value, list):
-        for item in cast("list[Any]", value):
+        for item in _items(value):
             yield from _message(item) if _is_message(item) else _lines(item)
     elif isinstance(value, str):
         yield value

@@ -36,7 +36,7 @@ CANDIDATES = 50
 """Texts that each way of searching hands to the fusion, at least."""
 
 RANKED = 10_000
-"""A text that more texts match is not ranked: the newest ones are the answer, in 1 ms, not in 90."""
+"""What more texts match is not ranked: the newest ones are the answer, in 1 ms and not in 90."""
 
 FUSION_K = 60
 """Source: Cormack, Clarke, Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
@@ -107,10 +107,10 @@ def search(
     first step that it came up in, as far as the filters go.
 
     Any text may be searched for. All of its words are looked for (in their English stems, without
-    accents), then any of them; `"words in quotes"` only side by side. What was recorded until now is
-    found: the index, a file `-search` beside the journal, is filled before the answer. It may be
-    deleted at any time. Of one value the first 1.1 million characters are searched, and nothing of
-    what was stored encrypted.
+    accents), then any of them; `"words in quotes"` only side by side. What was recorded until now
+    is found: the index, a file `-search` beside the journal, is filled before the answer. It may
+    be deleted at any time. Of one value the first 1.1 million characters are searched, of what was
+    stored encrypted nothing.
 
     Args:
         source: The journal, open for writing or for reading.
@@ -152,7 +152,7 @@ def build_index(
     rebuild: bool = False,
     progress: Progress | None = None,
 ) -> Indexed:
-    """Bring the search index to what the journal holds now, with vectors where an embedder is given.
+    """Bring the search index to what the journal holds now; with an embedder, its vectors too.
 
     Killed in the middle, the next call goes on from there; several processes may do it at once.
 
@@ -223,14 +223,14 @@ def _runs(
 ) -> tuple[int, ...] | None:
     if thread_id is None and run_id is None:
         return None
-    rows = source.read(
-        lambda tx: tx.all("search_run_rows", thread_id=thread_id, run_id=run_id)
-    )
+    rows = source.read(lambda tx: tx.all("search_run_rows", thread_id=thread_id, run_id=run_id))
     if not rows:
         kind, value = ("run", run_id) if run_id is not None else ("thread", thread_id)
         of = f" in the thread {thread_id!r}" if run_id is not None and thread_id is not None else ""
         raise UnknownIdError(
-            f"no {kind} has the id {value!r}{of}, or it made no call yet", kind=kind, value=str(value)
+            f"no {kind} has the id {value!r}{of}, or it made no call yet",
+            kind=kind,
+            value=str(value),
         )
     return tuple(row["id"] for row in rows)
 
@@ -349,5 +349,3 @@ def fused(lists: Sequence[Scored]) -> Scored:
         for rank, (doc, _) in enumerate(ranking, start=1):
             scores[doc] += 1 / (FUSION_K + rank)
     return sorted(scores.items(), key=lambda entry: -entry[1])
-
-

@@ -303,9 +303,9 @@ class Journal:
         rebuild: bool = False,
         progress: IndexProgress | None = None,
     ) -> Indexed:
-        """Fill the search index now, so that the next `search` need not; see
-        `rowtrail.history.searching.build_index`.
-        """  # noqa: D400
+        """Fill the search index now, so that the next `search` need not; see `build_index` of
+        `rowtrail.history.searching`.
+        """
         from rowtrail.history.searching import build_index
 
         self._refuse_closed()

@@ -1,0 +1,53 @@
+"""Times as people write them: an age, or a date."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from rowtrail._clock import Clock
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def age(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Return a length of time such as `30d` or `12h`."""
+    found = None if value is None else _age(value)
+    if value is not None and found is None:
+        raise click.BadParameter(f"{value!r} is no age: write 90s, 15m, 12h, 30d or 8w", ctx, param)
+    return found
+
+
+def since(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Return the time, in milliseconds since 1970, of an age or of a UTC date and time."""
+    if value is None:
+        return None
+    ago = _age(value)
+    if ago is not None:
+        return Clock().now_ms() - int(ago.total_seconds() * 1000)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{value!r} is no time: write an age (90s, 15m, 12h, 30d, 8w) or a UTC date and time "
+            "(2026-11-22, 2026-11-22T09:30)",
+            ctx,
+            param,
+        ) from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+since_option = click.option(
+    "--since",
+    callback=since,
+    metavar="WHEN",
+    help="Only what began since then: an age (2h, 7d) or a UTC date (2026-11-22).",
+)
+"""`--since`, in milliseconds since 1970."""
+
+
+def _age(value: str) -> timedelta | None:
+    found = re.fullmatch(r"(\d{1,6})([smhdw])", value)
+    return None if found is None else timedelta(**{UNITS[found[2]]: int(found[1])})
