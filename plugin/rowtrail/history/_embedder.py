@@ -118,8 +118,7 @@ def quantized(vector: list[float]) -> bytes:
     largest = max(map(abs, vector))
     if not largest:
         return bytes(len(vector))
-    scale = LARGEST / largest
-    return array("b", [round(x * scale) for x in vector]).tobytes()
+    return array("b", [round(x / largest * LARGEST) for x in vector]).tobytes()
 
 
 def are_alike(one: list[float], other: list[float]) -> bool:

@@ -255,7 +255,7 @@ class _Search:
                 notes.append("by keyword only: no embedder was given")
         else:
             try:
-                semantic = self._by_meaning(embedder)
+                semantic = self._by_meaning(embedder, notes)
             except EmbedderError as error:
                 if mode != "auto":
                     raise
@@ -298,10 +298,11 @@ class _Search:
     def _count(self, most: int) -> Callable[[str], int]:
         return lambda match: self.index.value("matches_up_to", match=match, limit=most)
 
-    def _by_meaning(self, embedder: Embedder) -> Scored:
+    def _by_meaning(self, embedder: Embedder, notes: list[str]) -> Scored:
         self.index.load_vectors()
         vector = embedder.query(self.text)
-        embed_missing(self.index, embedder, _say_nothing)
+        if embed_missing(self.index, embedder, _say_nothing):
+            notes.append("all texts were embedded anew: their vectors were of another embedder")
         if len(vector) != len(embedder.probe()):
             raise EmbedderError(
                 f"the embedder returned {len(vector)} numbers for a question and "
@@ -329,7 +330,7 @@ class _Search:
 
     def _row(self, step: Any, place: str, doc: int, score: float) -> tuple[Any, ...]:
         names = (step["step_id"], step["run_id"], step["thread_id"], step["kind"], step["name"])
-        return (*names, place, self._snippet(doc), round(score, 4), iso_utc(step["at"]))
+        return (*names, place, self._snippet(doc), float(f"{score:.4g}"), iso_utc(step["at"]))
 
     def _snippet(self, doc: int) -> str:
         found = None
