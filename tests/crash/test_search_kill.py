@@ -1,4 +1,4 @@
-"""The search index survives SIGKILL at any instruction: what it lacks is filled by the next search."""
+"""The search index survives SIGKILL at any moment: what it lacks, the next search fills in."""
 
 from __future__ import annotations
 

@@ -227,8 +227,10 @@ def test_no_text_is_a_syntax_error(text: str) -> None:
         assert isinstance(journal.search(text), Answer)
 
 
-OPERATORS = ['"', '""', "a AND", "NOT", "NEAR(", "body:x", "*", "^a", "-a", "a + b", "(", "{a}:b",
-             "'; DROP TABLE text; --", "\x00", "\ud83d", "%", "x" * 100_000, "a " * 50_000]  # fmt: skip
+OPERATORS = [
+    *('"', '""', "a AND", "NOT", "NEAR(", "body:x", "*", "^a", "-a", "a + b", "(", "{a}:b", "%"),
+    *("'; DROP TABLE text; --", "\x00", "\ud83d", "x" * 100_000, "a " * 50_000),
+]
 
 
 @pytest.mark.parametrize("text", OPERATORS, ids=lambda text: repr(text)[:20])

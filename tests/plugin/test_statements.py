@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
+import sqlite_vec  # pyright: ignore[reportMissingTypeStubs]
 
 import rowtrail
 from rowtrail import Journal, schema
 from rowtrail.store import Store
 
 STATEMENTS = schema.statements()
+SEARCH_STATEMENTS = schema.search_statements()
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8")
     for top in ("plugin", "adapters")
@@ -34,6 +37,11 @@ HOT = [
     "run_newest_of_thread",
     "scope_row",
     "scope_steps",
+    "search_found",
+    "search_marks",
+    "search_messages",
+    "search_newest_step",
+    "search_steps",
     "step_candidates",
     "step_complete",
     "step_status",
@@ -103,3 +111,34 @@ def test_a_semicolon_inside_a_line_ends_no_statement() -> None:
 def test_the_versions_of_the_package_are_told() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", rowtrail.__version__)
     assert Store.__doc__
+
+
+@pytest.fixture(scope="module")
+def index() -> Iterator[apsw.Connection]:
+    opened = apsw.Connection(":memory:")
+    opened.enable_load_extension(True)
+    opened.load_extension(sqlite_vec.loadable_path())
+    for statement in schema.search_tables():
+        opened.execute(statement)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("name", SEARCH_STATEMENTS)
+def test_every_statement_of_the_search_index_can_be_prepared_and_is_used(
+    index: apsw.Connection, name: str
+) -> None:
+    statement = SEARCH_STATEMENTS[name]
+
+    index.execute(f"EXPLAIN {statement}", parameters(statement))
+
+    assert f'"{name}"' in SOURCES or name == "within"
+
+
+@pytest.mark.parametrize("name", ["doc_by_digest", "docs_of_step", "first_place", "spans_of_run"])
+def test_what_every_text_asks_of_the_search_index_is_found_by_an_index(
+    index: apsw.Connection, name: str
+) -> None:
+    query = f"EXPLAIN QUERY PLAN {SEARCH_STATEMENTS[name]}"
+    plan = [str(row[3]) for row in index.execute(query, parameters(SEARCH_STATEMENTS[name]))]
+    assert [line for line in plan if re.match(r"SCAN (doc|spot|s|ld|span|log_doc)\b", line)] == []

@@ -114,10 +114,8 @@ class Embedder:
 
 
 def quantized(vector: list[float]) -> bytes:
-    """Return a vector as signed bytes, its largest number 127: cosines hardly change."""
+    """Return a vector, not of zeros, as signed bytes up to 127: cosines hardly change."""
     largest = max(map(abs, vector))
-    if not largest:
-        return bytes(len(vector))
     return array("b", [round(x / largest * LARGEST) for x in vector]).tobytes()
 
 

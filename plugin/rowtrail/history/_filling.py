@@ -124,7 +124,9 @@ class _Page:
             assert last is not None
             state |= {"after": new[-1], "after_at": last["at"]}
         index.set_state(after=state["after"], after_at=state["after_at"])
-        return state["after"], tx.value("search_newest_step") or 0, len(new) == PAGE_STEPS
+        newest = tx.value("search_newest_step") or 0
+        index.run("open_steps_forget_given_up", before=newest - RECENT_STEPS)
+        return state["after"], newest, len(new) == PAGE_STEPS
 
     def _forget_deleted_runs(self, state: dict[str, Any]) -> list[int]:
         """Drop what was deleted, set `state` back to the newest step left; return steps to read."""
@@ -199,8 +201,7 @@ class _Page:
             return True
         if row["status"] == "done":
             return row["output"] is None  # its result could not be stored; a person may give it
-        newest: int = self.tx.value("search_newest_step")
-        return bool(row["is_unended"]) and row["id"] > newest - RECENT_STEPS
+        return bool(row["is_unended"])
 
     def _read_prompt(self, row: Row) -> None:
         run, log = row["run"], row["log"]

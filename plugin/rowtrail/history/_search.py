@@ -308,7 +308,10 @@ class _Search:
                 f"the embedder returned {len(vector)} numbers for a question and "
                 f"{len(embedder.probe())} for a text: use one that returns one length"
             )
-        return self.index.all("vectors_nearest", vector=quantized(vector), **self._bindings())
+        if not any(vector):
+            return []
+        found = self.index.all("vectors_nearest", vector=quantized(vector), **self._bindings())
+        return [(doc, 1.0 - distance) for doc, distance in found]
 
     def _rows(self, scored: Scored) -> list[tuple[Any, ...]]:
         """Return the rows of the best texts; steps that are gone from the journal are left out."""

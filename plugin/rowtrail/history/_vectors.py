@@ -71,6 +71,7 @@ def _store(
             "before: use one that returns the same length every time"
         )
     for doc, vector in zip(docs, vectors, strict=True):
-        index.run("vector_insert", doc=doc, value=quantized(vector))
+        if any(vector):
+            index.run("vector_insert", doc=doc, value=quantized(vector))
     if state["embedded"] >= after:  # else somebody began anew meanwhile
         index.set_state(embedded=max(state["embedded"], docs[-1]))

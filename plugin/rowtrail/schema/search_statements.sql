@@ -34,6 +34,10 @@ ON CONFLICT (step) DO UPDATE SET mark = excluded.mark;
 -- name: open_step_forget
 DELETE FROM open_step WHERE step = :step;
 
+-- name: open_steps_forget_given_up
+DELETE FROM open_step
+WHERE step <= :before AND (mark LIKE 'failed %' OR mark LIKE 'superseded %');
+
 -- name: spot_insert
 INSERT INTO spot (doc, step, place, run, kind, at) VALUES (:doc, :step, :place, :run, :kind, :at)
 ON CONFLICT DO NOTHING;
@@ -136,10 +140,8 @@ SELECT rowid, 0.0 FROM text
 WHERE text MATCH :match AND (:all OR +rowid IN (@within)) ORDER BY rowid DESC LIMIT :limit;
 
 -- name: vectors_nearest
-SELECT doc, 1.0 - distance FROM (
-    SELECT v.doc, vec_distance_cosine(vec_int8(v.value), vec_int8(:vector)) AS distance
-    FROM vector v WHERE :all OR v.doc IN (@within))
-WHERE distance IS NOT NULL   -- a vector of zeros has no direction
+SELECT v.doc, vec_distance_cosine(vec_int8(v.value), vec_int8(:vector)) AS distance
+FROM vector v WHERE :all OR v.doc IN (@within)
 ORDER BY distance LIMIT :limit;
 
 -- name: first_place
