@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
 
 from rowtrail import Journal, step
+from rowtrail.checkpoint import Checkpoints
 from rowtrail.errors import ReadOnlyError, StorageError
 from rowtrail.history import Answer
 from rowtrail.history._index_file import IndexFile, with_index
@@ -264,3 +268,63 @@ def test_rebuilding_gives_the_same_index(two_threads: Journal, db: Path) -> None
     assert found == Indexed(str(index_of(db)), before["doc"], 0)
     assert tables(db) == before
     assert with_index(two_threads.store, look) == known
+
+
+def content(db: Path) -> set[tuple[object, ...]]:
+    """Return what the index says, without the numbers of its own rows."""
+    connection = apsw.Connection(str(index_of(db)), flags=apsw.SQLITE_OPEN_READONLY)
+    spots = connection.execute(
+        "SELECT s.step, s.place, s.run, s.kind, s.at, t.body FROM spot s JOIN text t"
+        " ON t.rowid = s.doc"
+    ).fetchall()
+    prompts = connection.execute(
+        "SELECT s.run, ld.log, ld.pos, coalesce(t.body, '') FROM span s"
+        " JOIN log_doc ld ON ld.log = s.log AND ld.pos >= s.lo AND ld.pos < s.hi"
+        " LEFT JOIN text t ON t.rowid = ld.doc"
+    ).fetchall()
+    unused = connection.execute(
+        "SELECT rowid, body FROM text WHERE rowid NOT IN (SELECT doc FROM spot)"
+        " AND rowid NOT IN (SELECT doc FROM log_doc)"
+    ).fetchall()
+    texts = connection.execute("SELECT count(*) FROM text").fetchall()
+    docs = connection.execute("SELECT count(*), 'docs' FROM doc").fetchall()
+    connection.close()
+    assert unused == []
+    return {*spots, *prompts, *texts, *docs}
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("ROWTRAIL_SEARCH_SEEDS", "8"))))
+def test_whatever_happens_it_says_what_one_made_anew_says(
+    db: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowtrail.history._filling.PAGE_STEPS", 3)
+    chance = random.Random(seed)
+    with Journal(db, durability="normal") as journal:
+        for number in range(25):
+            threads = [row["thread_id"] for row in journal.sql("select thread_id from threads")]
+            match chance.choice(["write", "write", "search", "prune", "delete", "interrupt"]):
+                case "prune" if threads:
+                    journal.prune(
+                        thread_ids=chance.sample(threads, k=1),
+                        progress=lambda *_: journal.index() if chance.random() < 0.5 else None,
+                    )
+                case "delete" if threads:
+                    row = threads[-1] if chance.random() < 0.5 else chance.choice(threads)
+                    checkpoints = Checkpoints(journal.store, journal.recorder.content)
+                    journal.store.write(partial(checkpoints.delete_thread, thread_id=row))
+                case "interrupt":
+                    with contextlib.suppress(InterruptedError):
+                        journal.index(progress=interrupt)
+                case "search":
+                    journal.search("word1")
+                case _:
+                    thread = f"thread{chance.randrange(4)}-{number}"
+                    write(journal, thread, *(f"word{chance.randrange(9)}" for _ in range(5)))
+        journal.index()
+        kept = content(db)
+        journal.index(rebuild=True)
+        assert kept == content(db)
+
+
+def interrupt(what: str, done: int, total: int) -> None:
+    raise InterruptedError

@@ -198,10 +198,18 @@ def with_index(source: Store | Reader, work: Callable[[IndexFile], T]) -> T:
 
 
 def discard(path: str) -> None:
-    """Delete the file of an index, and what SQLite keeps beside it."""
+    """Delete the file of an index, and what SQLite keeps beside it.
+
+    Raises:
+        ReadOnlyError: It cannot be deleted.
+    """
     for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.unlink(path + suffix)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise _named(error, path) from error
 
 
 def _index_in_memory(owner: object) -> IndexFile:
@@ -307,7 +315,7 @@ def _named_errors(path: str) -> Generator[None]:
 
     try:
         yield
-    except (apsw.Error, UnusableError, OSError) as error:
+    except (apsw.Error, UnusableError) as error:
         raise _named(error, path) from error
 
 
