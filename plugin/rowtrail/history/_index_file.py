@@ -30,8 +30,9 @@ BUSY_TIMEOUT_MS = 30_000
 WAL_SWITCH_PAUSE_S = 0.02
 PAGE_BYTES = 8192
 CACHE_KIB = 32_768
-TRIES = 3
-"""How often a file that is damaged, or was deleted meanwhile, is made anew in one call."""
+TRIES = 8
+RETRY_PAUSE_S = 0.01
+"""A file that is damaged, or was deleted meanwhile, is made anew so often in one call."""
 
 
 class Cursor(Protocol):
@@ -115,7 +116,8 @@ class IndexFile:
         """
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._check_place()
+            if not self.is_in_place:
+                raise UnusableError(f"{self._path!r} was deleted or replaced")
             yield
             self._connection.execute("COMMIT")
         except BaseException:
@@ -158,9 +160,10 @@ class IndexFile:
         """Close the file."""
         self._connection.close()
 
-    def _check_place(self) -> None:
-        if self._path != MEMORY and _inode(self._path) != self._inode:
-            raise UnusableError(f"{self._path!r} was deleted or replaced")
+    @property
+    def is_in_place(self) -> bool:
+        """Tell whether the file at the path is still this one."""
+        return self._path == MEMORY or _inode(self._path) == self._inode
 
 
 _in_memory: weakref.WeakKeyDictionary[object, IndexFile] = weakref.WeakKeyDictionary()
@@ -185,16 +188,31 @@ def with_index(source: Store | Reader, work: Callable[[IndexFile], T]) -> T:
         if path == MEMORY:
             with _memory_lock:
                 return work(_index_in_memory(source))
-        for left in reversed(range(TRIES)):
+        for tried in range(1, TRIES):
             try:
-                with contextlib.closing(_open(path)) as index:
-                    return work(index)
-            except (UnusableError, apsw.CorruptError, apsw.NotADBError) as error:
-                if not isinstance(error, UnusableError):
-                    discard(path)
-                if not left:
-                    raise
-    raise AssertionError("unreachable")
+                return _try(path, work)
+            except (UnusableError, apsw.IOError, apsw.CantOpenError):
+                time.sleep(RETRY_PAUSE_S * tried)
+        return _try(path, work)
+
+
+def _try(path: str, work: Callable[[IndexFile], T]) -> T:
+    """Run `work` once; an index that turns out to be damaged is deleted.
+
+    Raises:
+        UnusableError: It was deleted, here or elsewhere: try again.
+    """
+    import apsw
+
+    index: IndexFile | None = None
+    try:
+        with contextlib.closing(_open(path)) as index:
+            return work(index)
+    except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
+        # Where another file is in its place by now, that one is not to blame.
+        if index is None or index.is_in_place:
+            discard(path)
+        raise UnusableError(f"{path!r} was damaged ({error})") from error
 
 
 def discard(path: str) -> None:
@@ -253,18 +271,23 @@ def _open(path: str) -> IndexFile:
 
 
 def _refuse_foreign(connection: Connection, path: str) -> None:
-    application, version = _marks(connection)
-    if application == schema.SEARCH_APPLICATION_ID and version in (0, schema.SEARCH_VERSION):
-        return
+    connection.execute("BEGIN")  # another process may be making the tables
+    (application, version), tables = _marks(connection), _tables(connection)
+    connection.execute("COMMIT")
     if application == schema.SEARCH_APPLICATION_ID:
-        discard(path)
-        raise UnusableError(f"{path!r} has version {version}")
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application or version or tables != (0,):
+        if version != schema.SEARCH_VERSION:
+            discard(path)
+            raise UnusableError(f"{path!r} has version {version}")
+    elif application or version or tables:
         raise StorageError(
             f"{path!r} is where the search index goes, and is a file of another program: move it",
             path=path,
         )
+
+
+def _tables(connection: Connection) -> int:
+    found: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()[0][0]
+    return found
 
 
 def _switch_to_wal(connection: Connection) -> None:
@@ -326,6 +349,11 @@ def _named(error: Exception, path: str) -> StorageError:
     if isinstance(error, apsw.FullError):
         return DiskFullError(
             f"{about} has no space on its file system: free some {reason}", path=path
+        )
+    if isinstance(error, UnusableError):
+        return BusyError(
+            f"{about} was deleted or damaged again and again while it was used: try again {reason}",
+            path=path,
         )
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return BusyError(f"{about} stayed locked by another process: try again {reason}", path=path)
