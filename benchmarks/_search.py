@@ -123,8 +123,8 @@ def write_plain_table(path: Path, plain: Path) -> None:
         connection.execute("ATTACH ? AS journal", (str(path),))
         connection.execute("CREATE TABLE message (id INTEGER PRIMARY KEY, body TEXT)")
         connection.execute(
-            "INSERT INTO message (body) SELECT i.text FROM journal.step s"
-            " JOIN journal.item i ON i.id IN (s.input, s.output)"
+            "INSERT INTO message (body) SELECT input FROM journal.steps"
+            " UNION ALL SELECT output FROM journal.steps"
         )
         connection.commit()
 

@@ -19,7 +19,7 @@ SELECT s.id, sc.run, r.started_at AS run_started_at, s.kind, s.status, s.started
        s.duration_us IS NULL AS is_unended,
        s.status || ' ' || coalesce(s.output, 0) || ' ' || coalesce(s.duration_us, -1) AS mark,
        s.error, l.log, l.pieces,
-       CASE WHEN s.prompt IS NULL THEN i.text END AS arguments, s.output, o.text AS result
+       CASE WHEN s.prompt IS NULL THEN coalesce(s.arguments, i.text) END AS arguments, s.output, o.text AS result
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 LEFT JOIN list l ON l.id = s.prompt LEFT JOIN item i ON i.id = s.input LEFT JOIN item o ON o.id = s.output
 WHERE s.id IN (SELECT value FROM json_each(:steps)) ORDER BY s.id;
