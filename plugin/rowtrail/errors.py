@@ -122,10 +122,10 @@ class RunBusyError(RowtrailError):
 
 
 class UnknownIdError(RowtrailError):
-    """No thread, run or step has the given id.
+    """No thread, run or step has the given id, no run the given agent.
 
     Attributes:
-        kind: `thread`, `run` or `step`.
+        kind: `thread`, `run`, `step` or `agent`.
         value: The id that was asked for.
     """
 

@@ -267,6 +267,19 @@ def test_sql_says_on_stderr_what_was_left_out(cli: Cli, agent_db: Path) -> None:
     assert "in 150 tokens" in budget.out.splitlines()[-1]
 
 
+def test_sql_sees_one_run_thread_or_agent_only(cli: Cli, agent_db: Path) -> None:
+    counted = "select count(*) as n from runs"
+    everything = cli("sql", "--json", "--db", agent_db, counted).json[0]["n"]
+
+    one = cli("sql", "--json", "--db", agent_db, "--run", "@last", counted)
+    nobody = cli("sql", "--db", agent_db, "--agent", "nobody", counted)
+
+    assert (one.json, everything > 1) == ([{"n": 1}], True)
+    assert (nobody.code, nobody.out) == (3, "") and "no agent 'nobody'" in nobody.err
+    assert cli("sql", "--db", agent_db, "--thread", "none", counted).code == 3
+    assert cli("sql", "--db", agent_db, "--run", "none", counted).code == 3
+
+
 def test_sql_reads_a_query_from_standard_input(
     cli: Cli, agent_db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

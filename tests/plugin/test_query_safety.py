@@ -245,8 +245,31 @@ def test_query_that_would_explode_is_refused_at_once(filled: Journal, name: str,
     assert time.monotonic() - started < 0.5
 
 
+ROW = "printf('%.*c', 20000, 'a') || n"
+
+
+def many(count: int, part: str, separator: str = ", ") -> str:
+    return separator.join(part.format(number) for number in range(count))
+
+
+LARGE = "printf('%.*c', 4000000 - {0}, 'a')"
+GREATEST = "length(max(" + ", ".join(f"x || {number}" for number in range(31)) + ", {}))"
+KEPT = many(40, "m{0} AS MATERIALIZED (SELECT " + LARGE + " AS x)")
+HOARDERS = [
+    f"{FOREVER} SELECT {', '.join([LONG] * 60)} FROM c",
+    f"{FOREVER} SELECT {many(120, 'group_concat(n + {})')} FROM c",
+    f"{FOREVER} SELECT {many(100, LARGE + ' || n')} FROM c",
+    f"SELECT {many(120, LARGE)}",
+    f"SELECT {many(50, GREATEST)} FROM (SELECT {LONG} AS x)",
+    f"WITH {KEPT} SELECT {many(40, 'length(m{0}.x || 1)')} FROM {many(40, 'm{}')}",
+    f"SELECT json_array({many(30, 'json_array(' + LARGE + ', {0})')})",
+    f"SELECT {many(60, LARGE, ' || ')}",
+    f"{FOREVER} SELECT {many(50, ROW)} FROM c",
+]
+
+
 def test_memory_stays_bounded() -> None:
-    bombs = [*BOMBS, f"{FOREVER} SELECT {', '.join([LONG] * 60)} FROM c"]
+    bombs = [*BOMBS, *HOARDERS]
     code = f"""
 import resource, rowtrail
 from rowtrail.errors import QueryError
@@ -255,7 +278,7 @@ with rowtrail.Journal(":memory:") as journal:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for bomb in {bombs!r}:
         try:
-            journal.sql(bomb, timeout=0.3)
+            journal.sql(bomb, timeout=0.3, limit=1_000_000)
         except QueryError:
             pass
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -265,6 +288,13 @@ with rowtrail.Journal(":memory:") as journal:
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
 
     assert int(done.stdout) < MAX_GROWTH_KIB
+
+
+def test_answer_that_would_fill_the_memory_is_cut_and_says_so(filled: Journal) -> None:
+    answer = filled.sql(f"{FOREVER} SELECT {many(50, ROW)} FROM c", limit=1_000_000)
+
+    assert 10 < len(answer) < 100
+    assert answer.note is not None and "name fewer columns" in answer.note
 
 
 def test_views_of_a_hostile_file_are_not_used(filled: Journal, db: Path, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from rowtrail.cli._journal import db_option, json_option, open_journal
+from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
 from rowtrail.cli._output import Cell, Column, json_rows, print_csv, print_pieces, print_table, say
-from rowtrail.history import Answer, cell_text, query
+from rowtrail.history import Answer, Only, cell_text, query
 
 MAX_COLUMN_CHARS = 80
 
@@ -37,6 +37,9 @@ MAX_COLUMN_CHARS = 80
     metavar="N",
     help="Cut the answer to what a model reads as N tokens.",
 )
+@click.option("--thread", metavar="ID", help="See the rows of this thread only.")
+@click.option("--run", metavar="ID", help="See the rows of this run only; @last is the newest.")
+@click.option("--agent", metavar="NAME", help="See the rows of this agent only.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @db_option
 @json_option
@@ -45,6 +48,9 @@ def command(
     limit: int,
     timeout: float,
     max_tokens: int | None,
+    thread: str | None,
+    run: str | None,
+    agent: str | None,
     as_csv: bool,
     db: str,
     as_json: bool,
@@ -53,19 +59,24 @@ def command(
 
     The views: threads, runs, attempts, steps, llm_calls, tool_calls, messages, replays,
     checkpoints, state, spend. Nothing can be written. With --json, an array of objects. What was
-    left out is said on stderr.
+    left out is said on stderr. With --thread, --run or --agent, the query sees no other rows,
+    whatever it contains.
 
     \b
     Example:
       rowtrail sql "select name, status, count(*) from tool_calls group by 1, 2"
       rowtrail sql "select day, sum(cost_usd) from spend group by day" --csv
+      rowtrail sql --run @last --max-tokens 500 "select seq, name, status, error from steps"
     """  # noqa: D301  (click reads the backspace)
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
     if query_text == "-":
         query_text = sys.stdin.read()
     with open_journal(db) as reader:
-        answer = query(reader, query_text, limit=limit, timeout=timeout, max_tokens=max_tokens)
+        only = Only(thread, None if run is None else find_run(reader, run), agent)
+        answer = query(
+            reader, query_text, limit=limit, timeout=timeout, max_tokens=max_tokens, only=only
+        )
     if as_json:
         print_pieces(json_rows(answer))
     elif as_csv:

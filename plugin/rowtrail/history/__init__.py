@@ -5,5 +5,6 @@ from __future__ import annotations
 from rowtrail.history._answer import Answer
 from rowtrail.history._query import query
 from rowtrail.history._text import cell_text, json_text, visible
+from rowtrail.store.reading import Only
 
-__all__ = ["Answer", "cell_text", "json_text", "query", "visible"]
+__all__ = ["Answer", "Only", "cell_text", "json_text", "query", "visible"]

@@ -13,7 +13,7 @@ from rowtrail.history._answer import Answer, unique
 from rowtrail.history._budget import fit
 from rowtrail.history._wording import worded
 from rowtrail.store import Store
-from rowtrail.store.reading import Found, Reader, UnansweredError, ask
+from rowtrail.store.reading import Found, Only, Reader, UnansweredError, ask
 
 _PARAMS: tuple[type, ...] = (Sequence, dict)
 
@@ -26,6 +26,7 @@ def query(
     limit: int = 200,
     timeout: float = 2.0,
     max_tokens: int | None = None,
+    only: Only | None = None,
 ) -> Answer:
     """Answer one `SELECT` over the public views; whatever else the text contains is refused.
 
@@ -40,10 +41,13 @@ def query(
         limit: How many rows are returned at most.
         timeout: Seconds after which the query is stopped.
         max_tokens: How many tokens `Answer.text()` may have; rows are cut from the end.
+        only: The thread, run or agent whose rows the query sees, in every view: to it there are
+            no others. Totals (`threads`, `spend`) are those of its rows.
 
     Raises:
         QueryError: The query is refused, wrong, or out of time; the message says what to change.
         UsageError: A limit makes no sense.
+        UnknownIdError: The journal knows nothing of what `only` names.
         StorageError: The journal cannot be read.
     """
     _check_limits(limit, timeout, max_tokens)
@@ -52,11 +56,11 @@ def query(
     _statement.check(sql)
     _check_params(sql, params)
     try:
-        found = ask(store, sql, params, rows=limit, seconds=timeout)
+        found = ask(store, sql, params, rows=limit, seconds=timeout, only=only or Only())
     except UnansweredError as fault:
         raise QueryError(worded(fault, sql, timeout), query=sql) from fault.__cause__
     answer = Answer(unique(found.columns), found.rows)
-    notes = _notes(found)
+    notes = _notes(found, limit)
     if max_tokens is not None:
         return fit(answer, notes, max_tokens, sql)
     if not notes:
@@ -91,13 +95,15 @@ def _check_params(sql: str, params: Sequence[Any] | dict[str, Any]) -> None:
             )
 
 
-def _notes(found: Found) -> list[str]:
+def _notes(found: Found, limit: int) -> list[str]:
     """Say what the limits left out."""
     notes: list[str] = []
     if found.has_more:
+        is_large = len(found.rows) < limit
         notes.append(
-            f"only the first {len(found.rows):,} rows: narrow the query with WHERE, count with "
-            "GROUP BY, or raise the limit"
+            f"only the first {len(found.rows):,} rows{', which are large' if is_large else ''}: "
+            "narrow the query with WHERE, count with GROUP BY, or "
+            + ("name fewer columns" if is_large else "raise the limit")
         )
     if found.cut:
         values = "1 value is" if found.cut == 1 else f"{found.cut:,} values are"

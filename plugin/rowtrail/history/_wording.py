@@ -67,8 +67,9 @@ def _no_function(match: re.Match[str], sql: str) -> str:
 
 def _too_big(match: re.Match[str], sql: str) -> str:
     return (
-        "a value is too large for a query, which bears 4 MiB: leave its column out, take length() "
-        "of it, or read the messages of a prompt one by one from the view messages"
+        "a value is too large for a query, which bears 4 MiB, and less where it builds many: "
+        "leave its column out, take length() of it, or read the messages of a prompt one by one "
+        "from the view messages"
     )
 
 

@@ -255,12 +255,28 @@ class Journal:
         limit: int = 200,
         timeout: float = 2.0,
         max_tokens: int | None = None,
+        thread_id: str | None = None,
+        run_id: str | None = None,
+        agent: str | None = None,
     ) -> Answer:
-        """Answer one `SELECT` over the documented views; see `rowtrail.history.query`."""
+        """Answer one `SELECT` over the documented views; see `rowtrail.history.query`.
+
+        With a `thread_id`, `run_id` or `agent`, it sees their rows only, whatever it contains.
+        """
+        from rowtrail.history import Only
         from rowtrail.history import query as ask
 
         self._refuse_closed()
-        return ask(self.store, query, params, limit=limit, timeout=timeout, max_tokens=max_tokens)
+        only = Only(thread_id, run_id, agent)
+        return ask(
+            self.store,
+            query,
+            params,
+            limit=limit,
+            timeout=timeout,
+            max_tokens=max_tokens,
+            only=only,
+        )
 
     def search(
         self,

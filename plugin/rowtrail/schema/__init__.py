@@ -62,6 +62,18 @@ def views() -> dict[str, str]:
     return {_view_name(statement): statement for statement in statements}
 
 
+def only(conditions: dict[str, str]) -> dict[str, str]:
+    """Return, by base table, the `CREATE VIEW` of its rows that fulfil the conditions.
+
+    Args:
+        conditions: By table, a condition on its rows: for `run`, `thread` and `checkpoint`.
+    """
+    statements = split(_read("only.sql"))
+    found = {_view_name(statement): statement for statement in statements}
+    macro = re.compile(r"@(\w+)")
+    return {name: macro.sub(lambda m: conditions[m[1]], text) for name, text in found.items()}
+
+
 def _view_name(statement: str) -> str:
     found = re.search(r"CREATE VIEW (\w+)", statement)
     assert found is not None, statement

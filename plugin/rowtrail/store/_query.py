@@ -16,12 +16,17 @@ from typing import Any, Literal, Protocol, TypeVar
 from rowtrail import schema
 from rowtrail.store._faults import named_errors
 from rowtrail.store._functions import ALLOWED, LINEAR, MAX_VALUE_BYTES
+from rowtrail.store._memory import value_limit
+from rowtrail.store._only import Only, only_tables
 from rowtrail.store._open import MEMORY
 from rowtrail.store._reader import attach, create_views, decode
 from rowtrail.store._tx import Tx
 
 MAX_CELL_CHARS = 20_000
 """A longer text, or a blob of more bytes, is cut in the answer."""
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Rows after these many bytes of text are left out."""
 
 PROGRESS_STEPS = 200
 """How many steps of SQLite's machine lie between two looks at the clock: mostly 10 us, but a step
@@ -41,6 +46,8 @@ LIMITS = {
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 128,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
+
+EVERYTHING = Only()
 
 T = TypeVar("T")
 Kind = Literal["read", "function", "action", "timeout", "wrong"]
@@ -107,7 +114,9 @@ class Source(Protocol):
     def read(self, work: Callable[[Tx], T]) -> T: ...
 
 
-def ask(source: Source, sql: str, params: Params, *, rows: int, seconds: float) -> Found:
+def ask(
+    source: Source, sql: str, params: Params, *, rows: int, seconds: float, only: Only = EVERYTHING
+) -> Found:
     """Answer one `SELECT` over the public views, on a connection of its own.
 
     It runs on a thread of its own: a single call of an SQL function cannot be interrupted, and
@@ -119,13 +128,15 @@ def ask(source: Source, sql: str, params: Params, *, rows: int, seconds: float) 
         params: Its parameters.
         rows: How many rows are wanted at most.
         seconds: After this time the query is stopped.
+        only: What it may see.
 
     Raises:
+        UnknownIdError: The journal knows nothing of what `only` names.
         UnansweredError: It is refused, wrong, or out of time; sqlite3's own error is its cause.
         StorageError: The journal cannot be read, is closed, or was opened before `fork()`.
     """
     image = source.read(_image if source.path == MEMORY else _nothing)
-    errand = _Errand(source.path, sql, params, rows, seconds, image)
+    errand = _Errand(source.path, sql, params, rows, seconds, only, image)
     threading.Thread(target=errand.run, name="rowtrail-query", daemon=True).start()
     try:
         return errand.done.result(timeout=seconds + GRACE_S)
@@ -149,13 +160,21 @@ class _Errand:
     """One query, on the thread that asks it."""
 
     def __init__(
-        self, path: str, sql: str, params: Params, rows: int, seconds: float, image: bytes | None
+        self,
+        path: str,
+        sql: str,
+        params: Params,
+        rows: int,
+        seconds: float,
+        only: Only,
+        image: bytes | None,
     ) -> None:
         self.path = path
         self.sql = sql
         self.params = params
         self.rows = rows
         self.seconds = seconds
+        self.only = only
         self.image = image
         self.until = time.monotonic() + seconds  # real work takes real time, under any clock
         self.stop = False
@@ -193,14 +212,16 @@ class _Errand:
         else:
             connection.execute(f"ATTACH ':memory:' AS {journal}")
             connection.deserialize(self.image, name=journal)
-        create_views(connection, journal, suffix=f"_{secret}")
+        tables = only_tables(connection, journal, self.only)
+        readers = create_views(connection, journal, suffix=f"_{secret}", tables=tables)
         for name in schema.PUBLIC_VIEWS:
             connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM temp.{name}_{secret}")
         # Their first use declares them, which the authorizer would take for a write.
         connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')").fetchall()
         for (name, count), function in LINEAR.items():
             connection.create_function(name, count, function, deterministic=True)
-        guard = _Guard(secret, connection.execute(f"SELECT name FROM {journal}.sqlite_master"))
+        objects = connection.execute(f"SELECT name FROM {journal}.sqlite_master")
+        guard = _Guard(secret, readers, objects)
         connection.execute("PRAGMA query_only = 1")
         for limit, value in LIMITS.items():
             connection.setlimit(limit, value)
@@ -212,10 +233,11 @@ class _Errand:
         return self.stop or time.monotonic() > self.until
 
     def _fetch(self, connection: sqlite3.Connection) -> Found:
-        cut = 0
+        cut = size = 0
 
         def text(raw: bytes) -> str:
-            nonlocal cut
+            nonlocal cut, size
+            size += min(len(raw), 4 * MAX_CELL_CHARS)
             if len(raw) <= MAX_CELL_CHARS:
                 return decode(raw)
             whole = decode(raw)
@@ -224,17 +246,20 @@ class _Errand:
             cut += 1
             return f"{whole[:MAX_CELL_CHARS]}…"
 
+        limit = value_limit(connection, self.sql, self.params)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit)
         connection.text_factory = text
         cursor = connection.execute(self.sql, self.params)
         if cursor.description is None:
             raise UnansweredError("wrong", "the query holds no SELECT")
         rows: list[tuple[Any, ...]] = []
         for row in cursor:
-            if len(rows) == self.rows:
+            if len(rows) == self.rows or size > MAX_ANSWER_BYTES:
                 break
             blobs = sum(isinstance(cell, bytes) and len(cell) > MAX_CELL_CHARS for cell in row)
             if blobs:
                 cut += blobs
+                size += blobs * MAX_CELL_CHARS
                 row = tuple(c[:MAX_CELL_CHARS] if isinstance(c, bytes) else c for c in row)
             rows.append(row)
         else:
@@ -251,10 +276,10 @@ class _Guard:
     cannot know; the public views are wrappers around them.
     """
 
-    def __init__(self, secret: str, objects: sqlite3.Cursor) -> None:
+    def __init__(self, secret: str, inner: set[str], objects: sqlite3.Cursor) -> None:
         self._secret = secret
         self._journal = f"journal_{secret}"
-        self._inner = {f"{name}_{secret}" for name in schema.views()}
+        self._inner = inner
         self._private = {str(name).lower() for (name,) in objects} - set(schema.PUBLIC_VIEWS)
         self._refused: tuple[Kind, str] | None = None
 

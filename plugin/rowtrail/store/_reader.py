@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -22,6 +22,7 @@ JOURNAL = "journal"
 """Under which name a reader's connection has the file."""
 
 _SOURCE = re.compile(r"\b(FROM|JOIN)\s+(\w+)")
+_CTE = re.compile(r"\b(\w+) \([\w, ]+\) AS \(")
 _TABLE_FUNCTIONS = ("json_each", "json_tree")
 
 
@@ -168,18 +169,51 @@ def _check_version(connection: sqlite3.Connection, path: str, name: str) -> None
         )
 
 
-def create_views(connection: sqlite3.Connection, journal: str, *, suffix: str) -> None:
-    """Create the views as temporary ones, over the tables of the attached `journal` alone."""
-    names = schema.views()
+def create_views(
+    connection: sqlite3.Connection,
+    journal: str,
+    *,
+    suffix: str,
+    tables: Mapping[str, str] | None = None,
+) -> set[str]:
+    """Create the views as temporary ones, over the tables of the attached `journal` alone.
+
+    Args:
+        connection: Has the journal attached.
+        journal: Under which name.
+        suffix: What the names of the views, and of the CTEs in them, end with.
+        tables: Views that the others read in place of base tables of these names.
+
+    Returns:
+        Those names: what SQLite calls the one who reads a base table.
+    """
+    views, tables = schema.views(), tables or {}
+    readers: set[str] = set()
+    connection.execute("BEGIN")
+    for name, text in (*tables.items(), *views.items()):
+        temporary = {*views, *tables} if name in views else set[str]()
+        body = text.split(maxsplit=4)[4]  # after CREATE VIEW name AS
+        ctes = set(_CTE.findall(body))
+        body = _qualified(body, journal, suffix, temporary, ctes)
+        connection.execute(f"CREATE TEMP VIEW {name}{suffix} AS {body}")
+        readers |= {f"{reader}{suffix}" for reader in (name, *ctes)}
+    connection.execute("COMMIT")
+    return readers
+
+
+def _qualified(
+    body: str, journal: str, suffix: str, temporary: Collection[str], ctes: Collection[str]
+) -> str:
+    """Return the text of a view whose sources are named in full."""
 
     def qualified(match: re.Match[str]) -> str:
         word, name = match.groups()
-        if name in names:
+        if name in temporary:
             return f"{word} temp.{name}{suffix}"
-        return match.group() if name in _TABLE_FUNCTIONS else f"{word} {journal}.{name}"
+        own = name in ctes or name in _TABLE_FUNCTIONS
+        return match.group() if own else f"{word} {journal}.{name}"
 
-    connection.execute("BEGIN")
-    for name, text in names.items():
-        body = text.split(maxsplit=4)[4]  # after CREATE VIEW name AS
-        connection.execute(f"CREATE TEMP VIEW {name}{suffix} AS {_SOURCE.sub(qualified, body)}")
-    connection.execute("COMMIT")
+    body = _SOURCE.sub(qualified, body)
+    for cte in ctes:
+        body = re.sub(rf"\b{cte}\b", f"{cte}{suffix}", body)
+    return body
