@@ -280,6 +280,28 @@ def test_sql_sees_one_run_thread_or_agent_only(cli: Cli, agent_db: Path) -> None
     assert cli("sql", "--db", agent_db, "--run", "none", counted).code == 3
 
 
+def test_named_query_is_asked_with_its_parameters(cli: Cli, agent_db: Path) -> None:
+    named = cli("sql", "@tried", "--param", "tool=add", "--db", agent_db, "--json")
+    other = cli("sql", "@tried", "--param", ":tool=none", "--db", agent_db, "--json")
+    free = cli("sql", "select :a || :b as x", "--param", "a=1=2", "--param", "b=", "--db", agent_db)
+
+    assert {row["name"] for row in named.json} == {"add"}
+    assert other.json == []
+    assert free.out.split() == ["x", "1=2"]
+    assert cli("sql", "@tried", "--param", "tool", "--db", agent_db).code == 2
+    assert "did you mean '@tried'" in cli("sql", "@tries", "--db", agent_db).err
+
+
+def test_named_queries_and_the_schema_are_listed_without_a_journal(cli: Cli) -> None:
+    names = [row["name"] for row in cli("sql", "--list", "--json").json]
+
+    assert len(names) >= 10 and "@failures" in names
+    assert [line[0] for line in cli("sql", "--list").lines[1:]] == names
+    assert [name for name in names if name not in cli("schema").out] == []
+    assert [row["name"] for row in cli("schema", "--json").json["named_queries"]] == names
+    assert cli("sql").code == 2
+
+
 def test_sql_reads_a_query_from_standard_input(
     cli: Cli, agent_db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

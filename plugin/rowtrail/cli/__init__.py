@@ -22,6 +22,7 @@ COMMANDS = {
     ),
     "show": Entry("rowtrail.cli._show:command", "Show a run, its attempts and its steps."),
     "sql": Entry("rowtrail.cli._sql:command", "Answer one SELECT over the journal's views."),
+    "schema": Entry("rowtrail.cli._schema:command", "Print the views, in few words for a model."),
     "import": Entry(
         "rowtrail_langgraph.importing:command", "Take over a file of LangGraph's SqliteSaver."
     ),

@@ -8,13 +8,28 @@ import click
 
 from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
 from rowtrail.cli._output import Cell, Column, json_rows, print_csv, print_pieces, print_table, say
-from rowtrail.history import Answer, Only, cell_text, query
+from rowtrail.history import (
+    Answer,
+    Only,
+    cell_text,
+    describe_schema,
+    named_queries,
+    query,
+)
 
 MAX_COLUMN_CHARS = 80
 
 
 @click.command("sql", short_help="Answer one SELECT over the journal's views.")
-@click.argument("query_text", metavar="QUERY")
+@click.argument("query_text", metavar="QUERY", required=False)
+@click.option("--list", "is_list", is_flag=True, help="List the named queries, and ask nothing.")
+@click.option(
+    "--param",
+    "params",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A value for `:NAME` in the query; may be given several times.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -44,7 +59,9 @@ MAX_COLUMN_CHARS = 80
 @db_option
 @json_option
 def command(
-    query_text: str,
+    query_text: str | None,
+    is_list: bool,
+    params: tuple[str, ...],
     limit: int,
     timeout: float,
     max_tokens: int | None,
@@ -57,8 +74,8 @@ def command(
 ) -> None:
     """Answer one SELECT over the views of the journal; `-` reads it from standard input.
 
-    The views: threads, runs, attempts, steps, llm_calls, tool_calls, messages, replays,
-    checkpoints, state, spend. Nothing can be written. With --json, an array of objects. What was
+    `rowtrail schema` prints the views. Nothing can be written. Queries that are asked often have
+    names, such as @failures, and --list lists them. With --json, an array of objects. What was
     left out is said on stderr. With --thread, --run or --agent, the query sees no other rows,
     whatever it contains.
 
@@ -66,16 +83,30 @@ def command(
     Example:
       rowtrail sql "select name, status, count(*) from tool_calls group by 1, 2"
       rowtrail sql "select day, sum(cost_usd) from spend group by day" --csv
+      rowtrail sql @failures
+      rowtrail sql @tried --param tool=fetch --param args=example.org
       rowtrail sql --run @last --max-tokens 500 "select seq, name, status, error from steps"
     """  # noqa: D301  (click reads the backspace)
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
+    if is_list:
+        _print_named(as_json)
+        return
+    if query_text is None:
+        raise click.UsageError("give a QUERY, `-` to read it from standard input, or --list")
+    values = _values(params)
     if query_text == "-":
         query_text = sys.stdin.read()
     with open_journal(db) as reader:
         only = Only(thread, None if run is None else find_run(reader, run), agent)
         answer = query(
-            reader, query_text, limit=limit, timeout=timeout, max_tokens=max_tokens, only=only
+            reader,
+            query_text,
+            values,
+            limit=limit,
+            timeout=timeout,
+            max_tokens=max_tokens,
+            only=only,
         )
     if as_json:
         print_pieces(json_rows(answer))
@@ -88,6 +119,24 @@ def command(
         say("values were cut to fit the terminal: --json and --csv print them whole")
     if answer.note is not None:
         say(answer.note)
+
+
+def _values(params: tuple[str, ...]) -> dict[str, str]:
+    pairs = [param.partition("=") for param in params]
+    for param, (name, sign, _) in zip(params, pairs, strict=True):
+        if not (name and sign):
+            raise click.BadParameter(f"{param!r} is not NAME=VALUE", param_hint="--param")
+    return {name.removeprefix(":"): value for name, _, value in pairs}
+
+
+def _print_named(as_json: bool) -> None:
+    queries = list(named_queries().values())
+    if as_json:
+        print_pieces(json_rows(describe_schema()["named_queries"]))
+        return
+    columns = (Column("name"), Column("finds", width=80), Column("parameters", width=80))
+    lines = [[Cell(query.name), Cell(query.about), Cell(query.usage)] for query in queries]
+    print_table(columns, [lines])
 
 
 def _print_table(answer: Answer) -> bool:

@@ -11,6 +11,7 @@ from rowtrail.errors import QueryError, UsageError
 from rowtrail.history import _statement
 from rowtrail.history._answer import Answer, unique
 from rowtrail.history._budget import fit
+from rowtrail.history._named import resolved
 from rowtrail.history._wording import worded
 from rowtrail.store import Store
 from rowtrail.store.reading import Found, Only, Reader, UnansweredError, ask
@@ -36,8 +37,9 @@ def query(
 
     Args:
         store: The journal, open for writing or for reading.
-        sql: The query.
-        params: Values for its placeholders: a sequence for `?`, a dict for `:name`.
+        sql: The query, or the name of one of `named_queries()`, such as `@failures`.
+        params: Values for its placeholders: a sequence for `?`, a dict for `:name`. Those of a
+            named query may be left out.
         limit: How many rows are returned at most.
         timeout: Seconds after which the query is stopped.
         max_tokens: How many tokens `Answer.text()` may have; rows are cut from the end.
@@ -53,12 +55,14 @@ def query(
     _check_limits(limit, timeout, max_tokens)
     if not isinstance(sql, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # from anybody
         raise UsageError(f"sql={sql!r} is no text: write the query as a str")
+    asked = sql
+    sql, params = resolved(sql, params)
     _statement.check(sql)
     _check_params(sql, params)
     try:
         found = ask(store, sql, params, rows=limit, seconds=timeout, only=only or Only())
     except UnansweredError as fault:
-        raise QueryError(worded(fault, sql, timeout), query=sql) from fault.__cause__
+        raise QueryError(worded(fault, sql, timeout), query=asked) from fault.__cause__
     answer = Answer(unique(found.columns), found.rows)
     notes = _notes(found, limit)
     if max_tokens is not None:

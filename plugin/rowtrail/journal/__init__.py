@@ -261,7 +261,8 @@ class Journal:
     ) -> Answer:
         """Answer one `SELECT` over the documented views; see `rowtrail.history.query`.
 
-        With a `thread_id`, `run_id` or `agent`, it sees their rows only, whatever it contains.
+        With a `thread_id`, `run_id` or `agent`, it sees their rows only, whatever it contains. A
+        query that is asked often has a name: `sql("@failures")`; `rowtrail sql --list` has them.
         """
         from rowtrail.history import Only
         from rowtrail.history import query as ask

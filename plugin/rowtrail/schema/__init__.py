@@ -62,6 +62,35 @@ def views() -> dict[str, str]:
     return {_view_name(statement): statement for statement in statements}
 
 
+@cache
+def abouts() -> dict[str, str]:
+    """Return what each public view holds, as the comment behind its name says."""
+    found = re.findall(r"CREATE VIEW (\w+) AS +-- (.+)", _read("views.sql"))
+    return {view: about for view, about in found if view in PUBLIC_VIEWS}
+
+
+@cache
+def values() -> dict[str, tuple[str, ...]]:
+    """Return the values that a column with few may have, as `table.column`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for version in range(1, VERSION + 1):
+        for statement in migration(version):
+            table = re.match(r"CREATE TABLE (\w+)", statement)
+            if table is None:
+                continue
+            for column, listed in re.findall(r"CHECK \((\w+) IN \(([^)]*)\)\)", statement):
+                found[f"{table[1]}.{column}"] = tuple(re.findall(r"'(\w+)'", listed))
+    return found
+
+
+@cache
+def named() -> dict[str, str]:
+    """Return the text of each file of `named/`, queries that people ask, by name and in order."""
+    folder = _folder().joinpath("named")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return {file.name[3:].removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+
+
 def only(conditions: dict[str, str]) -> dict[str, str]:
     """Return, by base table, the `CREATE VIEW` of its rows that fulfil the conditions.
 

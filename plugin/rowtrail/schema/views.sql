@@ -19,7 +19,7 @@ FROM list l, json_each(l.pieces) AS piece
 JOIN log_item li ON li.log = l.log
  AND li.pos >= json_extract(piece.value, '$[1]') AND li.pos < json_extract(piece.value, '$[1]') + json_extract(piece.value, '$[2]');
 
-CREATE VIEW threads AS
+CREATE VIEW threads AS   -- conversations, with totals of their runs
 SELECT t.thread_id,
        @utc(f.first) AS first_at,
        @utc(f.last) AS last_at,
@@ -39,7 +39,7 @@ FROM thread t JOIN (
     GROUP BY t2.id
 ) f ON f.id = t.id;
 
-CREATE VIEW runs AS
+CREATE VIEW runs AS   -- requests to an agent
 SELECT r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
        r.agent,
@@ -57,7 +57,7 @@ SELECT r.run_id,
        r.input_tokens, r.output_tokens, r.saved_tokens, r.cost_usd, r.saved_usd, r.error
 FROM run r;
 
-CREATE VIEW attempts AS
+CREATE VIEW attempts AS   -- the processes that worked on a run
 SELECT CAST(a.id AS TEXT) AS attempt_id,
        r.run_id, a.n, p.pid, p.host,
        @utc(a.started_at) AS started_at,
@@ -66,7 +66,7 @@ SELECT CAST(a.id AS TEXT) AS attempt_id,
        a.outcome
 FROM attempt a JOIN run r ON r.id = a.run JOIN process p ON p.id = a.process;
 
-CREATE VIEW steps AS
+CREATE VIEW steps AS   -- every LLM call, tool call and recorded function
 SELECT CAST(s.id AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
@@ -96,7 +96,7 @@ SELECT CAST(s.id AS TEXT) AS step_id,
        lower(hex(s.fingerprint)) AS fingerprint
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run;
 
-CREATE VIEW llm_calls AS
+CREATE VIEW llm_calls AS   -- the steps that asked a model
 SELECT CAST(s.id AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
@@ -120,7 +120,7 @@ FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 LEFT JOIN item o ON o.id = s.output
 WHERE s.kind = 'llm';
 
-CREATE VIEW tool_calls AS
+CREATE VIEW tool_calls AS   -- the steps that called a tool
 SELECT CAST(s.id AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
@@ -144,7 +144,7 @@ SELECT CAST(s.id AS TEXT) AS step_id,
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 WHERE s.kind = 'tool';
 
-CREATE VIEW messages AS
+CREATE VIEW messages AS   -- what each LLM call was sent (in) and answered (out)
 SELECT CAST(m.step AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
@@ -170,7 +170,7 @@ FROM (
 ) m JOIN scope sc ON sc.id = m.scope JOIN run r ON r.id = sc.run
 JOIN item i ON i.id = m.item;
 
-CREATE VIEW replays AS
+CREATE VIEW replays AS   -- recorded results handed back instead of a call
 SELECT CAST(p.step AS TEXT) AS step_id,
        r.run_id,
        CAST(p.attempt AS TEXT) AS attempt_id,
@@ -178,7 +178,7 @@ SELECT CAST(p.step AS TEXT) AS step_id,
        p.saved_input_tokens, p.saved_output_tokens, p.saved_usd
 FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run;
 
-CREATE VIEW checkpoints AS
+CREATE VIEW checkpoints AS   -- the saved states of a graph
 SELECT t.thread_id, c.ns AS checkpoint_ns, @uuid(c.checkpoint_id) AS checkpoint_id,
        @uuid(c.parent_id) AS parent_checkpoint_id,
        coalesce(c.run_id, (SELECT r.run_id FROM run r WHERE r.id = c.run)) AS run_id,
@@ -188,7 +188,7 @@ SELECT t.thread_id, c.ns AS checkpoint_ns, @uuid(c.checkpoint_id) AS checkpoint_
 FROM checkpoint c JOIN thread t ON t.id = c.thread
 WHERE c.hidden = 0 AND c.body IS NOT NULL;
 
-CREATE VIEW state AS
+CREATE VIEW state AS   -- the channels of each checkpoint, a row for each item of a list
 -- Channels of LangGraph's own, whose names begin with `__` or `branch:to:`, are left out.
 SELECT t.thread_id, c.ns AS checkpoint_ns, @uuid(c.checkpoint_id) AS checkpoint_id,
        ch.text AS channel,
@@ -203,6 +203,6 @@ FROM (
 JOIN label ch ON ch.id = v.channel JOIN item i ON i.id = v.item
 WHERE c.hidden = 0 AND substr(ch.text, 1, 2) <> '__' AND substr(ch.text, 1, 10) <> 'branch:to:';
 
-CREATE VIEW spend AS
+CREATE VIEW spend AS   -- totals by day and model
 SELECT day, model, calls, input_tokens, output_tokens, cost_usd, saved_tokens, saved_usd
 FROM spend_day;

@@ -1,0 +1,68 @@
+"""The views and the named queries, in few words, for somebody who writes a query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rowtrail import schema
+from rowtrail.history._named import named_queries
+from rowtrail.store.reading import public_columns
+
+MIN_SAME_COLUMNS = 4
+_VIEW_OF = {"run": "runs", "attempt": "attempts", "step": "steps"}
+_INTRODUCTION = (
+    "SQLite. One SELECT over these views; times UTC ISO text, ids text, unknown costs NULL."
+)
+
+
+def describe_schema() -> dict[str, Any]:
+    """Return the views, the values of their columns with few, and the named queries, for JSON."""
+    abouts = schema.abouts()
+    return {
+        "views": [
+            {"name": view, "about": abouts[view], "columns": list(columns)}
+            for view, columns in public_columns().items()
+        ],
+        "values": {
+            f"{_VIEW_OF[table]}.{column}": list(listed)
+            for name, listed in schema.values().items()
+            for table, _, column in [name.partition(".")]
+            if table in _VIEW_OF
+        },
+        "named_queries": [
+            {
+                "name": query.name,
+                "about": query.about,
+                "parameters": list(query.parameters),
+                "usage": query.usage,
+                "sql": query.sql,
+            }
+            for query in named_queries().values()
+        ],
+    }
+
+
+def schema_text() -> str:
+    """Return the same in at most 600 tokens, for a model: a line for each view and each query."""
+    told = describe_schema()
+    lines = [_INTRODUCTION]
+    lines += [f"{view}: {' '.join(columns)}" for view, columns in _shortened().items()]
+    lines += [f"{column}: {'|'.join(listed)}" for column, listed in told["values"].items()]
+    lines.append("In place of a SELECT, a name (parameters may be left out):")
+    for query in told["named_queries"]:
+        parameters = "".join(f" :{name}" for name in query["parameters"])
+        lines.append(f"{query['name']}{parameters} {query['about']}")
+    return "\n".join(lines)
+
+
+def _shortened() -> dict[str, list[str]]:
+    """Return the columns of each view; a long end that `steps` has in a row is told by its ends."""
+    views = {view: list(columns) for view, columns in public_columns().items()}
+    steps = views["steps"]
+    for view, columns in views.items():
+        for at in range(len(columns) - MIN_SAME_COLUMNS + 1 if view != "steps" else 0):
+            end = columns[at:]
+            if end[0] in steps and steps[steps.index(end[0]) :][: len(end)] == end:
+                views[view] = [*columns[:at], f"and {end[0]} to {end[-1]} as in steps"]
+                break
+    return views

@@ -1,0 +1,6 @@
+-- what may or may not have happened before a process died
+SELECT started_at, run_id, step_id, kind, name, effect, substr(input, 1, 300) AS args, idempotency_key
+FROM steps
+WHERE status = 'in_doubt'
+ORDER BY started_at DESC
+LIMIT 50
