@@ -26,6 +26,7 @@ PUBLIC_SUBMODULES = {
     # for adapters
     "rowtrail.checkpoint",
     "rowtrail.content",
+    "rowtrail.history",
     "rowtrail.journal",
     "rowtrail.replay",
     "rowtrail.store",

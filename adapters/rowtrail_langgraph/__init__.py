@@ -17,6 +17,7 @@ except ImportError as error:
 
 from rowtrail_langgraph._capture import install, uninstall
 from rowtrail_langgraph._explicit import awrap_tool_call, wrap_tool_call
+from rowtrail_langgraph._history import history_tool
 from rowtrail_langgraph._import import ImportProgress, ImportReport, import_sqlite_saver
 from rowtrail_langgraph._saver import RowtrailSaver
 
@@ -29,6 +30,7 @@ __all__ = [
     "JournalMiddleware",
     "RowtrailSaver",
     "awrap_tool_call",
+    "history_tool",
     "import_sqlite_saver",
     "install",
     "uninstall",

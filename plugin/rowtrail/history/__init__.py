@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rowtrail.history._answer import Answer
+from rowtrail.history._budget import fit
 from rowtrail.history._named import NamedQuery, named_queries
 from rowtrail.history._query import query
 from rowtrail.history._schema import describe_schema, schema_text
@@ -15,6 +16,7 @@ __all__ = [
     "Only",
     "cell_text",
     "describe_schema",
+    "fit",
     "json_text",
     "named_queries",
     "query",
