@@ -89,7 +89,7 @@ $(VENV)/.deps: pyproject.toml $(filter-out /dev/null,$(CONSTRAINTS))
 	@echo "installing the dependencies into $(VENV)"
 	@$(PIP) install -c $(CONSTRAINTS) --upgrade pip
 	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --group dev
-	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --no-build-isolation ".[cost]"
+	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --no-build-isolation ".[cost,mcp]"
 	@mv $@.new $@
 
 $(VENV)/.wheel: $(VENV)/.deps $(SOURCES) README.md LICENSE

@@ -27,6 +27,7 @@ PUBLIC_SUBMODULES = {
     "rowtrail.checkpoint",
     "rowtrail.content",
     "rowtrail.history",
+    "rowtrail.history.searching",
     "rowtrail.journal",
     "rowtrail.replay",
     "rowtrail.store",

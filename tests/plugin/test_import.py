@@ -101,7 +101,7 @@ def test_help_loads_no_framework(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     "ROWTRAIL_TEST_WHEEL" not in os.environ, reason="only `make test` builds and installs a wheel"
 )
-@pytest.mark.parametrize("package", ["rowtrail", "rowtrail_langgraph"])
+@pytest.mark.parametrize("package", ["rowtrail", "rowtrail_langgraph", "rowtrail_mcp"])
 def test_tests_run_against_the_installed_wheel(package: str) -> None:
     module = __import__(package)
 

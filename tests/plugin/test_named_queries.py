@@ -215,6 +215,33 @@ def test_timeline_is_of_the_run_or_of_the_newest(asked: Journal) -> None:
     assert {row["name"] for row in asked.sql("@timeline")} == {"fetch"}
 
 
+def test_timeline_goes_on_behind_a_step(asked: Journal) -> None:
+    rest = asked.sql("@timeline", {"run": "tuesday", "after": "3"}).to_dicts()
+
+    assert [row["seq"] for row in rest] == [4, 5]
+
+
+def test_runs_are_listed_newest_first_and_by_what_they_are(asked: Journal) -> None:
+    every = asked.sql("@runs").to_dicts()
+    reports = asked.sql("@runs", {"thread": "reports"}).to_dicts()
+    older = asked.sql("@runs", {"thread": "reports", "before": reports[0]["started_at"]})
+
+    assert every[0]["run_id"] == "errs"
+    assert [row["run_id"] for row in reports] == ["tuesday", "monday"]
+    assert [row["run_id"] for row in older] == ["monday"]
+    assert [row["run_id"] for row in asked.sql("@runs", {"status": "failed"})] == ["errs"]
+    assert asked.sql("@runs", {"agent": "nobody"}).rows == []
+
+
+def test_step_is_read_in_parts(asked: Journal) -> None:
+    (step,) = asked.sql("SELECT step_id, output FROM steps WHERE name = 'search' LIMIT 1")
+    (whole,) = asked.sql("@step", {"step": step["step_id"]})
+    (part,) = asked.sql("@step", {"step": step["step_id"], "start": 3, "chars": 4})
+
+    assert (whole["output"], whole["output_chars"]) == (step["output"], len(step["output"]))
+    assert (part["output"], part["output_chars"]) == (step["output"][2:6], len(step["output"]))
+
+
 @pytest.mark.parametrize("name", named_queries())
 def test_every_named_query_is_answered_in_every_way(asked: Journal, name: str) -> None:
     query = named_queries()[name]
@@ -258,7 +285,7 @@ def test_schema_tells_every_column_in_few_tokens() -> None:
     text = schema_text()
     told = describe_schema()
 
-    # the estimate is above what o200k_base (526) and cl100k_base (529) count
+    # the estimate is above what o200k_base (548) and cl100k_base (551) count
     assert count_tokens(text, None)[0] <= MAX_SCHEMA_TOKENS
     assert -(-len(text) // 4) <= MAX_SCHEMA_TOKENS
     assert [view["name"] for view in told["views"]] == list(schema.PUBLIC_VIEWS)

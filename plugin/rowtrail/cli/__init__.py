@@ -23,6 +23,9 @@ COMMANDS = {
     "show": Entry("rowtrail.cli._show:command", "Show a run, its attempts and its steps."),
     "sql": Entry("rowtrail.cli._sql:command", "Answer one SELECT over the journal's views."),
     "schema": Entry("rowtrail.cli._schema:command", "Print the views, in few words for a model."),
+    "mcp": Entry(
+        "rowtrail.cli._mcp:command", "Serve the journal to MCP clients, read-only, on stdio."
+    ),
     "import": Entry(
         "rowtrail_langgraph.importing:command", "Take over a file of LangGraph's SqliteSaver."
     ),

@@ -95,13 +95,12 @@ def command(
     if query_text is None:
         raise click.UsageError("give a QUERY, `-` to read it from standard input, or --list")
     values = _values(params)
-    if query_text == "-":
-        query_text = sys.stdin.read()
+    sql = sys.stdin.read() if query_text == "-" else query_text
     with open_journal(db) as reader:
         only = Only(thread, None if run is None else find_run(reader, run), agent)
         answer = query(
             reader,
-            query_text,
+            sql,
             values,
             limit=limit,
             timeout=timeout,

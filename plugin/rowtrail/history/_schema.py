@@ -48,7 +48,7 @@ def schema_text() -> str:
     lines = [_INTRODUCTION]
     lines += [f"{view}: {' '.join(columns)}" for view, columns in _shortened().items()]
     lines += [f"{column}: {'|'.join(listed)}" for column, listed in told["values"].items()]
-    lines.append("In place of a SELECT, a name (parameters may be left out):")
+    lines.append("Or a name, with any of its parameters:")
     for query in told["named_queries"]:
         parameters = "".join(f" :{name}" for name in query["parameters"])
         lines.append(f"{query['name']}{parameters} {query['about']}")

@@ -1,0 +1,152 @@
+"""The journal as MCP clients see it: questions to texts, errors to what a model can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+
+from rowtrail.errors import RowtrailError, UnknownIdError
+from rowtrail.history import Answer, Only, cell_text, query, visible
+from rowtrail.store.reading import Reader
+
+DEFAULT_TOKENS = 1_000
+MAX_TOKENS = 20_000
+PART_CHARS = 20_000
+"""Longest part of a value: what one cell of an answer may have."""
+
+_VALUES = ("input", "output", "error")
+
+
+class History:
+    """A journal's file, opened anew by each question: questions come on any thread."""
+
+    def __init__(self, path: str, only: Only) -> None:
+        self._path = path
+        self._only = only
+
+    def query(self, sql: str, params: dict[str, Any], max_tokens: int) -> str:
+        """Answer a query."""
+        with self._reader() as reader:
+            return _text(query(reader, sql, params, max_tokens=max_tokens, only=self._only))
+
+    def search(
+        self,
+        text: str,
+        kind: Literal["llm", "tool", "function"] | None,
+        thread_id: str | None,
+        run_id: str | None,
+        *,
+        since: str | None,
+        limit: int,
+        max_tokens: int,
+    ) -> str:
+        """Find words, within what is served."""
+        from rowtrail.history.searching import search
+
+        with self._reader() as reader:
+            found = search(
+                reader,
+                text,
+                kind=kind,
+                thread_id=self._within("thread", self._only.thread_id, thread_id),
+                run_id=self._within("run", self._only.run_id, run_id),
+                since=since,
+                limit=limit,
+                max_tokens=max_tokens,
+            )
+        return _text(found)
+
+    def run(self, run_id: str, after_seq: int, max_tokens: int) -> str:
+        """Show a run and its steps."""
+        with self._reader() as reader:
+            return self._run(reader, run_id, after_seq, max_tokens)
+
+    def run_resource(self, run_id: str) -> str:
+        """Show a run and its steps, for a resource."""
+        try:
+            with Reader(self._path) as reader:
+                return self._run(reader, run_id, 0, MAX_TOKENS)
+        except UnknownIdError as error:
+            raise ResourceNotFoundError(str(error)) from error
+        except RowtrailError as error:
+            raise ResourceError(str(error)) from error
+
+    def step(self, step_id: str, value: str | None, offset: int, chars: int) -> str:
+        """Show a step, or a part of one of its values."""
+        asked = {"step": step_id, "start": offset + 1, "chars": chars}
+        with self._reader() as reader:
+            rows = query(reader, "@step", asked, only=self._only).to_dicts()
+            if not rows:
+                raise UnknownIdError(
+                    f"no step has the id {step_id!r}: get_run lists those of a run",
+                    kind="step",
+                    value=step_id,
+                )
+        (row,) = rows
+        parts = [_part(row, name, offset) for name in _VALUES if value in (None, name)]
+        if value is not None:
+            return "\n".join(parts)
+        plain = [
+            f"{column}: {cell_text(cell)}"
+            for column, cell in row.items()
+            if cell is not None and not column.startswith(_VALUES)
+        ]
+        named = [f"{column}: {row[column]}" for column in ("input_tokens", "output_tokens")]
+        return "\n".join([*plain, *named, *(part for part in parts if part)])
+
+    def _run(self, reader: Reader, run_id: str, after_seq: int, max_tokens: int) -> str:
+        def ask(sql: str, asked: dict[str, Any], **limits: Any) -> Answer:
+            return query(reader, sql, asked, only=self._only, **limits)
+
+        rows = ask("SELECT * FROM runs WHERE run_id = :run", {"run": run_id}).to_dicts()
+        if not rows:
+            raise UnknownIdError(
+                f"no run has the id {run_id!r}: list_runs has those there are",
+                kind="run",
+                value=run_id,
+            )
+        head = "\n".join(
+            f"{column}: {cell_text(cell)}" for column, cell in rows[0].items() if cell is not None
+        )
+        steps = ask(
+            "@timeline", {"run": run_id, "after": after_seq}, limit=500, max_tokens=max_tokens
+        )
+        more = ""
+        if steps.rows and steps.rows[-1][0] < rows[0]["steps"]:  # seq counts the steps of a run
+            more = f"\n(go on with after_seq={steps.rows[-1][0]})"
+        return f"{head}\n\n{_text(steps)}{more}"
+
+    def _within(self, kind: str, served: str | None, asked: str | None) -> str | None:
+        if served is not None and asked not in (None, served):
+            raise UnknownIdError(f"only the {kind} {served!r} is served", kind=kind, value=served)
+        return served if served is not None else asked
+
+    @contextmanager
+    def _reader(self) -> Generator[Reader]:
+        """Open the journal for one question; what rowtrail says is wrong is told to the client."""
+        try:
+            with Reader(self._path) as reader:
+                yield reader
+        except RowtrailError as error:
+            raise ToolError(visible(str(error), keep="\n")) from error
+
+
+def _text(answer: Answer) -> str:
+    return answer.text() if answer.rows else f"{answer.text()}\n(no rows)"
+
+
+def _part(row: dict[str, Any], name: str, offset: int) -> str:
+    """Return a value of a step with where it begins and how to read on; empty where it is NULL."""
+    text, length = row[name], row[f"{name}_chars"]
+    if text is None:
+        return ""
+    end = offset + len(text)
+    title = f"{name}, {length:,} characters"
+    if (offset, end) != (0, length):
+        title += f", from {offset:,} to {end:,}"
+    if end < length:
+        title += f" (go on with value={name!r}, offset={end})"
+    return f"{title}:\n{visible(text, keep=chr(10))}"

@@ -1,0 +1,131 @@
+"""The server: what a client may ask, and how it is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import ResourceSecurity
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+import rowtrail
+from rowtrail.history import Only, schema_text
+from rowtrail_mcp._history import DEFAULT_TOKENS, MAX_TOKENS, PART_CHARS, History
+
+_INSTRUCTIONS = (
+    "The history of agents, recorded by rowtrail: every run, LLM call, tool call, message and "
+    "checkpoint as rows. Begin with list_runs or query('@failures'); get_step reads one step."
+)
+_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+
+Tokens = Annotated[
+    int, Field(description="How many tokens the answer may have", ge=20, le=MAX_TOKENS)
+]
+Status = Literal["running", "done", "failed", "waiting", "crashed"]
+Kind = Literal["llm", "tool", "function"]
+Value = Literal["input", "output", "error"]
+
+
+def history_server(path: str, only: Only | None = None) -> MCPServer:
+    """Return a server of the journal at `path`; each question opens the file for itself.
+
+    Args:
+        path: The journal's file.
+        only: The thread or run whose rows it serves; None for all.
+    """
+    server = MCPServer(
+        "rowtrail", instructions=_INSTRUCTIONS, version=rowtrail.__version__, log_level="WARNING"
+    )
+    history = History(path, only or Only())
+    _add_tools(server, history)
+    _add_resources(server, history)
+    return server
+
+
+def serve(path: str, only: Only | None = None) -> None:
+    """Serve the journal on standard input and output, until the input ends."""
+    history_server(path, only).run("stdio")
+
+
+def _add_tools(server: MCPServer, history: History) -> None:
+    def query(
+        sql: Annotated[str, Field(description="One SELECT, or a name such as @failures")],
+        params: Annotated[
+            dict[str, str | int | float | None] | None,
+            Field(description="Values for :name in the query"),
+        ] = None,
+        max_tokens: Tokens = DEFAULT_TOKENS,
+    ) -> str:
+        return history.query(sql, params or {}, max_tokens)
+
+    def search(
+        text: Annotated[str, Field(description="Words, or some in quotes, side by side")],
+        kind: Annotated[Kind | None, Field(description="Only such steps")] = None,
+        thread_id: str | None = None,
+        run_id: str | None = None,
+        since: Annotated[str | None, Field(description="Only since then, UTC ISO-8601")] = None,
+        limit: Annotated[int, Field(ge=1, le=50)] = 10,
+        max_tokens: Tokens = DEFAULT_TOKENS,
+    ) -> str:
+        return history.search(
+            text, kind, thread_id, run_id, since=since, limit=limit, max_tokens=max_tokens
+        )
+
+    def list_runs(
+        status: Status | None = None,
+        thread_id: str | None = None,
+        agent: str | None = None,
+        before: Annotated[
+            str | None, Field(description="Only runs that started before: the last one you saw")
+        ] = None,
+        max_tokens: Tokens = DEFAULT_TOKENS,
+    ) -> str:
+        asked = {"status": status, "thread": thread_id, "agent": agent, "before": before}
+        return history.query("@runs", asked, max_tokens)
+
+    def get_run(
+        run_id: str,
+        after_seq: Annotated[int, Field(description="Only steps behind this one", ge=0)] = 0,
+        max_tokens: Tokens = DEFAULT_TOKENS,
+    ) -> str:
+        return history.run(run_id, after_seq, max_tokens)
+
+    def get_step(
+        step_id: str,
+        value: Annotated[
+            Value | None, Field(description="Only this value; without it, the start of each")
+        ] = None,
+        offset: Annotated[int, Field(description="Characters to leave out first", ge=0)] = 0,
+        chars: Annotated[int, Field(ge=1, le=PART_CHARS)] = 4_000,
+    ) -> str:
+        return history.step(step_id, value, offset, chars)
+
+    about_query = f"Ask the journal in SQL; nothing can be changed.\n{schema_text()}"
+    for tool, about in (
+        (query, about_query),
+        (search, "Find words in messages, tool arguments, results and errors; the best first."),
+        (list_runs, "List runs, the newest first, 50 at a time."),
+        (get_run, "Show a run and its steps in order."),
+        (get_step, "Show one step: what was asked and answered, long values a part at a time."),
+    ):
+        server.add_tool(tool, description=about, annotations=_READS, structured_output=False)
+
+
+def _add_resources(server: MCPServer, history: History) -> None:
+    @server.resource("rowtrail://schema", mime_type="text/plain")
+    def schema() -> str:
+        """The views, their columns, and the named queries."""
+        return schema_text()
+
+    # an id is compared, and never a path
+    @server.resource(
+        "rowtrail://runs/{run_id}",
+        mime_type="text/plain",
+        security=ResourceSecurity(exempt_params={"run_id"}),
+    )
+    def run(run_id: str) -> str:
+        """A run and its steps."""
+        return history.run_resource(run_id)
+
+    _: Any = (schema, run)

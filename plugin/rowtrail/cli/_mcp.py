@@ -1,0 +1,45 @@
+"""`rowtrail mcp`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from rowtrail.cli._group import Failure
+from rowtrail.cli._journal import db_option, find_run, open_journal
+from rowtrail.history import Only
+from rowtrail.store import Tx
+
+
+@click.command("mcp", short_help="Serve the journal to MCP clients, read-only, on stdio.")
+@click.option("--thread", metavar="ID", help="Serve the rows of this thread only.")
+@click.option("--run", metavar="ID", help="Serve the rows of this run only; @last is the newest.")
+@db_option
+def command(thread: str | None, run: str | None, db: str) -> None:
+    """Serve the journal to MCP clients (editors, assistants, agents), read-only, on stdio.
+
+    Tools: query, search, list_runs, get_run, get_step. Resources: rowtrail://schema and
+    rowtrail://runs/RUN_ID. It needs the extra `mcp`. A client starts it with this entry:
+
+    \b
+      {"mcpServers": {"history":
+        {"command": "rowtrail", "args": ["mcp", "--db", "/path/to/agent.db"]}}}
+
+    \b
+    Example:
+      rowtrail mcp --db agent.db
+      rowtrail mcp --db agent.db --thread support-7
+    """  # noqa: D301  (click reads the backspace)
+    with open_journal(db) as reader:  # a wrong file is told now, not at the first question
+        reader.read(_nothing)
+        only = Only(thread, None if run is None else find_run(reader, run))
+    try:
+        package = import_module("rowtrail_mcp")
+    except ImportError as error:
+        raise Failure(str(error)) from error
+    package.serve(db, only)
+
+
+def _nothing(tx: Tx) -> None:
+    """Open the file."""
