@@ -11,11 +11,16 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from rowtrail.errors import RowtrailError, UnknownIdError
 from rowtrail.history import Answer, Only, cell_text, query, visible
 from rowtrail.store.reading import Reader
+from rowtrail.usage import count_tokens
 
 DEFAULT_TOKENS = 1_000
 MAX_TOKENS = 20_000
 PART_CHARS = 20_000
 """Longest part of a value: what one cell of an answer may have."""
+
+GO_ON_TOKENS = 20
+LEAST_TOKENS = 100
+"""The steps of a run have these at least, whatever the run's own row takes."""
 
 _VALUES = ("input", "output", "error")
 
@@ -111,9 +116,8 @@ class History:
         head = "\n".join(
             f"{column}: {cell_text(cell)}" for column, cell in rows[0].items() if cell is not None
         )
-        steps = ask(
-            "@timeline", {"run": run_id, "after": after_seq}, limit=500, max_tokens=max_tokens
-        )
+        left = max(max_tokens - count_tokens(head, None)[0] - GO_ON_TOKENS, LEAST_TOKENS)
+        steps = ask("@timeline", {"run": run_id, "after": after_seq}, limit=500, max_tokens=left)
         more = ""
         if steps.rows and steps.rows[-1][0] < rows[0]["steps"]:  # seq counts the steps of a run
             more = f"\n(go on with after_seq={steps.rows[-1][0]})"

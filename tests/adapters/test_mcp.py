@@ -154,6 +154,7 @@ async def test_steps_of_a_long_run_are_paged(serve: Serve) -> None:
         while not seen or "go on with after_seq=" in text:
             after = seen[-1] if seen else 0
             text = await told(client, "get_run", run_id="other", after_seq=after, max_tokens=600)
+            assert count_tokens(text, None)[0] <= 600
             lines = [line.split(" | ") for line in text.splitlines()]
             seen += [int(line[0]) for line in lines if len(line) > 5 and line[0].isdecimal()]
 

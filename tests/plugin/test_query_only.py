@@ -14,7 +14,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 
 import rowtrail
 from rowtrail import Journal
-from rowtrail.errors import QueryError, UnknownIdError
+from rowtrail.errors import QueryError, UnknownIdError, UsageError
 from rowtrail.history import Only, query
 from rowtrail.schema import PUBLIC_VIEWS
 from rowtrail.store.reading import Reader
@@ -193,6 +193,8 @@ def test_ids_are_only_compared(filled: Journal) -> None:
     with pytest.raises(UnknownIdError) as caught:
         filled.sql("SELECT 1", agent="nobody")
     assert (caught.value.kind, caught.value.value) == ("agent", "nobody")
+    with pytest.raises(UsageError, match="thread_id=7 is no text"):
+        filled.sql("SELECT 1", thread_id=7)  # type: ignore[arg-type]
 
 
 def test_reader_is_asked_within_the_same_limits(filled: Journal) -> None:

@@ -6,16 +6,25 @@ import sqlite3
 from dataclasses import dataclass
 
 from rowtrail import schema
-from rowtrail.errors import UnknownIdError
+from rowtrail.errors import UnknownIdError, UsageError
 
 
 @dataclass(frozen=True)
 class Only:
-    """What a query may see: rows of this thread, this run and this agent; None is any."""
+    """What a query may see: rows of this thread, this run and this agent; None is any.
+
+    Raises:
+        UsageError: One of them is no text.
+    """
 
     thread_id: str | None = None
     run_id: str | None = None
     agent: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not isinstance(value, str):
+                raise UsageError(f"{name}={value!r} is no text: give an id or a name as a str")
 
     def __bool__(self) -> bool:
         return (self.thread_id, self.run_id, self.agent) != (None, None, None)
