@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.stdio import stdio_client
 from mcp.types import TextContent, TextResourceContents
 
 import rowtrail
@@ -63,7 +64,7 @@ def serve(filled: Path) -> Serve:
         parameters = StdioServerParameters(
             command=sys.executable, args=arguments, env=environment, cwd=filled.parent
         )
-        async with Client(parameters, read_timeout_seconds=60) as client:
+        async with Client(stdio_client(parameters), read_timeout_seconds=60) as client:
             yield client
 
     return start
