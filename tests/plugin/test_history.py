@@ -301,7 +301,11 @@ TEXTS = st.none() | st.text(alphabet="ab é日", max_size=8) | st.integers(-99, 
 def test_functions_of_linear_time_do_what_those_of_sqlite_do(
     where: str | int | None, what: str | int | None, into: str | int | None
 ) -> None:
-    query = "SELECT instr(:a, :b), replace(:a, :b, :c), trim(:a, :b), ltrim(:a, :b), rtrim(:a, :b)"
+    # as text: with nothing to replace, SQLite 3.40 hands a number back as it is, and 3.53 as text
+    query = """
+        SELECT instr(:a, :b), CAST(replace(:a, :b, :c) AS TEXT),
+               trim(:a, :b), ltrim(:a, :b), rtrim(:a, :b)
+    """
     values = {"a": where, "b": what, "c": into}
     connection = sqlite3.connect(":memory:")
     expected = connection.execute(query, values).fetchall()
