@@ -222,9 +222,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             UnstorableError: The serializer refuses a channel's value.
         """
-        work, saved = self._work.put(config, checkpoint, metadata)
-        self._store.write(work)
-        return saved.config
+        put = self._work.put(config, checkpoint, metadata)
+        put.committed(self._store.write(put.work))
+        return put.config
 
     async def aput(
         self,
@@ -234,9 +234,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Async twin of `put`."""
-        work, saved = self._work.put(config, checkpoint, metadata)
-        await self._store.awrite(work)
-        return saved.config
+        put = self._work.put(config, checkpoint, metadata)
+        put.committed(await self._store.awrite(put.work))
+        return put.config
 
     def put_writes(
         self,

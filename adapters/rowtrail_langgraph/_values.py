@@ -13,6 +13,7 @@ from rowtrail.checkpoint import StoredWrite, Value
 from rowtrail.content import TAG, Content, Encoded, Prepared, dump_json
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._memo import Memo
+from rowtrail_langgraph._moulds import read_items
 
 MIN_VECTOR_LENGTH = 64
 
@@ -56,9 +57,10 @@ class Values:
             return self.codec.decode(stored.encoded)
         if stored and stored[0].encoded.type == PARTS:
             return self._whole(stored)
-        items = self.codec.decode_items([prepared.encoded for prepared in stored])
-        if key is not None:
-            self.memo.loaded(key, items, stored)
+        if key is None:
+            return self.codec.decode_items([prepared.encoded for prepared in stored])
+        items, held = read_items(self.codec, stored)
+        self.memo.loaded(key, items, held, stored)
         return items
 
     def _parts(self, value: dict[str, Any]) -> Value:

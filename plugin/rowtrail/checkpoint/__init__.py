@@ -14,8 +14,10 @@ from rowtrail.checkpoint._ancestry import delta_ancestors
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_body, unpack_id
 from rowtrail.checkpoint._rows import (
+    Known,
     NewCheckpoint,
     NewWrite,
+    Placed,
     StoredCheckpoint,
     StoredWrite,
     Value,
@@ -29,6 +31,7 @@ __all__ = [
     "Checkpoints",
     "NewCheckpoint",
     "NewWrite",
+    "Placed",
     "StoredCheckpoint",
     "StoredWrite",
     "Value",
@@ -51,8 +54,8 @@ class Checkpoints:
         self._store = store
         self._content = content
 
-    def put(self, tx: Tx, new: NewCheckpoint) -> None:
-        """Store a checkpoint, in place of one with the same id."""
+    def put(self, tx: Tx, new: NewCheckpoint) -> Placed:
+        """Store a checkpoint, in place of one with the same id; return where its lists are."""
         now = self._store.clock.now_ms() if new.created_at is None else new.created_at
         thread = self._thread_row(tx, new.thread_id, now)
         key = {"thread": thread, "ns": new.ns, "checkpoint_id": pack_id(new.checkpoint_id)}
@@ -70,6 +73,7 @@ class Checkpoints:
             metadata=new.metadata,
         )
         tx.run("channel_value_clear", checkpoint=row)
+        lists: dict[str, int] = {}
         for channel, value in new.values.items():
             item, items = self._put_value(tx, f"{thread}/{new.ns}/{channel}", value)
             tx.run(
@@ -79,6 +83,9 @@ class Checkpoints:
                 item=item,
                 list=items,
             )
+            if items:
+                lists[channel] = items
+        return Placed(lists, self._content.stamp)
 
     def _bring_to_front(self, tx: Tx, key: Mapping[str, object]) -> None:
         """Make a checkpoint whose writes came before it the newest: it arrives now."""
@@ -120,16 +127,25 @@ class Checkpoints:
             )
 
     def fetch(
-        self, tx: Tx, thread_id: str, ns: str, checkpoint_id: str | None
+        self,
+        tx: Tx,
+        thread_id: str,
+        ns: str,
+        checkpoint_id: str | None,
+        known: Known | None = None,
     ) -> StoredCheckpoint | None:
-        """Return one checkpoint, the newest of the namespace when no id is given."""
+        """Return one checkpoint, the newest of the namespace when no id is given.
+
+        Args:
+            known: Lists that it returns are not read again.
+        """
         thread = tx.value("thread_row", thread_id=thread_id)
         if checkpoint_id is None:
             row = tx.one("checkpoint_newest", thread=thread, ns=ns)
         else:
             key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
             row = tx.one("checkpoint_by_id", **key)
-        return None if row is None else self._filled(tx, [row])[0]
+        return None if row is None else self._filled(tx, [row], known)[0]
 
     def fetch_page(
         self,
@@ -191,7 +207,11 @@ class Checkpoints:
             writes = self._writes(tx, rows, channel)
             value = None
             if lineage and lineage[-1]["holds"]:
-                value = self._values(tx, rows[-1:], channel)[rows[-1]].get(name)
+                held = tx.all(
+                    "channel_values_of", checkpoints=json.dumps(rows[-1:]), channel=channel
+                )
+                stamp = self._content.trusted_stamp(tx)
+                value = self._values(tx, held, stamp)[rows[-1]].get(name)
             found[name] = (value, [write for row in reversed(rows) for write in writes[row]])
         return found
 
@@ -290,10 +310,18 @@ class Checkpoints:
             return self._content.put(tx, value[0]), LIST_OF_ONE
         return None, self._content.put_list(tx, owner, value)
 
-    def _filled(self, tx: Tx, rows: list[Row]) -> list[StoredCheckpoint]:
+    def _filled(
+        self, tx: Tx, rows: list[Row], known: Known | None = None
+    ) -> list[StoredCheckpoint]:
         """Return checkpoints with their values and writes: three queries, however many rows."""
         ids = [row["id"] for row in rows]
-        values, writes = self._values(tx, ids), self._writes(tx, ids)
+        stamp = self._content.trusted_stamp(tx)
+        found = tx.all("channel_values_of", checkpoints=json.dumps(ids), channel=None)
+        values, writes = self._values(tx, found, stamp, known), self._writes(tx, ids)
+        lists: dict[int, dict[str, int]] = defaultdict(dict)
+        for row in found:
+            if row["list"]:
+                lists[row["checkpoint"]][row["channel"]] = row["list"]
         return [
             StoredCheckpoint(
                 row=row["id"],
@@ -305,16 +333,23 @@ class Checkpoints:
                 metadata=row["metadata"],
                 values=values[row["id"]],
                 writes=writes[row["id"]],
+                placed=None if stamp is None else Placed(lists[row["id"]], stamp),
             )
             for row in rows
         ]
 
     def _values(
-        self, tx: Tx, rows: Sequence[int], channel: int | None = None
+        self, tx: Tx, found: list[Row], stamp: object, known: Known | None = None
     ) -> dict[int, dict[str, Value]]:
-        """Return the values of checkpoints, of all channels or of one."""
-        found = tx.all("channel_values_of", checkpoints=json.dumps(rows), channel=channel)
-        lists = self._lists(tx, found)
+        """Return the values in rows of `channel_values_of`, by checkpoint and channel."""
+        lists: dict[int, list[Prepared]] = {}
+        for row in found:
+            if known is not None and stamp is not None and row["list"]:
+                remembered = known(row["channel"], row["list"], stamp)
+                if remembered is not None:
+                    lists[row["list"]] = remembered
+        wanted = [row["list"] for row in found if row["list"] and row["list"] not in lists]
+        lists |= fetch_lists(tx, wanted, stamp)
         values: dict[int, dict[str, Value]] = defaultdict(dict)
         for row in found:
             values[row["checkpoint"]][row["channel"]] = _value(row, lists)
@@ -325,7 +360,8 @@ class Checkpoints:
     ) -> dict[int, list[StoredWrite]]:
         """Return the writes on checkpoints, to all channels or to one, in order of application."""
         found = tx.all("writes_of", checkpoints=json.dumps(rows), channel=channel)
-        lists = self._lists(tx, found)
+        wanted = [row["list"] for row in found if row["list"]]
+        lists = fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
         writes: dict[int, list[tuple[tuple[str, str, int], StoredWrite]]] = defaultdict(list)
         for row in found:
             task_id = str(unpack_id(row["task_id"]))
@@ -338,10 +374,6 @@ class Checkpoints:
                 for row, of in writes.items()
             },
         )
-
-    def _lists(self, tx: Tx, rows: Iterable[Row]) -> dict[int, list[Prepared]]:
-        wanted = [row["list"] for row in rows if row["list"]]
-        return fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
 
 
 def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str | None, str | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import is_
 
 from rowtrail.content._canonical import canonical_json
 from rowtrail.content._codec import MAX_DEPTH, Codec, Encoded, dump_json
@@ -32,17 +31,20 @@ DIGEST_BYTES = 16
 MAX_CACHED_DIGESTS = 50_000
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Prepared:
     """An encoded value with its content digest, ready for a transaction.
 
-    `row` is where it was stored last, true as long as `stamp` is the store's.
+    `row` is where it was stored last, true as long as `stamp` is the store's. `mould` and
+    `canonical` are whatever an adapter derives from the value, once.
     """
 
     encoded: Encoded
     digest: bytes | None
     row: int = 0
     stamp: object = None
+    mould: object = None
+    canonical: object = None
 
 
 class Content:
@@ -59,7 +61,7 @@ class Content:
         self.stamp: object = None
         """What is remembered of rows holds while this stays: it changes when work is rolled back
         here or rows are deleted anywhere, and is another for every opening of the file."""
-        self._newest: OrderedDict[str, tuple[Sequence[Prepared], list[int]]] = OrderedDict()
+        self._newest: OrderedDict[str, tuple[list[Prepared], list[int]]] = OrderedDict()
         self.lists = Lists(store)
         self._is_sweeping = False
 
@@ -108,9 +110,9 @@ class Content:
     def put_list(self, tx: Tx, owner: str, items: Sequence[Prepared]) -> int:
         """Store a list of values in the log of `owner` and return the row of this version."""
         self._refresh(tx)
-        known, rows = self._newest.pop(owner, ((), []))
-        if len(known) > len(items) or not all(map(is_, known, items)):
-            known, rows = (), []
+        known, rows = self._newest.pop(owner, ([], []))
+        if known != items[: len(known)]:  # by identity
+            known, rows = [], []
         # Only what is new is looked at one by one: this is done for every list of every checkpoint.
         rows = rows + [self._put(tx, item) for item in items[len(known) :]]
         self._newest[owner] = (items, rows)
@@ -122,7 +124,7 @@ class Content:
         """Return the stamp for rows that are read here; None where they may go before their use."""
         stamp, seen = self.stamp, self._seen  # in this order: a new stamp never meets an old `seen`
         generation = tx.value("meta_value", key="generation")
-        if seen is None or seen[1] != generation or is_sweeping(generation):
+        if seen is None or seen != (self._store.epoch, generation) or is_sweeping(generation):
             return None
         return stamp
 
