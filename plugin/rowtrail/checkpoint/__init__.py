@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rowtrail.checkpoint._ancestry import delta_ancestors
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
@@ -43,6 +44,8 @@ __all__ = [
 _LAST_ID = b"\xff" * 17
 """Greater than every id, packed or not."""
 
+MAX_CACHED_LABELS = 10_000
+
 LIST_OF_ONE = 0
 """In place of the row of a list: a list that holds the row's one item, and needs no log."""
 
@@ -53,39 +56,56 @@ class Checkpoints:
     def __init__(self, store: Store, content: Content) -> None:
         self._store = store
         self._content = content
+        self._labels: dict[str, int] = {}
+        self._labels_stamp: object = None
 
     def put(self, tx: Tx, new: NewCheckpoint) -> Placed:
         """Store a checkpoint, in place of one with the same id; return where its lists are."""
         now = self._store.clock.now_ms() if new.created_at is None else new.created_at
-        thread = self._thread_row(tx, new.thread_id, now)
-        key = {"thread": thread, "ns": new.ns, "checkpoint_id": pack_id(new.checkpoint_id)}
-        self._bring_to_front(tx, key)
-        row = tx.value(
-            "checkpoint_upsert",
-            **key,
-            parent_id=pack_id(new.parent_id),
-            run=new.run,
-            run_id=new.run_id,
-            step=new.step,
-            source=new.source,
-            now=now,
-            body=pack_body(new.body),
-            metadata=new.metadata,
-        )
-        tx.run("channel_value_clear", checkpoint=row)
+        thread = self._begin(tx, new.thread_id, now)
+        row = self._put_row(tx, new, thread, now)
         lists: dict[str, int] = {}
+        values: list[dict[str, int | None]] = []
         for channel, value in new.values.items():
             item, items = self._put_value(tx, f"{thread}/{new.ns}/{channel}", value)
-            tx.run(
-                "channel_value_insert",
-                checkpoint=row,
-                channel=self._label_row(tx, channel),
-                item=item,
-                list=items,
-            )
+            label = self._label_row(tx, channel)
+            values.append({"checkpoint": row, "channel": label, "item": item, "list": items})
             if items:
                 lists[channel] = items
+        tx.many("channel_value_insert", values)
         return Placed(lists, self._content.stamp)
+
+    def _put_row(self, tx: Tx, new: NewCheckpoint, thread: int, now: int) -> int:
+        """Store the row of a checkpoint and return its id."""
+        key = {"thread": thread, "ns": new.ns, "checkpoint_id": pack_id(new.checkpoint_id)}
+        rest = {
+            "parent_id": pack_id(new.parent_id),
+            "run": new.run,
+            "run_id": new.run_id,
+            "step": new.step,
+            "source": new.source,
+            "now": now,
+            "body": pack_body(new.body),
+            "metadata": new.metadata,
+        }
+        row = tx.insert_absent("checkpoint_insert", **key, **rest)
+        if row is not None:
+            return row
+        self._bring_to_front(tx, key)
+        there: int = tx.value("checkpoint_upsert", **key, **rest)
+        tx.run("channel_value_clear", checkpoint=there)
+        return there
+
+    def _begin(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
+        """Return the row of a thread, made if there is none; what was deleted is forgotten."""
+        place = tx.one("checkpoint_place", thread_id=thread_id)
+        assert place is not None
+        self._content.refresh(place["generation"])
+        if self._labels_stamp is not self._content.stamp or len(self._labels) > MAX_CACHED_LABELS:
+            self._labels.clear()
+            self._labels_stamp = self._content.stamp
+        thread: int | None = place["thread"]
+        return self._new_thread(tx, thread_id, now) if thread is None else thread
 
     def _bring_to_front(self, tx: Tx, key: Mapping[str, object]) -> None:
         """Make a checkpoint whose writes came before it the newest: it arrives now."""
@@ -107,24 +127,27 @@ class Checkpoints:
         replace: bool,
     ) -> None:
         """Store the writes of one task; those already there stay unless `replace`."""
-        thread = self._thread_row(tx, thread_id)
+        thread = self._begin(tx, thread_id)
         key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
         path = self._label_row(tx, task_path)
         row = tx.value("checkpoint_row", **key)
         if row is None:  # the writes of a superstep may arrive before its checkpoint
             row = tx.insert("checkpoint_stub", now=self._store.clock.now_ms(), **key)
+        rows: list[dict[str, Any]] = []
         for write in writes:
             item, items = self._put_value(tx, f"{thread}/{ns}/{write.channel}/w", write.value)
-            tx.run(
-                "write_replace" if replace else "write_insert",
-                checkpoint=row,
-                task_path=path,
-                task_id=pack_id(task_id),
-                idx=write.idx,
-                channel=self._label_row(tx, write.channel),
-                item=item,
-                list=items,
+            rows.append(
+                {
+                    "checkpoint": row,
+                    "task_path": path,
+                    "task_id": pack_id(task_id),
+                    "idx": write.idx,
+                    "channel": self._label_row(tx, write.channel),
+                    "item": item,
+                    "list": items,
+                }
             )
+        tx.many("write_replace" if replace else "write_insert", rows)
 
     def fetch(
         self,
@@ -292,23 +315,28 @@ class Checkpoints:
             tx.run(statement, checkpoints=listed)
         tx.run("generation_grow")
 
-    def _thread_row(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
+    def _thread_row(self, tx: Tx, thread_id: str) -> int:
         row: int | None = tx.value("thread_row", thread_id=thread_id)
-        if row is not None:
-            return row
+        return self._new_thread(tx, thread_id) if row is None else row
+
+    def _new_thread(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
         now = self._store.clock.now_ms() if now is None else now
         return tx.insert("thread_insert", thread_id=thread_id, now=now)
 
     def _label_row(self, tx: Tx, text: str) -> int:
-        row: int | None = tx.value("label_row", text=text)
-        return row if row is not None else tx.insert("label_insert", text=text)
+        row = self._labels.get(text)
+        if row is None:
+            row = tx.value("label_row", text=text) or tx.insert("label_insert", text=text)
+            self._labels[text] = row
+        return row
 
     def _put_value(self, tx: Tx, owner: str, value: Value) -> tuple[int | None, int | None]:
+        put = self._content
         if isinstance(value, Prepared):
-            return self._content.put(tx, value), None
+            return put.put(tx, value, refreshed=True), None
         if len(value) == 1:
-            return self._content.put(tx, value[0]), LIST_OF_ONE
-        return None, self._content.put_list(tx, owner, value)
+            return put.put(tx, value[0], refreshed=True), LIST_OF_ONE
+        return None, put.put_list(tx, owner, value, refreshed=True)
 
     def _filled(
         self, tx: Tx, rows: list[Row], known: Known | None = None

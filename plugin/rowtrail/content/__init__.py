@@ -78,9 +78,14 @@ class Content:
         digest = blake2b(encoded.identity, key=self._key, digest_size=DIGEST_BYTES).digest()
         return Prepared(encoded, digest)
 
-    def put(self, tx: Tx, prepared: Prepared) -> int:
-        """Store a value, or find it stored already, and return its row."""
-        self._refresh(tx)
+    def put(self, tx: Tx, prepared: Prepared, *, refreshed: bool = False) -> int:
+        """Store a value, or find it stored already, and return its row.
+
+        Args:
+            refreshed: Whether `refresh` was called in this transaction.
+        """
+        if not refreshed:
+            self.refresh(tx.value("meta_value", key="generation"))
         return self._put(tx, prepared)
 
     def _put(self, tx: Tx, prepared: Prepared) -> int:
@@ -92,10 +97,15 @@ class Content:
     def _find_or_insert(self, tx: Tx, prepared: Prepared) -> int:
         digest = prepared.digest
         if digest is None:
-            return self._insert(tx, prepared)
+            row = self._insert(tx, prepared)
+            assert row is not None
+            return row
         row = self._known.get(digest)
         if row is None:
-            row = self._find(tx, digest) or self._insert(tx, prepared)
+            # What was read is there already; what was not is most likely new.
+            row = self._find(tx, digest) if prepared.row else self._insert(tx, prepared)
+            row = row or self._insert(tx, prepared) or self._find(tx, digest)
+            assert row is not None
             self._known[digest] = row
             if len(self._known) > MAX_CACHED_DIGESTS:
                 self._known.popitem(last=False)
@@ -107,9 +117,12 @@ class Content:
             tx.run("item_touch", item=row)  # whoever sweeps may have found that nothing needs it
         return row
 
-    def put_list(self, tx: Tx, owner: str, items: Sequence[Prepared]) -> int:
+    def put_list(
+        self, tx: Tx, owner: str, items: Sequence[Prepared], *, refreshed: bool = False
+    ) -> int:
         """Store a list of values in the log of `owner` and return the row of this version."""
-        self._refresh(tx)
+        if not refreshed:
+            self.refresh(tx.value("meta_value", key="generation"))
         known, rows = self._newest.pop(owner, ([], []))
         if known != items[: len(known)]:  # by identity
             known, rows = [], []
@@ -145,9 +158,10 @@ class Content:
         """Return the items of a list in order, each with its row."""
         return [(r["id"], stored(r)) for r in tx.all("list_items", list=row)]
 
-    def _insert(self, tx: Tx, prepared: Prepared) -> int:
+    def _insert(self, tx: Tx, prepared: Prepared) -> int | None:
+        """Return the row of a new item, None where there is one with its digest."""
         encoded = prepared.encoded
-        return tx.insert(
+        return tx.insert_absent(
             "item_insert",
             digest=prepared.digest,
             type=encoded.type,
@@ -155,9 +169,13 @@ class Content:
             data=encoded.data,
         )
 
-    def _refresh(self, tx: Tx) -> None:
-        """Drop what is cached when work was rolled back here, or rows were deleted anywhere."""
-        seen = (self._store.epoch, tx.value("meta_value", key="generation"))
+    def refresh(self, generation: str) -> None:
+        """Drop what is cached when work was rolled back here, or rows were deleted anywhere.
+
+        Args:
+            generation: That of the file, as this transaction finds it.
+        """
+        seen = (self._store.epoch, generation)
         if seen != self._seen:
             self._seen = seen
             self.stamp = object()

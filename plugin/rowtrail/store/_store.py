@@ -87,11 +87,11 @@ class Store:
 
     async def awrite(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction; committed also when the awaiting task is cancelled."""
-        import asyncio
+        import asyncio  # not for `import rowtrail`
 
         job = Awaited(work, asyncio.get_running_loop())
         self._put(job)
-        result: T = await asyncio.shield(job.future)
+        result: T = await job.future  # cancelled or not, the job runs
         return result
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:

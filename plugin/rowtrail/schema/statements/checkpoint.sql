@@ -1,3 +1,15 @@
+-- name: checkpoint_place
+-- What every write of a checkpoint begins with.
+SELECT (SELECT id FROM thread WHERE thread_id = :thread_id) AS thread,
+       (SELECT value FROM meta WHERE key = 'generation') AS generation;
+
+-- name: checkpoint_insert
+INSERT INTO checkpoint (thread, ns, checkpoint_id, parent_id, run, run_id, step, source, created_at,
+                        body, metadata)
+VALUES (:thread, :ns, :checkpoint_id, :parent_id, :run, :run_id, :step, :source, :now,
+        :body, :metadata)
+ON CONFLICT (thread, ns, checkpoint_id) DO NOTHING;
+
 -- name: checkpoint_upsert
 INSERT INTO checkpoint (thread, ns, checkpoint_id, parent_id, run, run_id, step, source, created_at,
                         body, metadata)
