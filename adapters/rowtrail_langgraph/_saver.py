@@ -86,7 +86,8 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             self.journal.embedder = embedder
         self._store = self.journal.store
         self._checkpoints = Checkpoints(self._store, self.journal.recorder.content)
-        self._memo = Memo()
+        self.memo = Memo()
+        """What is stored already of the lists that were written and read last."""
         self._seals = Seals()
         self._codec = GraphCodec(self.serde, self._seals)
 
@@ -138,7 +139,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
 
     @property
     def _work(self) -> Transactions:
-        values = Values(self.journal.recorder.content, self.codec, self._memo)
+        values = Values(self.journal.recorder.content, self.codec, self.memo)
         return Transactions(self.journal, self._checkpoints, values)
 
     # Reading.

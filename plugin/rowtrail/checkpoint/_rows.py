@@ -11,7 +11,7 @@ Value = Prepared | list[Prepared]
 """A channel value: one item, or the items of a list."""
 
 Known = Callable[[str, int, object], list[Prepared] | None]
-"""What the caller remembers of a channel's list, by its row and the stamp under which it is that."""
+"""What the caller remembers of a channel's list, by its row and the stamp that holds it there."""
 
 
 @dataclass(frozen=True)
