@@ -13,6 +13,7 @@ from rowtrail.journal import fingerprint_of
 from rowtrail_langgraph._canonical import canonical_message, canonical_messages
 from rowtrail_langgraph._memo import Memo
 
+
 @dataclass(frozen=True)
 class Prompt:
     """Messages on their way to a model.

@@ -27,7 +27,7 @@ from rowtrail.checkpoint import (
     StoredCheckpoint,
     Value,
 )
-from rowtrail.content import Prepared
+from rowtrail.content import LONGEST_INT, Prepared
 from rowtrail.errors import UsageError
 from rowtrail.store import Tx
 from rowtrail_langgraph._address import Address, address_of, configurable_of
@@ -160,7 +160,7 @@ class Transactions:
                 channel: self.values.written(value, (thread_id, ns, channel))
                 for channel, value in checkpoint["channel_values"].items()
             },
-            step=step if isinstance(step, int) else None,
+            step=step if type(step) is int and abs(step) <= LONGEST_INT else None,
             source=_text_or_none(merged.get("source")),
             run=attempt.run if attempt is not None else None,
             run_id=_text_or_none(merged.get("run_id")),

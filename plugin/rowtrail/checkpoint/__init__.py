@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rowtrail.checkpoint._ancestry import delta_ancestors
+from rowtrail.checkpoint._filter import columns_of
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_body, unpack_id
 from rowtrail.checkpoint._rows import (
@@ -198,7 +199,10 @@ class Checkpoints:
             "after_id": pack_id(after_id),
             "filter": filter,
             "limit": limit,
+            **columns_of(filter),
         }
+        if wanted["run_id"] is not None:
+            return self._filled(tx, tx.all("checkpoint_page_of_run", **wanted, after_row=after_row))
         if thread_id is not None and ns is not None:
             return self._filled(tx, tx.all("checkpoint_page_of_ns", **wanted))
         return self._filled(tx, tx.all("checkpoint_page", **wanted, after_row=after_row))

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rowtrail.content._canonical import canonical_json
-from rowtrail.content._codec import MAX_DEPTH, Codec, Encoded, dump_json
+from rowtrail.content._codec import LONGEST_INT, MAX_DEPTH, Codec, Encoded, dump_json
 from rowtrail.content._lists import MAX_CACHED_LOGS, Lists
 from rowtrail.content._tagged import TAG, TypeCodec
 from rowtrail.errors import CorruptRowError
 from rowtrail.store import Row, Store, Tx
 
 __all__ = [
+    "LONGEST_INT",
     "MAX_DEPTH",
     "TAG",
     "Codec",
