@@ -21,8 +21,16 @@ INPUT_CHANNEL = "__start__"
 PARTS = "{parts}"
 """Stored type of the first item of an input whose lists are stored by item; no class has it."""
 
-_VERSIONS = {"v", "id", "ts", "channel_versions", "versions_seen", "updated_channels"}
-"""Keys of a checkpoint that hold no content of the user's."""
+_VERSIONS = {
+    "v",
+    "id",
+    "ts",
+    "channel_versions",
+    "versions_seen",
+    "updated_channels",
+    "pending_sends",
+}
+"""Keys of a checkpoint that hold no content of the user's; the last of them only while empty."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,8 @@ class Values:
     def body(self, checkpoint: Mapping[str, Any]) -> Encoded:
         """Return the stored form of a checkpoint without its channels' values."""
         body = {key: value for key, value in checkpoint.items() if key != "channel_values"}
-        readable = _readable(body) if body.keys() <= _VERSIONS else None
+        is_plain = body.keys() <= _VERSIONS and not body.get("pending_sends")
+        readable = _readable(body) if is_plain else None
         return readable or self.codec.encode_value(body)
 
     def checkpoint(self, body: Encoded) -> dict[str, Any]:
