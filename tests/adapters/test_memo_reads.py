@@ -113,7 +113,7 @@ def test_a_copy_is_a_message_like_any_other(saver: RowtrailSaver) -> None:
         assert one == other == original
         assert one.model_dump() == other.model_dump() == original.model_dump()
         assert one.model_fields_set == other.model_fields_set
-        other.mood = "merry"
+        other.mood = "merry"  # type: ignore[attr-defined]
         assert "mood" not in one.model_dump()
         assert other.model_copy(deep=True).model_dump() == other.model_dump()
     assert [message.model_dump() for message in got(saver)] == [m.model_dump() for m in written]

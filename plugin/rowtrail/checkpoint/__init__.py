@@ -13,6 +13,7 @@ from typing import Any
 
 from rowtrail.checkpoint._ancestry import delta_ancestors
 from rowtrail.checkpoint._filter import columns_of
+from rowtrail.checkpoint._labels import Labels
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_body, unpack_id
 from rowtrail.checkpoint._rows import (
@@ -45,8 +46,6 @@ __all__ = [
 _LAST_ID = b"\xff" * 17
 """Greater than every id, packed or not."""
 
-MAX_CACHED_LABELS = 10_000
-
 LIST_OF_ONE = 0
 """In place of the row of a list: a list that holds the row's one item, and needs no log."""
 
@@ -57,8 +56,7 @@ class Checkpoints:
     def __init__(self, store: Store, content: Content) -> None:
         self._store = store
         self._content = content
-        self._labels: dict[str, int] = {}
-        self._labels_stamp: object = None
+        self._labels = Labels()
 
     def put(self, tx: Tx, new: NewCheckpoint) -> Placed:
         """Store a checkpoint, in place of one with the same id; return where its lists are."""
@@ -69,7 +67,7 @@ class Checkpoints:
         values: list[dict[str, int | None]] = []
         for channel, value in new.values.items():
             item, items = self._put_value(tx, f"{thread}/{new.ns}/{channel}", value)
-            label = self._label_row(tx, channel)
+            label = self._labels.row(tx, channel)
             values.append({"checkpoint": row, "channel": label, "item": item, "list": items})
             if items:
                 lists[channel] = items
@@ -102,9 +100,7 @@ class Checkpoints:
         place = tx.one("checkpoint_place", thread_id=thread_id)
         assert place is not None
         self._content.refresh(place["generation"])
-        if self._labels_stamp is not self._content.stamp or len(self._labels) > MAX_CACHED_LABELS:
-            self._labels.clear()
-            self._labels_stamp = self._content.stamp
+        self._labels.trust(self._content.stamp)
         thread: int | None = place["thread"]
         return self._new_thread(tx, thread_id, now) if thread is None else thread
 
@@ -130,7 +126,7 @@ class Checkpoints:
         """Store the writes of one task; those already there stay unless `replace`."""
         thread = self._begin(tx, thread_id)
         key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
-        path = self._label_row(tx, task_path)
+        path = self._labels.row(tx, task_path)
         row = tx.value("checkpoint_row", **key)
         if row is None:  # the writes of a superstep may arrive before its checkpoint
             row = tx.insert("checkpoint_stub", now=self._store.clock.now_ms(), **key)
@@ -143,7 +139,7 @@ class Checkpoints:
                     "task_path": path,
                     "task_id": pack_id(task_id),
                     "idx": write.idx,
-                    "channel": self._label_row(tx, write.channel),
+                    "channel": self._labels.row(tx, write.channel),
                     "item": item,
                     "list": items,
                 }
@@ -326,13 +322,6 @@ class Checkpoints:
     def _new_thread(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
         now = self._store.clock.now_ms() if now is None else now
         return tx.insert("thread_insert", thread_id=thread_id, now=now)
-
-    def _label_row(self, tx: Tx, text: str) -> int:
-        row = self._labels.get(text)
-        if row is None:
-            row = tx.value("label_row", text=text) or tx.insert("label_insert", text=text)
-            self._labels[text] = row
-        return row
 
     def _put_value(self, tx: Tx, owner: str, value: Value) -> tuple[int | None, int | None]:
         put = self._content

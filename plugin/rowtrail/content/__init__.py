@@ -62,7 +62,7 @@ class Content:
         self.stamp: object = None
         """What is remembered of rows holds while this stays: it changes when work is rolled back
         here or rows are deleted anywhere, and is another for every opening of the file."""
-        self._newest: OrderedDict[str, tuple[list[Prepared], list[int]]] = OrderedDict()
+        self._newest: OrderedDict[str, tuple[Sequence[Prepared], list[int]]] = OrderedDict()
         self.lists = Lists(store)
         self._is_sweeping = False
 
