@@ -279,6 +279,8 @@ def edits(chance: random.Random, messages: list[AnyMessage]) -> list[BaseMessage
                 message.content = f"{message.content}!"
         case "clear":
             new += [RemoveMessage(id=str(m.id)) for m in messages[1:]]
+        case _:
+            pass
     return new
 
 

@@ -33,7 +33,7 @@ async def test_every_coroutine_gets_its_own_outcome(store: Store) -> None:
         return number
 
     for _ in range(5):
-        waiting = [store.awrite(lambda tx, n=n: work(n)) for n in range(100)]
+        waiting = [store.awrite(lambda tx, n=n: work(n)) for n in range(100)]  # type: ignore[misc]
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
 
         for number, outcome in enumerate(outcomes):

@@ -31,6 +31,8 @@ __all__ = [
 DIGEST_BYTES = 16
 MAX_CACHED_DIGESTS = 50_000
 
+_NO_LIST: tuple[Sequence[Prepared], list[int]] = ((), [])
+
 
 @dataclass(eq=False, slots=True)
 class Prepared:
@@ -124,9 +126,9 @@ class Content:
         """Store a list of values in the log of `owner` and return the row of this version."""
         if not refreshed:
             self.refresh(tx.value("meta_value", key="generation"))
-        known, rows = self._newest.pop(owner, ([], []))
+        known, rows = self._newest.pop(owner, _NO_LIST)
         if known != items[: len(known)]:  # by identity
-            known, rows = [], []
+            known, rows = _NO_LIST
         # Only what is new is looked at one by one: this is done for every list of every checkpoint.
         rows = rows + [self._put(tx, item) for item in items[len(known) :]]
         self._newest[owner] = (items, rows)
