@@ -10,8 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +20,9 @@ from click.testing import CliRunner
 import rowtrail
 from rowtrail import Journal
 from rowtrail.cli import main
+from tests.plugin.conftest import Cli
 
 HOSTILE = "\x1b[31mred\x07\x9b2J\u202eb\r\n日本"
-
-
-@dataclass
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Cli = Callable[..., Done]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Return a function that runs `rowtrail` in this process, where nothing is a terminal."""
-    for name in ("ROWTRAIL_DB", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: object) -> Done:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments], prog_name="rowtrail")
-        out, err = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Done(stop.value.code, out, err)
-
-    return run
 
 
 @rowtrail.step(kind="tool", name="add", effect="write")

@@ -16,7 +16,7 @@ COMMANDS = {
     ),
     "index": Entry("rowtrail.cli._index:command", "Fill the search index of a journal."),
     "prune": Entry("rowtrail.cli._prune:command", "Delete old threads or checkpoints."),
-    "runs": Entry("rowtrail.cli._runs:command", "List runs, the newest first."),
+    "runs": Entry("rowtrail.cli._runs:command", "List runs, crashed and in doubt first."),
     "search": Entry(
         "rowtrail.cli._search:command", "Find words, or their meaning, in what was recorded."
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -60,6 +60,40 @@ def open_journal(path: str) -> Reader:
     return Reader(path)
 
 
+def limit_option(default: int) -> Callable[[F], F]:
+    """Return what adds `--limit`."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="How many at most.",
+    )
+
+
+class Limited:
+    """The first rows of a listing, in pages; afterwards it knows whether there were more.
+
+    Attributes:
+        has_more: There was at least one row after the last one.
+    """
+
+    def __init__(self, pages: Iterable[list[Row]], limit: int) -> None:
+        self._pages = pages
+        self._left = limit
+        self.has_more = False
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        for page in self._pages:
+            if self._left and (kept := page[: self._left]):
+                yield kept
+            if len(page) > self._left:
+                self.has_more = True
+                return
+            self._left -= len(page)
+
+
 def pages(reader: Reader, statement: str, key: str, **params: Any) -> Iterator[list[Row]]:
     """Yield the rows of a statement in pages; each is read for itself, and nothing is held between.
 
@@ -87,25 +121,38 @@ def find_run(reader: Reader, text: str) -> str:
         UnknownIdError: There is none.
         UsageError: Several ids begin so.
     """
+    return _find(reader, "run", text, "run_newest", "run_ids_between")
+
+
+def find_thread(reader: Reader, text: str) -> str:
+    """Return the id of the thread that `text` means, as `find_run` does; `@last` is where the last
+    run was.
+    """
+    return _find(reader, "thread", text, "thread_newest", "thread_ids_between")
+
+
+def _find(reader: Reader, kind: str, text: str, newest: str, between: str) -> str:
     if text == LAST:
-        newest = reader.read(lambda tx: tx.value("run_newest"))
-        if newest is None:
-            raise UnknownIdError("the journal holds no run yet", kind="run", value=text)
-        return str(newest)
-    ids = reader.read(lambda tx: _beginning_with(tx, text))
+        last = reader.read(lambda tx: tx.value(newest))
+        if last is None:
+            raise UnknownIdError(f"the journal holds no {kind} yet", kind=kind, value=text)
+        return str(last)
+    ids = _beginning_with(reader, text, between)
     if text in ids or len(ids) == 1:
         return ids[0]
     if not ids:
         raise UnknownIdError(
-            f"no run has the id {text!r} or one that begins so: `rowtrail runs` lists them",
-            kind="run",
+            f"no {kind} has the id {text!r} or one that begins so: `rowtrail {kind}s` lists them",
+            kind=kind,
             value=text,
         )
     listed = ", ".join(ids[:MAX_CANDIDATES]) + (", ..." if len(ids) > MAX_CANDIDATES else "")
-    raise click.UsageError(visible(f"several runs begin with {text!r}: {listed}"))
+    raise click.UsageError(visible(f"several {kind}s begin with {text!r}: {listed}"))
 
 
-def _beginning_with(tx: Tx, text: str) -> list[str]:
+def _beginning_with(reader: Reader, text: str, between: str) -> list[str]:
     """Return the ids that begin with `text`, in order: an id that is `text` itself is the first."""
-    rows = tx.all("run_ids_between", first=text, last=text + BEYOND, limit=MAX_CANDIDATES + 1)
-    return [row["run_id"] for row in rows]
+    rows = reader.read(
+        lambda tx: tx.all(between, first=text, last=text + BEYOND, limit=MAX_CANDIDATES + 1)
+    )
+    return [str(row[0]) for row in rows]

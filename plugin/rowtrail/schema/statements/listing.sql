@@ -7,11 +7,19 @@ WHERE run_id IN (
 ORDER BY started_at DESC, run_id DESC;
 
 -- name: runs_page
--- Newest first; `page` of the last row is where the next page begins.
+-- Newest first; `page` of the last row is where the next page begins. With :urgent 1 only runs that
+-- crashed or have steps in doubt, with 0 only the others.
 SELECT r.id AS page, v.*
 FROM run r CROSS JOIN runs v ON v.run_id = r.run_id
 WHERE r.id < :before
   AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+  AND (:agent IS NULL OR r.agent = :agent)
+  AND (:since IS NULL OR r.started_at >= :since)
+  AND (:urgent IS NULL OR :urgent = (r.id IN (
+        SELECT u.id FROM run u
+        WHERE u.status = 'crashed'
+           OR (u.status = 'running' AND u.id NOT IN (SELECT l.run FROM live_attempt l))
+        UNION ALL SELECT d.run FROM doubtful d)))
   AND (:status IS NULL OR v.status = :status)
 ORDER BY r.id DESC LIMIT :limit;
 
@@ -23,6 +31,15 @@ SELECT run_id FROM run WHERE run_id >= :first AND run_id < :last ORDER BY run_id
 
 -- name: run_newest
 SELECT run_id FROM run ORDER BY id DESC LIMIT 1;
+
+-- name: thread_ids_between
+SELECT thread_id FROM thread WHERE thread_id >= :first AND thread_id < :last ORDER BY thread_id LIMIT :limit;
+
+-- name: thread_newest
+-- Of the newest run, else the newest of all: a saver that captures nothing makes threads without runs.
+SELECT t.thread_id FROM thread t
+ORDER BY t.id = (SELECT r.thread FROM run r WHERE r.thread IS NOT NULL ORDER BY r.id DESC LIMIT 1) DESC, t.id DESC
+LIMIT 1;
 
 -- name: attempts_page
 SELECT * FROM attempts WHERE run_id = :run_id AND n > :after ORDER BY n LIMIT :limit;
