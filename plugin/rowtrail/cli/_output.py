@@ -74,7 +74,7 @@ def print_table(columns: Sequence[Column], pages: Iterable[Sequence[Sequence[Cel
     is_terminal = sys.stdout.isatty()
     widths = _widths(columns, first)
     if is_terminal:
-        widths = _narrowed(columns, widths, shutil.get_terminal_size().columns)
+        widths = _narrowed(columns, widths, terminal_columns())
     titles = [Cell(column.title, {"bold": True}) for column in columns]
     was_cut = False
     for page in chain([(titles, *first)], pages):
@@ -83,6 +83,11 @@ def print_table(columns: Sequence[Column], pages: Iterable[Sequence[Sequence[Cel
             was_cut = was_cut or any(cell.is_cut for row in page for cell in row)
         click.echo("\n".join(_line(columns, widths, row) for row in page))
     return was_cut
+
+
+def terminal_columns() -> int:
+    """Return how many columns the terminal has; where there is none, what a page of paper has."""
+    return shutil.get_terminal_size((120, 24)).columns
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:

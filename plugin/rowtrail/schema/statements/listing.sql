@@ -56,7 +56,8 @@ ORDER BY seq;
 -- name: step_lines_page
 -- The same with values cut to :width characters: of a prompt the last message, of a message its content.
 SELECT v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status, v.reason, v.replays,
-       v.duration_ms, v.input_tokens, v.output_tokens,
+       v.attempt_id, v.started_at, v.ended_at, v.duration_ms, v.input_tokens, v.output_tokens, v.cost_usd,
+       (SELECT group_concat(p.at) FROM replay p WHERE p.step = CAST(v.step_id AS INTEGER)) AS replayed_ms,
        CASE v.kind
            WHEN 'llm' THEN coalesce((
                SELECT substr(json_extract(i.text, '$.content'), 1, :width)
@@ -82,3 +83,8 @@ ORDER BY v.seq;
 
 -- name: step_shown
 SELECT * FROM steps WHERE run_id = :run_id AND step_id = :step_id;
+
+-- name: attempt_extents
+-- When the steps of each attempt of a run began and ended: what a heartbeat says may be 2 s old.
+SELECT attempt_id, min(started_at) AS first_at, max(coalesce(ended_at, started_at)) AS last_at
+FROM steps WHERE run_id = :run_id GROUP BY attempt_id;
