@@ -15,6 +15,7 @@ COMMANDS = {
         "Kill an agent three times, and resume it without paying twice.",
     ),
     "index": Entry("rowtrail.cli._index:command", "Fill the search index of a journal."),
+    "diff": Entry("rowtrail.cli._diff:command", "Compare two runs, step by step."),
     "prune": Entry("rowtrail.cli._prune:command", "Delete old threads or checkpoints."),
     "runs": Entry("rowtrail.cli._runs:command", "List runs, crashed and in doubt first."),
     "search": Entry(
@@ -22,6 +23,7 @@ COMMANDS = {
     ),
     "show": Entry("rowtrail.cli._show:command", "Show a run, its attempts and its steps."),
     "sql": Entry("rowtrail.cli._sql:command", "Answer one SELECT over the journal's views."),
+    "why": Entry("rowtrail.cli._why:command", "Say why a step was made or replayed."),
     "import": Entry(
         "rowtrail_langgraph.importing:command", "Take over a file of LangGraph's SqliteSaver."
     ),

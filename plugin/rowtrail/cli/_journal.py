@@ -131,6 +131,20 @@ def find_thread(reader: Reader, text: str) -> str:
     return _find(reader, "thread", text, "thread_newest", "thread_ids_between")
 
 
+def find_step(reader: Reader, text: str) -> str:
+    """Return the id of the step that `text` means: an id, or `@last`.
+
+    Raises:
+        UnknownIdError: There is no step yet.
+    """
+    if text != LAST:
+        return text
+    newest = reader.read(lambda tx: tx.value("step_newest"))
+    if newest is None:
+        raise UnknownIdError("the journal holds no step yet", kind="step", value=text)
+    return str(newest)
+
+
 def _find(reader: Reader, kind: str, text: str, newest: str, between: str) -> str:
     if text == LAST:
         last = reader.read(lambda tx: tx.value(newest))

@@ -90,6 +90,14 @@ def terminal_columns() -> int:
     return shutil.get_terminal_size((120, 24)).columns
 
 
+def print_fields(fields: Sequence[tuple[str, Cell]]) -> None:
+    """Print names and values, a line for each."""
+    width = max(len(name) for name, _ in fields)
+    for name, cell in fields:
+        value = click.style(cell.text, **cell.style) if cell.style else cell.text
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
+
+
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
     return [
         min(column.width, max(map(display_width, (column.title, *(row[i].text for row in rows)))))

@@ -18,6 +18,7 @@ from rowtrail.cli._output import (
     Cell,
     Column,
     json_rows,
+    print_fields,
     print_pieces,
     print_table,
     shorten,
@@ -127,7 +128,7 @@ def _as_json(reader: Reader, run_id: str) -> Iterator[str]:
 
 def _print_run(reader: Reader, run_id: str, *, timeline: bool) -> None:
     row = _fetch_run(reader, run_id)
-    _print_fields(_header(row))
+    print_fields(_header(row))
     attempts = pages(reader, "attempts_page", "n", run_id=run_id)
     click.echo()
     print_table(ATTEMPTS, ([_attempt_line(attempt) for attempt in page] for page in attempts))
@@ -231,13 +232,6 @@ def _header(row: Row) -> list[tuple[str, Cell]]:
     return [field for field in fields if field[1].text != show.UNKNOWN]
 
 
-def _print_fields(fields: list[tuple[str, Cell]]) -> None:
-    width = max(len(name) for name, _ in fields)
-    for name, cell in fields:
-        value = click.style(cell.text, **cell.style) if cell.style else cell.text
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
-
-
 def _attempt_line(row: Row) -> tuple[Cell, ...]:
     return (
         show.number(row["n"]),
@@ -280,7 +274,7 @@ def _print_step(row: Row, as_json: bool) -> None:
         for name, value in values.items()
         if value is not None and name not in JSON_COLUMNS
     ]
-    _print_fields(fields)
+    print_fields(fields)
     for name in sorted(JSON_COLUMNS):
         if values[name] is not None:
             click.echo(f"\n{click.style(name, bold=True)}\n{_pretty(values[name])}")

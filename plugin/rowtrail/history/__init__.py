@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from rowtrail.history._answer import Answer
+from rowtrail.history._compare import Difference
+from rowtrail.history._diff import Pair, Place, diff
 from rowtrail.history._query import query
 from rowtrail.history._text import cell_text, json_text, visible
+from rowtrail.history._why import Why, why
 
-__all__ = ["Answer", "cell_text", "json_text", "query", "visible"]
+__all__ = [
+    "Answer",
+    "Difference",
+    "Pair",
+    "Place",
+    "Why",
+    "cell_text",
+    "diff",
+    "json_text",
+    "query",
+    "visible",
+    "why",
+]

@@ -88,3 +88,43 @@ SELECT * FROM steps WHERE run_id = :run_id AND step_id = :step_id;
 -- When the steps of each attempt of a run began and ended: what a heartbeat says may be 2 s old.
 SELECT attempt_id, min(started_at) AS first_at, max(coalesce(ended_at, started_at)) AS last_at
 FROM steps WHERE run_id = :run_id GROUP BY attempt_id;
+
+-- name: step_run
+-- The run of a step, by the id that the views show; other text finds nothing.
+SELECT r.run_id FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+WHERE s.id = CAST(:step_id AS INTEGER) AND CAST(s.id AS TEXT) = :step_id;
+
+-- name: step_newest
+SELECT CAST(max(id) AS TEXT) FROM step;
+
+-- name: step_replays
+SELECT a.n AS attempt, r.run_id, p.at AS at_ms, p.saved_input_tokens, p.saved_output_tokens, p.saved_usd
+FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run
+WHERE p.step = CAST(:step_id AS INTEGER) ORDER BY p.id LIMIT 1000;
+
+-- name: steps_not_replayed
+-- Steps of a scope that earlier attempts recorded and :attempt did not hand back, the likeliest first.
+SELECT v.step_id, v.seq, v.name, v.status, v.input
+FROM steps v
+WHERE v.run_id = :run_id AND v.scope = :scope AND v.kind = :kind AND v.status IN ('done', 'superseded')
+  AND CAST(v.attempt_id AS INTEGER) < :attempt
+  AND NOT EXISTS (SELECT 1 FROM replay p
+                  WHERE p.step = CAST(v.step_id AS INTEGER) AND p.attempt = :attempt)
+ORDER BY v.name = :name DESC, abs(v.seq - :seq), v.seq LIMIT 50;
+
+-- name: steps_same_request
+-- Steps of other runs of the thread with the same fingerprint, the newest first.
+SELECT o.run_id, CAST(os.id AS TEXT) AS step_id
+FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.id = CAST(:step_id AS INTEGER)
+JOIN run o ON o.thread = r.thread AND o.id <> r.id
+JOIN scope osc ON osc.run = o.id
+JOIN step os ON os.scope = osc.id AND os.fingerprint = s.fingerprint AND os.status = 'done'
+WHERE r.run_id = :run_id ORDER BY o.id DESC, os.id LIMIT 3;
+
+-- name: step_places
+SELECT step_id, seq, node, kind, name, status, fingerprint, output, error
+FROM steps WHERE run_id = :run_id AND status <> 'superseded' ORDER BY seq;
+
+-- name: steps_by_seq
+SELECT seq, status, input, output, error
+FROM steps WHERE run_id = :run_id AND seq IN (SELECT value FROM json_each(:seqs));
