@@ -16,6 +16,9 @@ COMMANDS = {
     ),
     "index": Entry("rowtrail.cli._index:command", "Fill the search index of a journal."),
     "diff": Entry("rowtrail.cli._diff:command", "Compare two runs, step by step."),
+    "in-doubt": Entry(
+        "rowtrail.cli._in_doubt:command", "List steps that may have happened, and settle them."
+    ),
     "prune": Entry("rowtrail.cli._prune:command", "Delete old threads or checkpoints."),
     "runs": Entry("rowtrail.cli._runs:command", "List runs, crashed and in doubt first."),
     "search": Entry(

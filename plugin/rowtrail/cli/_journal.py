@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from rowtrail.cli._group import NotFound
-from rowtrail.errors import UnknownIdError
+from rowtrail.errors import ReadOnlyError, UnknownIdError
 from rowtrail.history import visible
 from rowtrail.store import Row, Tx
 from rowtrail.store.reading import Reader
@@ -58,6 +59,23 @@ def open_journal(path: str) -> Reader:
             "an agent makes one with RowtrailSaver(path) or rowtrail.Journal(path)"
         )
     return Reader(path)
+
+
+def record_dead(path: str) -> None:
+    """Write down which attempts have died, as far as the journal can be written.
+
+    The views take a process for dead that was silent for 15 s; its identity tells it at once.
+
+    Raises:
+        NotFound: There is no such file.
+    """
+    with open_journal(path) as reader:
+        if not reader.read(lambda tx: tx.all("open_attempts")):
+            return
+    from rowtrail.journal import Journal
+
+    with contextlib.suppress(ReadOnlyError), Journal(path) as journal:
+        journal.recover()
 
 
 def limit_option(default: int) -> Callable[[F], F]:

@@ -7,7 +7,7 @@ from rowtrail.history._compare import Difference
 from rowtrail.history._diff import Pair, Place, diff
 from rowtrail.history._query import query
 from rowtrail.history._text import cell_text, json_text, visible
-from rowtrail.history._why import Why, why
+from rowtrail.history._why import Why, step_whole, why
 
 __all__ = [
     "Answer",
@@ -19,6 +19,7 @@ __all__ = [
     "diff",
     "json_text",
     "query",
+    "step_whole",
     "visible",
     "why",
 ]

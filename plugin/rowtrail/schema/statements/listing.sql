@@ -94,6 +94,13 @@ FROM steps WHERE run_id = :run_id GROUP BY attempt_id;
 SELECT r.run_id FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 WHERE s.id = CAST(:step_id AS INTEGER) AND CAST(s.id AS TEXT) = :step_id;
 
+-- name: doubt_page
+-- Steps in doubt, the newest first; the + keeps SQLite from walking through all steps in their order.
+SELECT d.step AS page, CAST(d.step AS TEXT) AS step_id
+FROM doubtful d JOIN run r ON r.id = d.run
+WHERE +d.step < :before AND (:run_id IS NULL OR r.run_id = :run_id)
+ORDER BY +d.step DESC LIMIT :limit;
+
 -- name: step_newest
 SELECT CAST(max(id) AS TEXT) FROM step;
 
