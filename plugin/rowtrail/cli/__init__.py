@@ -25,7 +25,11 @@ COMMANDS = {
         "rowtrail.cli._search:command", "Find words, or their meaning, in what was recorded."
     ),
     "show": Entry("rowtrail.cli._show:command", "Show a run, its attempts and its steps."),
+    "spend": Entry(
+        "rowtrail.cli._spend:command", "Say where tokens and money went, and what replay saved."
+    ),
     "sql": Entry("rowtrail.cli._sql:command", "Answer one SELECT over the journal's views."),
+    "threads": Entry("rowtrail.cli._threads:command", "List threads, the last active first."),
     "why": Entry("rowtrail.cli._why:command", "Say why a step was made or replayed."),
     "import": Entry(
         "rowtrail_langgraph.importing:command", "Take over a file of LangGraph's SqliteSaver."

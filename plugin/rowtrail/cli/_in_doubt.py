@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import click
@@ -13,21 +12,17 @@ import click
 from rowtrail.cli import _figures as show
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
-    Limited,
     db_option,
     find_run,
     json_option,
-    limit_option,
     open_journal,
     record_dead,
 )
+from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import (
     Cell,
     Column,
-    json_rows,
     print_fields,
-    print_pieces,
-    print_table,
     say,
     shorten,
 )
@@ -108,16 +103,9 @@ def _list(db: str, run: str | None, limit: int, as_json: bool) -> None:
     record_dead(db)
     with open_journal(db) as reader:
         run_id = None if run is None else find_run(reader, run)
-        found = Limited(_pages(reader, run_id), limit)
-        listed = iter(found)
-        nothing: list[Row] = []
-        first = next(listed, nothing)
-        every = chain([first], listed)
-        if as_json:
-            print_pieces(json_rows(dict(row) for page in every for row in page))
-        elif first:
-            print_table(COLUMNS, ([_line(row) for row in page] for page in every))
-    if not first:
+        found = Listing(_pages(reader, run_id), limit)
+        has_rows = found.print(COLUMNS, _line, as_json=as_json)
+    if not has_rows:
         where = "" if run_id is None else f" of the run {run_id!r}"
         raise NotFound(f"no step{where} is in doubt in {db!r}: nothing has to be settled")
     if found.has_more:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -76,40 +76,6 @@ def record_dead(path: str) -> None:
 
     with contextlib.suppress(ReadOnlyError), Journal(path) as journal:
         journal.recover()
-
-
-def limit_option(default: int) -> Callable[[F], F]:
-    """Return what adds `--limit`."""
-    return click.option(
-        "--limit",
-        type=click.IntRange(min=1),
-        default=default,
-        show_default=True,
-        metavar="N",
-        help="How many at most.",
-    )
-
-
-class Limited:
-    """The first rows of a listing, in pages; afterwards it knows whether there were more.
-
-    Attributes:
-        has_more: There was at least one row after the last one.
-    """
-
-    def __init__(self, pages: Iterable[list[Row]], limit: int) -> None:
-        self._pages = pages
-        self._left = limit
-        self.has_more = False
-
-    def __iter__(self) -> Iterator[list[Row]]:
-        for page in self._pages:
-            if self._left and (kept := page[: self._left]):
-                yield kept
-            if len(page) > self._left:
-                self.has_more = True
-                return
-            self._left -= len(page)
 
 
 def pages(reader: Reader, statement: str, key: str, **params: Any) -> Iterator[list[Row]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
 
 import click
 
@@ -13,14 +11,13 @@ from rowtrail._clock import Clock, iso_utc
 from rowtrail.cli import _figures as show
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
-    Limited,
     db_option,
     find_thread,
     json_option,
-    limit_option,
     open_journal,
 )
-from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table, say
+from rowtrail.cli._listing import Listing, limit_option
+from rowtrail.cli._output import Cell, Column, say
 from rowtrail.cli._when import since_option
 from rowtrail.store import Row, Tx
 from rowtrail.store.reading import Reader
@@ -97,16 +94,9 @@ def command(
     with open_journal(db) as reader:
         named = None if thread is None else find_thread(reader, thread)
         wanted = Wanted(named, agent, status, since)
-        found = Limited(runs(reader, limit + 1, wanted, newest=newest), limit)
-        listed = iter(found)
-        nothing: list[Row] = []
-        first = next(listed, nothing)
-        every = chain([first], listed)
-        if as_json:
-            print_pieces(json_rows(_public(row) for page in every for row in page))
-        elif first:
-            print_table(COLUMNS, ([_line(row) for row in page] for page in every))
-    if not first:
+        found = Listing(runs(reader, limit + 1, wanted, newest=newest), limit)
+        has_rows = found.print(COLUMNS, _line, as_json=as_json, hidden="page")
+    if not has_rows:
         raise NotFound(_nothing(db, wanted))
     if found.has_more:
         say(f"only the first {limit:,} runs: --limit N lists more, the filters fewer")
@@ -139,11 +129,6 @@ def _pages(reader: Reader, limit: int, wanted: Wanted, urgent: int | None) -> It
     while left and (page := reader.read(fetch)):
         yield page
         before, left = page[-1]["page"], left - len(page)
-
-
-def _public(row: Row) -> dict[str, Any]:
-    """Return a row of the view, without the key of the page."""
-    return {name: row[name] for name in row.keys() if name != "page"}  # noqa: SIM118  (sqlite3.Row)
 
 
 def _line(row: Row) -> tuple[Cell, ...]:

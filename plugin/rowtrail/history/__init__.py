@@ -6,6 +6,7 @@ from rowtrail.history._answer import Answer
 from rowtrail.history._compare import Difference
 from rowtrail.history._diff import Pair, Place, diff
 from rowtrail.history._query import query
+from rowtrail.history._spend import Spend, SpendBy, spend
 from rowtrail.history._text import cell_text, json_text, visible
 from rowtrail.history._why import Why, step_whole, why
 
@@ -14,11 +15,14 @@ __all__ = [
     "Difference",
     "Pair",
     "Place",
+    "Spend",
+    "SpendBy",
     "Why",
     "cell_text",
     "diff",
     "json_text",
     "query",
+    "spend",
     "step_whole",
     "visible",
     "why",

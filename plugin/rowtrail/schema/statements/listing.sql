@@ -135,3 +135,9 @@ FROM steps WHERE run_id = :run_id AND status <> 'superseded' ORDER BY seq;
 -- name: steps_by_seq
 SELECT seq, status, input, output, error
 FROM steps WHERE run_id = :run_id AND seq IN (SELECT value FROM json_each(:seqs));
+
+-- name: threads_page
+-- The last active first; where the next page begins is what the last row says.
+SELECT * FROM threads
+WHERE (last_at, thread_id) < (:last_at, :thread_id) AND (:since IS NULL OR last_at >= :since)
+ORDER BY last_at DESC, thread_id DESC LIMIT :limit;
