@@ -16,6 +16,9 @@ COMMANDS = {
     ),
     "index": Entry("rowtrail.cli._index:command", "Fill the search index of a journal."),
     "diff": Entry("rowtrail.cli._diff:command", "Compare two runs, step by step."),
+    "doctor": Entry(
+        "rowtrail.cli._doctor:command", "Check the journal, and say what may be lost right now."
+    ),
     "in-doubt": Entry(
         "rowtrail.cli._in_doubt:command", "List steps that may have happened, and settle them."
     ),
@@ -29,6 +32,7 @@ COMMANDS = {
         "rowtrail.cli._spend:command", "Say where tokens and money went, and what replay saved."
     ),
     "sql": Entry("rowtrail.cli._sql:command", "Answer one SELECT over the journal's views."),
+    "tail": Entry("rowtrail.cli._tail:command", "Follow what agents do, as they do it."),
     "threads": Entry("rowtrail.cli._threads:command", "List threads, the last active first."),
     "why": Entry("rowtrail.cli._why:command", "Say why a step was made or replayed."),
     "import": Entry(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rowtrail.history._answer import Answer
 from rowtrail.history._compare import Difference
 from rowtrail.history._diff import Pair, Place, diff
+from rowtrail.history._follow import Follower
 from rowtrail.history._query import query
 from rowtrail.history._spend import Spend, SpendBy, spend
 from rowtrail.history._text import cell_text, json_text, visible
@@ -13,6 +14,7 @@ from rowtrail.history._why import Why, step_whole, why
 __all__ = [
     "Answer",
     "Difference",
+    "Follower",
     "Pair",
     "Place",
     "Spend",

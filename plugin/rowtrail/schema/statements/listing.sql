@@ -141,3 +141,50 @@ FROM steps WHERE run_id = :run_id AND seq IN (SELECT value FROM json_each(:seqs)
 SELECT * FROM threads
 WHERE (last_at, thread_id) < (:last_at, :thread_id) AND (:since IS NULL OR last_at >= :since)
 ORDER BY last_at DESC, thread_id DESC LIMIT :limit;
+
+-- name: runs_by_status
+SELECT status, count(*) AS n FROM runs GROUP BY status;
+
+-- name: steps_in_flight
+SELECT s.kind, count(*) AS n FROM step s
+WHERE s.status = 'running' AND s.attempt IN (SELECT l.id FROM live_attempt l) GROUP BY s.kind;
+
+-- name: doubt_count
+SELECT count(*) FROM doubtful;
+
+-- name: tail_steps
+-- Steps after one, and of those that were running the ones that :open names, in the order of their ids.
+SELECT s.id AS page, CAST(s.id AS TEXT) AS step_id, r.run_id, sc.node, s.seq, s.kind, s.name,
+       CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
+            WHEN s.kind = 'llm' THEN 'failed' ELSE 'in_doubt' END AS status,
+       s.error, s.started_at AS started_ms, s.duration_us / 1000.0 AS duration_ms,
+       s.input_tokens, s.output_tokens, s.cost_usd
+FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+WHERE s.id IN (SELECT f.id FROM (SELECT n.id FROM step n WHERE n.id > :after ORDER BY n.id LIMIT :limit) f
+               UNION ALL SELECT value FROM json_each(:open))
+  AND (:run_id IS NULL OR r.run_id = :run_id)
+  AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+ORDER BY s.id;
+
+-- name: tail_replays
+SELECT p.id AS page, CAST(p.step AS TEXT) AS step_id, r.run_id, sc.node, s.seq, s.kind, s.name,
+       'replayed' AS status, NULL AS error, p.at AS started_ms, NULL AS duration_ms,
+       p.saved_input_tokens AS input_tokens, p.saved_output_tokens AS output_tokens,
+       p.saved_usd AS cost_usd
+FROM (SELECT n.id FROM replay n WHERE n.id > :after ORDER BY n.id LIMIT :limit) f
+JOIN replay p ON p.id = f.id JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run
+JOIN step s ON s.id = p.step JOIN scope sc ON sc.id = s.scope
+WHERE (:run_id IS NULL OR r.run_id = :run_id)
+  AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+ORDER BY p.id;
+
+-- name: tail_ends
+SELECT coalesce((SELECT max(id) FROM step), 0) AS steps, coalesce((SELECT max(id) FROM replay), 0) AS replays;
+
+-- name: tail_page_ends
+-- Where the next pages end, whichever runs their rows are of.
+SELECT (SELECT max(id) FROM (SELECT id FROM step WHERE id > :step ORDER BY id LIMIT :limit)) AS steps,
+       (SELECT max(id) FROM (SELECT id FROM replay WHERE id > :replay ORDER BY id LIMIT :limit)) AS replays;
+
+-- name: run_last_steps
+SELECT CAST(step_id AS INTEGER) AS id FROM steps WHERE run_id = :run_id ORDER BY seq DESC LIMIT :limit;
