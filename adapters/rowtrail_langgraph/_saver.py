@@ -42,7 +42,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
     saver is recorded before the graph sees its result, and replayed when the graph is resumed.
 
     Args:
-        path_or_journal: The journal's file, or an open `Journal`, which stays the caller's.
+        path_or_journal: The journal's file, or an open `Journal`, which stays the caller's; when
+            None, what $ROWTRAIL_DB says, else `./agent.db`. `rowtrail resume` sets it, and
+            $ROWTRAIL_THREAD to the thread that is to be continued.
         serde: Serializer for what JSON cannot hold. With one that is not LangGraph's own (an
             encrypting one), everything goes through it and the views show no content.
         capture: Record and replay model and tool calls. Installs hooks into langchain-core and
@@ -62,7 +64,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
 
     def __init__(
         self,
-        path_or_journal: str | os.PathLike[str] | Journal,
+        path_or_journal: str | os.PathLike[str] | Journal | None = None,
         *,
         serde: SerializerProtocol | None = None,
         capture: bool = True,

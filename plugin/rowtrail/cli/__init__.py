@@ -23,6 +23,9 @@ COMMANDS = {
         "rowtrail.cli._in_doubt:command", "List steps that may have happened, and settle them."
     ),
     "prune": Entry("rowtrail.cli._prune:command", "Delete old threads or checkpoints."),
+    "resume": Entry(
+        "rowtrail.cli._resume:command", "Continue a run with a program, or say what that does."
+    ),
     "runs": Entry("rowtrail.cli._runs:command", "List runs, crashed and in doubt first."),
     "search": Entry(
         "rowtrail.cli._search:command", "Find words, or their meaning, in what was recorded."

@@ -12,12 +12,12 @@ import click
 from rowtrail.cli._group import NotFound
 from rowtrail.errors import ReadOnlyError, UnknownIdError
 from rowtrail.history import visible
+from rowtrail.journal import DB_VARIABLE, DEFAULT_PATH, Journal
 from rowtrail.store import Row, Tx
 from rowtrail.store.reading import Reader
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULT_PATH = "./agent.db"
 LAST = "@last"
 MAX_CANDIDATES = 10
 FIRST_PAGE_ROWS = 50
@@ -32,7 +32,7 @@ def db_option(command: F) -> F:
     return click.option(
         "--db",
         metavar="PATH",
-        envvar="ROWTRAIL_DB",
+        envvar=DB_VARIABLE,
         default=DEFAULT_PATH,
         show_default=True,
         show_envvar=True,
@@ -72,8 +72,6 @@ def record_dead(path: str) -> None:
     with open_journal(path) as reader:
         if not reader.read(lambda tx: tx.all("open_attempts")):
             return
-    from rowtrail.journal import Journal
-
     with contextlib.suppress(ReadOnlyError), Journal(path) as journal:
         journal.recover()
 

@@ -7,6 +7,7 @@ from rowtrail.history._compare import Difference
 from rowtrail.history._diff import Pair, Place, diff
 from rowtrail.history._follow import Follower
 from rowtrail.history._query import query
+from rowtrail.history._resume import ResumePlan, resume_plan
 from rowtrail.history._spend import Spend, SpendBy, spend
 from rowtrail.history._text import cell_text, json_text, visible
 from rowtrail.history._why import Why, step_whole, why
@@ -17,6 +18,7 @@ __all__ = [
     "Follower",
     "Pair",
     "Place",
+    "ResumePlan",
     "Spend",
     "SpendBy",
     "Why",
@@ -24,6 +26,7 @@ __all__ = [
     "diff",
     "json_text",
     "query",
+    "resume_plan",
     "spend",
     "step_whole",
     "visible",

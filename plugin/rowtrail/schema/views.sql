@@ -25,8 +25,9 @@ FROM step s JOIN scope sc ON sc.id = s.scope
 WHERE s.status = 'in_doubt'
 UNION ALL
 SELECT s.id, a.run
-FROM step s JOIN attempt a ON a.id = s.attempt
-WHERE s.status = 'running' AND s.kind <> 'llm' AND a.id NOT IN (SELECT l.id FROM live_attempt l);
+FROM attempt a CROSS JOIN scope sc ON sc.run = a.run CROSS JOIN step s ON s.scope = sc.id
+WHERE a.ended_at IS NULL AND a.id NOT IN (SELECT l.id FROM live_attempt l)
+  AND s.attempt = a.id AND s.status = 'running' AND s.kind <> 'llm';
 
 CREATE VIEW threads AS
 SELECT t.thread_id,

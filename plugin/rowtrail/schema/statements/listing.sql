@@ -146,8 +146,9 @@ ORDER BY last_at DESC, thread_id DESC LIMIT :limit;
 SELECT status, count(*) AS n FROM runs GROUP BY status;
 
 -- name: steps_in_flight
-SELECT s.kind, count(*) AS n FROM step s
-WHERE s.status = 'running' AND s.attempt IN (SELECT l.id FROM live_attempt l) GROUP BY s.kind;
+SELECT s.kind, count(*) AS n
+FROM live_attempt l CROSS JOIN scope sc ON sc.run = l.run CROSS JOIN step s ON s.scope = sc.id
+WHERE s.attempt = l.id AND s.status = 'running' GROUP BY s.kind;
 
 -- name: doubt_count
 SELECT count(*) FROM doubtful;
@@ -188,3 +189,12 @@ SELECT (SELECT max(id) FROM (SELECT id FROM step WHERE id > :step ORDER BY id LI
 
 -- name: run_last_steps
 SELECT CAST(step_id AS INTEGER) AS id FROM steps WHERE run_id = :run_id ORDER BY seq DESC LIMIT :limit;
+
+-- name: resume_plan
+-- What is recorded of a run, and so what becomes of its requests when they are made again.
+SELECT kind, effect, status, status = 'done' AND output IS NULL AS is_lost, count(*) AS steps,
+       sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost_usd) AS cost_usd
+FROM steps WHERE run_id = :run_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+
+-- name: run_holder
+SELECT pid, host FROM attempts WHERE run_id = :run_id AND ended_at IS NULL ORDER BY n DESC LIMIT 1;
