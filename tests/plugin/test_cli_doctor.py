@@ -102,7 +102,7 @@ def test_a_damaged_file_fails(cli: Cli, sound: Path) -> None:
     assert done.code == 1
     assert levels(done)["content"] == "fail"
     assert "what failed: content" in done.err
-    assert levels(done)["wal"] == "warn", "the mode was changed by another program"
+    assert levels(done)["wal"] == "note", "the mode was changed by another program"
 
 
 def test_files_that_are_no_journal_fail_and_the_machine_is_checked_still(

@@ -10,6 +10,12 @@ from rowtrail.cli._group import Entry, LazyGroup
 __all__ = ["main"]
 
 COMMANDS = {
+    "backup": Entry(
+        "rowtrail.cli._backup:command", "Copy the journal into a new file, while agents go on."
+    ),
+    "completion": Entry(
+        "rowtrail.cli._completion:command", "Print what makes a shell complete commands and ids."
+    ),
     "demo": Entry(
         "rowtrail_langgraph.demo:command",
         "Kill an agent three times, and resume it without paying twice.",
@@ -19,6 +25,7 @@ COMMANDS = {
     "doctor": Entry(
         "rowtrail.cli._doctor:command", "Check the journal, and say what may be lost right now."
     ),
+    "export": Entry("rowtrail.cli._export:command", "Write one run, or all, as JSON lines or CSV."),
     "in-doubt": Entry(
         "rowtrail.cli._in_doubt:command", "List steps that may have happened, and settle them."
     ),

@@ -11,7 +11,7 @@ import click
 
 from rowtrail.cli import _figures as show
 from rowtrail.cli._differences import differences_text
-from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
+from rowtrail.cli._journal import db_option, find_run, json_option, open_journal, run_argument
 from rowtrail.cli._output import Style, json_rows, print_pieces
 from rowtrail.history import Pair, Place, diff, json_text
 
@@ -33,8 +33,8 @@ _WORDS = {
 
 
 @click.command("diff", short_help="Compare two runs, step by step.")
-@click.argument("run_a", metavar="RUN")
-@click.argument("run_b", metavar="RUN")
+@run_argument("run_a")
+@run_argument("run_b")
 @click.option("--all", "with_same", is_flag=True, help="Print the steps that are the same too.")
 @db_option
 @json_option

@@ -143,8 +143,8 @@ def _content(facts: FileFacts) -> Iterator[Finding]:
         yield Finding("content", "ok", "SQLite finds no fault")
     wal = f"mode {facts.journal_mode}, {_size(facts.wal_bytes)} waiting"
     if facts.journal_mode != "wal":
-        remedy = "another program changed the mode: the next rowtrail.Journal sets it to WAL again"
-        yield Finding("wal", "warn", wal, remedy)
+        remedy = "a backup is so; the next rowtrail.Journal sets it to WAL"
+        yield Finding("wal", "note", wal, remedy)
     elif facts.wal_bytes > LARGE_WAL_BYTES:
         remedy = (
             "a program keeps an old read transaction open, so the WAL cannot be emptied: end it"

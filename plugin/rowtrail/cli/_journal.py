@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from rowtrail.cli._group import NotFound
-from rowtrail.errors import ReadOnlyError, UnknownIdError
+from rowtrail.errors import ReadOnlyError, RowtrailError, UnknownIdError
 from rowtrail.history import visible
 from rowtrail.journal import DB_VARIABLE, DEFAULT_PATH, Journal
 from rowtrail.store import Row, Tx
@@ -59,6 +59,26 @@ def open_journal(path: str) -> Reader:
             "an agent makes one with RowtrailSaver(path) or rowtrail.Journal(path)"
         )
     return Reader(path)
+
+
+def run_argument(name: str, *, required: bool = True) -> Callable[[F], F]:
+    """Return what adds a RUN, whose ids the shell completes."""
+    return click.argument(
+        name,
+        metavar="RUN" if required else "[RUN]",
+        required=required,
+        shell_complete=_complete_run,
+    )
+
+
+def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    path = ctx.params.get("db") or os.environ.get(DB_VARIABLE) or DEFAULT_PATH
+    try:
+        with open_journal(path) as reader:
+            ids = _beginning_with(reader, incomplete, "run_ids_between")
+    except (click.ClickException, RowtrailError):  # a shell that completes shows no errors
+        return []
+    return [*ids, *([LAST] if LAST.startswith(incomplete) else [])]
 
 
 def record_dead(path: str) -> None:

@@ -18,6 +18,8 @@ GAP = "  "
 MIN_FLEXIBLE = 12
 """A column that gives way to a narrow terminal keeps this width."""
 
+PIECE_CHARS = 64 * 1024
+
 Style = dict[str, Any]
 
 
@@ -171,15 +173,15 @@ def json_rows(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     yield "[]" if before == "[\n" else "\n]"
 
 
-def print_pieces(pieces: Iterable[str]) -> None:
+def print_pieces(pieces: Iterable[str], *, end: str = "\n") -> None:
     """Print pieces of text as they come, and end the line."""
     for piece in pieces:
         click.echo(piece, nl=False)
-    click.echo()
+    click.echo(end, nl=False)
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as CSV with a line of names: NULL is empty, line breaks stay in their quotes."""
+def csv_pieces(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """Yield CSV with a line of names: NULL is empty, line breaks stay in their quotes."""
     import csv
 
     from rowtrail.history import cell_text
@@ -189,4 +191,8 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     writer.writerow([cell_text(column) for column in columns])
     for row in rows:
         writer.writerow([cell_text(cell, keep="\n\t") for cell in row])
-    click.echo(buffer.getvalue(), nl=False)
+        if buffer.tell() > PIECE_CHARS:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()

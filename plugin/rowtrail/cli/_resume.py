@@ -11,7 +11,14 @@ import click
 
 from rowtrail.cli import _figures as show
 from rowtrail.cli._group import Busy, Failure
-from rowtrail.cli._journal import db_option, find_run, json_option, open_journal, record_dead
+from rowtrail.cli._journal import (
+    db_option,
+    find_run,
+    json_option,
+    open_journal,
+    record_dead,
+    run_argument,
+)
 from rowtrail.cli._output import Cell, print_fields, say
 from rowtrail.errors import UnknownIdError
 from rowtrail.history import ResumePlan, json_text, resume_plan
@@ -29,7 +36,7 @@ _BY_EFFECT = {
 @click.command(
     "resume", short_help="Start a program that continues a run, or say what it would do."
 )
-@click.argument("run", metavar="RUN")
+@run_argument("run")
 @click.argument("program", metavar="[-- PROGRAM ...]", nargs=-1, type=click.UNPROCESSED)
 @db_option
 @json_option

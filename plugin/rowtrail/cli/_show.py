@@ -12,7 +12,14 @@ import click
 
 from rowtrail._clock import Clock
 from rowtrail.cli import _figures as show
-from rowtrail.cli._journal import db_option, find_run, json_option, open_journal, pages
+from rowtrail.cli._journal import (
+    db_option,
+    find_run,
+    json_option,
+    open_journal,
+    pages,
+    run_argument,
+)
 from rowtrail.cli._output import (
     GAP,
     Cell,
@@ -61,7 +68,7 @@ WIDE_COLUMNS = 110
 
 
 @click.command("show", short_help="Show a run, its attempts and its steps.")
-@click.argument("run", metavar="RUN")
+@run_argument("run")
 @click.option("--step", metavar="ID", help="Show one step in full.")
 @click.option(
     "--view",

@@ -8,7 +8,14 @@ import click
 
 from rowtrail._clock import Clock
 from rowtrail.cli import _figures as show
-from rowtrail.cli._journal import db_option, find_run, find_thread, json_option, open_journal
+from rowtrail.cli._journal import (
+    db_option,
+    find_run,
+    find_thread,
+    json_option,
+    open_journal,
+    run_argument,
+)
 from rowtrail.cli._output import say
 from rowtrail.history import Follower, json_text
 from rowtrail.store.reading import Reader
@@ -17,7 +24,7 @@ GOING_ON = "running"
 
 
 @click.command("tail", short_help="Follow what agents do, as they do it.")
-@click.argument("run", metavar="[RUN]", required=False)
+@run_argument("run", required=False)
 @click.option("--thread", metavar="ID", help="Only what happens in this thread.")
 @click.option(
     "--lines",

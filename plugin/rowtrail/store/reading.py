@@ -5,6 +5,7 @@ Apart from `rowtrail.store`, so that programs that only record do not load it.
 
 from __future__ import annotations
 
+from rowtrail.store._backup import back_up, sync_folder
 from rowtrail.store._foreign import ForeignFile
 from rowtrail.store._inspect import (
     MEMORY_FILE_SYSTEMS,
@@ -27,9 +28,11 @@ __all__ = [
     "Reader",
     "UnansweredError",
     "ask",
+    "back_up",
     "file_system_of",
     "has_wal_reset_fault",
     "inspect_file",
     "public_columns",
     "sqlite_version",
+    "sync_folder",
 ]

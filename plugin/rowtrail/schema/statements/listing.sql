@@ -29,6 +29,13 @@ SELECT * FROM runs WHERE run_id = :run_id;
 -- name: run_ids_between
 SELECT run_id FROM run WHERE run_id >= :first AND run_id < :last ORDER BY run_id LIMIT :limit;
 
+-- name: run_ids_page
+-- The oldest first; `page` of the last row is where the next page begins.
+SELECT r.id AS page, r.run_id FROM run r
+WHERE r.id > :after AND (:since IS NULL OR r.started_at >= :since)
+  AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+ORDER BY r.id LIMIT :limit;
+
 -- name: run_newest
 SELECT run_id FROM run ORDER BY id DESC LIMIT 1;
 
