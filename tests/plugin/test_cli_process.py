@@ -35,6 +35,11 @@ def ask_model(prompt: str) -> str:
     return f"answer to {prompt}"
 
 
+@rowtrail.step(kind="tool", name=f"stop {HOSTILE}", effect="write")
+def stop(what: str) -> None:
+    raise KeyboardInterrupt
+
+
 @rowtrail.step(name="fail")
 def fail() -> None:
     raise ValueError("out of paper")
@@ -62,7 +67,10 @@ def test_recorded_control_characters_are_never_printed(
 ) -> None:
     with journal.run(f"run {HOSTILE}", thread_id=HOSTILE, agent=HOSTILE):
         ask_model(HOSTILE)
-    run = cli("runs", "--db", db, "--json").json[0]["run_id"]
+    with pytest.raises(KeyboardInterrupt), journal.run("other", agent=HOSTILE):
+        stop(HOSTILE)
+    (doubtful,) = (row["step_id"] for row in cli("in-doubt", "--db", db, "--json").json)
+    run = cli("runs", "--db", db, "--json").json[1]["run_id"]
     step = cli("sql", "SELECT step_id FROM steps", "--db", db, "--json").json[0]["step_id"]
     for arguments in (
         ["runs"],
@@ -70,6 +78,25 @@ def test_recorded_control_characters_are_never_printed(
         ["show", "run"],
         ["show", "run", "--json"],
         ["show", "run", "--step", step],
+        ["show", "run", "--view", "timeline"],
+        ["threads"],
+        ["spend", "--by", "agent"],
+        ["spend", "--by", "thread", "--json"],
+        ["tail", "run"],
+        ["tail", "run", "--json"],
+        ["why", step],
+        ["why", step, "--json"],
+        ["diff", "run", "other"],
+        ["diff", "run", "other", "--json"],
+        ["in-doubt"],
+        ["in-doubt", "--json"],
+        ["in-doubt", doubtful],
+        ["in-doubt", doubtful, "--text", HOSTILE, "--yes"],
+        ["resume", "run"],
+        ["resume", "run", "--json"],
+        ["resume", "run", "--db", db, "--", "\x1bno program"],
+        ["export"],
+        ["export", "--format", "csv"],
         ["sql", "SELECT agent, json_extract(output, '$') FROM runs, steps"],
         ["sql", "SELECT agent AS 'a\x1bb' FROM runs", "--csv"],
         ["sql", "SELECT agent FROM runs", "--json"],

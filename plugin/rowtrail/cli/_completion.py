@@ -22,8 +22,8 @@ def command(ctx: click.Context, shell: str | None) -> None:
 
     \b
     Example:
-      eval "$(rowtrail completion bash)"     # in ~/.bashrc
-      eval "$(rowtrail completion zsh)"      # in ~/.zshrc
+      rowtrail completion bash >> ~/.bashrc
+      rowtrail completion zsh >> ~/.zshrc
       rowtrail completion fish > ~/.config/fish/completions/rowtrail.fish
     """  # noqa: D301  (click reads the backspace)
     name = shell or os.path.basename(os.environ.get("SHELL", ""))
