@@ -24,7 +24,7 @@ def ask(model: str, prompt: str, tokens: int) -> None:
             kind="llm",
             name=model,
             fingerprint=fingerprint_of("llm", model, prompt),
-            input=attempt.prepare(attempt.codec.encode_shown(prompt)),
+            encode=lambda: attempt.prepare(attempt.codec.encode_shown(prompt)),
             model=model,
         )
     )
