@@ -44,7 +44,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
     Args:
         path_or_journal: The journal's file, or an open `Journal`, which stays the caller's; when
             None, what $ROWTRAIL_DB says, else `./agent.db`. `rowtrail resume` sets it, and
-            $ROWTRAIL_THREAD to the thread that is to be continued.
+            $ROWTRAIL_THREAD to the thread that is to be continued, with no input.
         serde: Serializer for what JSON cannot hold. With one that is not LangGraph's own (an
             encrypting one), everything goes through it and the views show no content.
         capture: Record and replay model and tool calls. Installs hooks into langchain-core and

@@ -22,41 +22,53 @@ def think(what):
     return what
 
 def node(state):
-    first = think("one")
-    if "ROWTRAIL_THREAD" not in os.environ:
+    first = think(f"one:{len(state['messages'])}")
+    if thread is None:
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"messages": [("ai", first + think("two"))]}
+    second = think("two")
+    if "FAIL" in os.environ:
+        raise ValueError("not yet")
+    return {"messages": [("ai", first + second)]}
 
 builder = StateGraph(MessagesState)
 builder.add_node("node", node)
 builder.add_edge(START, "node")
 builder.add_edge("node", END)
+thread = os.environ.get("ROWTRAIL_THREAD")
 with RowtrailSaver() as saver:
     graph = builder.compile(checkpointer=saver)
-    thread_id = os.environ.get("ROWTRAIL_THREAD") or uuid.uuid4().hex
-    config = {"configurable": {"thread_id": thread_id}}
-    print(graph.invoke({"messages": [("user", "hello")]}, config)["messages"][-1].content)
+    question = None if thread else {"messages": [("user", "hello")]}
+    config = {"configurable": {"thread_id": thread or uuid.uuid4().hex}}
+    print(graph.invoke(question, config)["messages"][-1].content)
 """
 
 
-def test_a_killed_graph_is_continued_on_its_thread(db: Path, tmp_path: Path) -> None:
+def test_a_graph_that_was_killed_and_then_failed_is_continued_on_its_thread(
+    db: Path, tmp_path: Path
+) -> None:
     ledger = tmp_path / "ledger"
     environment = {**os.environ, "ROWTRAIL_DB": str(db), "LEDGER": str(ledger)}
     program = [sys.executable, "-c", PROGRAM]
 
+    def resume(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rowtrail", "resume", "@last", "--", *program],
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
     killed = subprocess.run(program, env=environment, check=False, timeout=60)
-    resumed = subprocess.run(
-        [sys.executable, "-m", "rowtrail", "resume", "@last", "--", *program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    failed = resume(FAIL="1")
+    resumed = resume()
 
     assert killed.returncode < 0
-    assert resumed.stdout.strip() == "onetwo"
-    assert ledger.read_text().split() == ["one", "two"]
+    assert (failed.returncode, "not yet" in failed.stderr) == (1, True)
+    assert (resumed.returncode, resumed.stdout.strip()) == (0, "one:1two"), resumed.stderr
+    # "two" is the answer on which the code failed: it is asked again
+    assert ledger.read_text().split() == ["one:1", "two", "two"]
     with Journal(db) as journal:
         (run,) = journal.runs()
-    assert (run["status"], run["attempts"]) == ("done", 2)
+    assert (run["status"], run["attempts"]) == ("done", 3)

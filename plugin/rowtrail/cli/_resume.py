@@ -46,8 +46,9 @@ def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
 
     The program is told by its environment: $ROWTRAIL_DB is the journal, $ROWTRAIL_RUN the run and
     $ROWTRAIL_THREAD its thread. `rowtrail.Journal()` and `RowtrailSaver()` without a path use the
-    journal, the first `journal.run()` without an id continues the run; a graph is given the thread:
-    {"configurable": {"thread_id": os.environ.get("ROWTRAIL_THREAD", "...")}}. The exit code is the
+    journal, and the first `journal.run()` without an id continues the run. A graph goes on with its
+    thread and no input: thread = os.environ.get("ROWTRAIL_THREAD"); graph.invoke(None if thread
+    else question, {"configurable": {"thread_id": thread or "new"}}). The exit code is the
     program's; 5 where a live process holds the run.
 
     \b

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from typing import Any, cast
 
 from rowtrail._clock import iso_utc
@@ -16,6 +15,8 @@ from rowtrail.store import Row, Store, Tx
 from rowtrail.store.reading import Reader
 
 MAX_DIFFERENCES = 5
+SAME_ITEM = 4
+"""What an equal message or argument counts, where one of unlike content counts less."""
 
 _MEANINGS = {
     NEW: "nothing recorded in its scope was left to replay: this request was new there",
@@ -143,7 +144,6 @@ def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference]]
         kind=row["kind"],
         name=row["name"],
         attempt=int(row["attempt_id"]),
-        seq=row["seq"],
     )
     asked = parsed(row["input"])
     best: tuple[int, Row] | None = None
@@ -164,7 +164,7 @@ def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference]]
 
 
 def _likeness(recorded: Any, asked: Any) -> int:
-    """Count what two requests have in common: leading messages, parameters, arguments."""
+    """Count what two requests have in common: messages, parameters, arguments."""
     if recorded is MISSING or asked is MISSING:
         return 0
     return _common(essence(recorded), essence(asked))
@@ -177,7 +177,9 @@ def _common(a: Any, b: Any) -> int:
     if isinstance(a, list) and isinstance(b, list):
         lefts, rights = cast("Sequence[Any]", a), cast("Sequence[Any]", b)
         pairs = zip(lefts, rights, strict=False)
-        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        rest = zip(lefts[alike : alike + 1], rights[alike : alike + 1], strict=False)
-        return alike + sum(_common(left, right) for left, right in rest)
+        alike = sum(
+            SAME_ITEM if left == right else min(_common(left, right), SAME_ITEM - 1)
+            for left, right in pairs
+        )
+        return alike - abs(len(lefts) - len(rights))
     return int(a == b)

@@ -117,14 +117,14 @@ FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run
 WHERE p.step = CAST(:step_id AS INTEGER) ORDER BY p.id LIMIT 1000;
 
 -- name: steps_not_replayed
--- Steps of a scope that earlier attempts recorded and :attempt did not hand back, the likeliest first.
+-- Steps of a scope that earlier attempts recorded and :attempt did not hand back, the oldest first.
 SELECT v.step_id, v.seq, v.name, v.status, v.input
 FROM steps v
 WHERE v.run_id = :run_id AND v.scope = :scope AND v.kind = :kind AND v.status IN ('done', 'superseded')
   AND CAST(v.attempt_id AS INTEGER) < :attempt
   AND NOT EXISTS (SELECT 1 FROM replay p
                   WHERE p.step = CAST(v.step_id AS INTEGER) AND p.attempt = :attempt)
-ORDER BY v.name = :name DESC, abs(v.seq - :seq), v.seq LIMIT 50;
+ORDER BY v.name = :name DESC, v.seq LIMIT 50;
 
 -- name: steps_same_request
 -- Steps of other runs of the thread with the same fingerprint, the newest first.
