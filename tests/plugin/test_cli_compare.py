@@ -96,6 +96,21 @@ def test_why_compares_with_the_recorded_call_that_is_most_alike(
     assert (found["differences"][0]["a"], found["differences"][0]["b"]) == ("pears", "plums")
 
 
+def test_why_weighs_every_message(cli: Cli, journal: Journal, db: Path) -> None:
+    asked = [SYSTEM, user("Why?"), user("outline")]
+    with pytest.raises(KeyboardInterrupt), journal.run("run"):
+        ask(asked)
+        ask([SYSTEM, user("Why?"), user("an answer"), user("report")])
+        die()
+    with journal.run("run"):
+        ask([{**SYSTEM, "content": "You write poems."}, *asked[1:]])
+
+    found = cli("why", "@last", "--db", db, "--json").json
+
+    assert found["nearest"]["step_id"] == step_id(journal, "run", 1)
+    assert [d["path"] for d in found["differences"]] == ["args[0][0].content"]
+
+
 def test_why_tells_where_a_result_was_handed_back(cli: Cli, journal: Journal, db: Path) -> None:
     crash(journal)
     for _ in range(2):

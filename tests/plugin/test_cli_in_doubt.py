@@ -157,8 +157,10 @@ with Journal(DB) as journal, journal.run("run"):
 """
     world.kill(program, "send")
 
+    runs = cli("runs", "--db", world.db, "--json").json
     done = cli("in-doubt", "--db", world.db)
 
+    assert [(row["status"], row["in_doubt"]) for row in runs] == [("crashed", 1)]
     assert (done.code, done.lines[1][1]) == (0, "run")
 
 

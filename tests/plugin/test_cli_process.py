@@ -189,6 +189,18 @@ def test_a_terminal_gets_colors_and_a_table_that_fits(agent_db: Path) -> None:
     assert "values were cut" in wide
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="pseudo-terminals")
+def test_a_terminal_gets_the_steps_as_a_timeline(agent_db: Path) -> None:
+    colored = in_terminal("show", "broken", "--db", agent_db)
+    plain = in_terminal("show", "broken", "--db", agent_db, NO_COLOR="1")
+    table = in_terminal("show", "broken", "--view", "table", "--db", agent_db, NO_COLOR="1")
+
+    assert "✗" in colored and "\x1b[31m" in colored
+    assert "✗" in plain and "\x1b" not in plain
+    assert "✗" not in table
+    assert max(len(line) for line in plain.splitlines() if "fail" in line and "#" not in line) <= 80
+
+
 @contextlib.contextmanager
 def as_somebody_without_write_access(folder: Path) -> Generator[None]:
     for path in folder.iterdir():

@@ -49,7 +49,11 @@ def die() -> None:
 
 
 @pytest.fixture
-def spent(journal: Journal, db: Path) -> Path:
+def spent(journal: Journal, db: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    prices = {"large": 0.5}
+    monkeypatch.setattr(
+        "rowtrail.journal._call.price_usd", lambda *_, model, **__: prices.get(model)
+    )
     with pytest.raises(KeyboardInterrupt), journal.run("a", thread_id="one", agent="writer"):
         ask("large", "question", 1000)
         research("ships")
@@ -77,6 +81,8 @@ def test_models_and_days_are_added_up_once_and_replays_are_saved(cli: Cli, spent
 
     assert (models["large"]["calls"], models["large"]["input_tokens"]) == (1, 1000)
     assert models["large"]["saved_tokens"] == 1100
+    assert (models["large"]["cost_usd"], models["large"]["saved_usd"]) == (0.5, 0.5)
+    assert models["small"]["cost_usd"] is None, "unknown, not 0"
     assert (models["small"]["calls"], models["small"]["input_tokens"]) == (2, 250)
     assert (day["calls"], day["input_tokens"], day["saved_tokens"]) == (3, 1250, 1155)
 

@@ -92,7 +92,6 @@ def command(
             raise click.UsageError("name the STEP that is to be settled")
         _list(db, run, limit, as_json)
         return
-    record_dead(db)
     if decisions:
         given = text if result is None else _parsed(result)
         _settle(db, step, happened=not not_done, result=given, yes=yes)
@@ -100,8 +99,8 @@ def command(
 
 
 def _list(db: str, run: str | None, limit: int, as_json: bool) -> None:
-    record_dead(db)
     with open_journal(db) as reader:
+        record_dead(reader)
         run_id = None if run is None else find_run(reader, run)
         found = Listing(_pages(reader, run_id), limit)
         has_rows = found.print(COLUMNS, _line, as_json=as_json)
@@ -173,6 +172,7 @@ def _settle(db: str, step: str, *, happened: bool, result: Any, yes: bool) -> No
 
 def _show(db: str, step: str, as_json: bool) -> None:
     with open_journal(db) as reader:
+        record_dead(reader)
         row = reader.read(lambda tx: step_whole(tx, step))
     if as_json:
         click.echo(json_text(dict(row), indent=2))

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
+from rowtrail._clock import Clock
 from rowtrail.cli._group import NotFound
-from rowtrail.errors import ReadOnlyError, RowtrailError, UnknownIdError
+from rowtrail.errors import RowtrailError, StorageError, UnknownIdError
 from rowtrail.history import visible
 from rowtrail.journal import DB_VARIABLE, DEFAULT_PATH, Journal
-from rowtrail.store import Row, Tx
+from rowtrail.store import ProcessIdentity, Row, Tx
 from rowtrail.store.reading import Reader
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,18 +82,20 @@ def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [*ids, *([LAST] if LAST.startswith(incomplete) else [])]
 
 
-def record_dead(path: str) -> None:
-    """Write down which attempts have died, as far as the journal can be written.
+def record_dead(reader: Reader) -> None:
+    """Write down which attempts have died, where there are any and the journal can be written.
 
     The views take a process for dead that was silent for 15 s; its identity tells it at once.
-
-    Raises:
-        NotFound: There is no such file.
     """
-    with open_journal(path) as reader:
-        if not reader.read(lambda tx: tx.all("open_attempts")):
-            return
-    with contextlib.suppress(ReadOnlyError), Journal(path) as journal:
+    now_ms = Clock().now_ms()
+    going_on = reader.read(lambda tx: tx.all("open_attempts"))
+    alive = (
+        ProcessIdentity.of_row(row).is_alive(last_seen_at=row["last_seen_at"], now_ms=now_ms)
+        for row in going_on
+    )
+    if all(alive):
+        return
+    with contextlib.suppress(StorageError), Journal(reader.path) as journal:
         journal.recover()
 
 

@@ -56,8 +56,8 @@ def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
       rowtrail resume @last
       rowtrail resume report-42 -- python agent.py
     """  # noqa: D301  (click reads the backspace)
-    record_dead(db)
     with open_journal(db) as reader:
+        record_dead(reader)
         run_id = find_run(reader, run)
         plan = resume_plan(reader, run_id)
         if plan is None:  # deleted since it was found

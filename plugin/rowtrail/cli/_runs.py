@@ -15,6 +15,7 @@ from rowtrail.cli._journal import (
     find_thread,
     json_option,
     open_journal,
+    record_dead,
 )
 from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import Cell, Column, say
@@ -82,8 +83,8 @@ def command(
     """List runs: those that crashed or have steps in doubt first, then the others, each the newest
     first. Without one, the exit code is 3.
 
-    `saved` are the tokens that replay saved; an unknown cost is `-`. With --json, an array of rows
-    of the view `runs`.
+    A run whose process is found dead is written down as crashed. `saved` are the tokens that replay
+    saved; an unknown cost is `-`. With --json, an array of rows of the view `runs`.
 
     \b
     Example:
@@ -92,6 +93,7 @@ def command(
       rowtrail runs --thread @last --newest --limit 100
     """  # noqa: D301  (click reads the backspace)
     with open_journal(db) as reader:
+        record_dead(reader)
         named = None if thread is None else find_thread(reader, thread)
         wanted = Wanted(named, agent, status, since)
         found = Listing(runs(reader, limit + 1, wanted, newest=newest), limit)

@@ -18,6 +18,7 @@ from rowtrail.cli._journal import (
     json_option,
     open_journal,
     pages,
+    record_dead,
     run_argument,
 )
 from rowtrail.cli._output import (
@@ -93,6 +94,7 @@ def command(run: str, step: str | None, view: str | None, db: str, as_json: bool
       rowtrail show report-42 --step 17
     """  # noqa: D301  (click reads the backspace)
     with open_journal(db) as reader:
+        record_dead(reader)
         run_id = find_run(reader, run)
         if step is not None:
             _print_step(_fetch_step(reader, run_id, step), as_json)

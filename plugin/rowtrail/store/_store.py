@@ -149,13 +149,7 @@ class Store:
         """Tell whether the process in a row with the columns of `process` lives."""
         if process["process"] == self.process_row:
             return True
-        identity = ProcessIdentity(
-            process["pid"],
-            process["pid_start"],
-            process["boot_id"],
-            process["pid_space"],
-            process["host"],
-        )
+        identity = ProcessIdentity.of_row(process)
         last_seen_at, now_ms = process["last_seen_at"], self.clock.now_ms()
         if identity == current_process():  # before an `exec`, or a second copy of rowtrail
             return identity.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)
