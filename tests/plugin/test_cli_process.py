@@ -198,7 +198,7 @@ def test_a_terminal_gets_the_steps_as_a_timeline(agent_db: Path) -> None:
     assert "✗" in colored and "\x1b[31m" in colored
     assert "✗" in plain and "\x1b" not in plain
     assert "✗" not in table
-    assert max(len(line) for line in plain.splitlines() if "fail" in line and "#" not in line) <= 80
+    assert max(map(len, plain.splitlines())) <= 80
 
 
 @contextlib.contextmanager

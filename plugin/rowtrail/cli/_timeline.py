@@ -28,9 +28,8 @@ class Glyphs:
     def legend(self) -> str:
         """Return what the characters mean."""
         return (
-            f"{self.made} made   {self.replayed} made and replayed since, at {self.replay}   "
-            f"{self.failed} failed   {self.doubt} in doubt   {self.running} running   "
-            f"{self.gap} between attempts"
+            f"{self.made} made  {self.replayed} replayed since (at {self.replay})  "
+            f"{self.failed} failed  {self.doubt} in doubt  {self.running} running  {self.gap} pause"
         )
 
 
