@@ -201,6 +201,15 @@ def test_a_terminal_gets_the_steps_as_a_timeline(agent_db: Path) -> None:
     assert max(map(len, plain.splitlines())) <= 80
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="pseudo-terminals")
+def test_a_backup_tells_a_terminal_how_far_it_is(agent_db: Path, tmp_path: Path) -> None:
+    told = in_terminal("backup", tmp_path / "copy.db", "--db", agent_db)
+
+    assert "copying" in told and "100%" in told
+    assert "copied and checked" in told.splitlines()[-1]
+    assert (tmp_path / "copy.db").stat().st_size == agent_db.stat().st_size
+
+
 @contextlib.contextmanager
 def as_somebody_without_write_access(folder: Path) -> Generator[None]:
     for path in folder.iterdir():

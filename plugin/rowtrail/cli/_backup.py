@@ -29,10 +29,19 @@ def command(target: str, db: str, as_json: bool) -> None:
       rowtrail backup /mnt/backups/agent.db --json
     """  # noqa: D301  (click reads the backspace)
     open_journal(db).close()
+    if sys.stderr.isatty():
+        size = _with_bar(db, target)
+    else:
+        size = back_up(db, target, lambda done, total: None)
+    if as_json:
+        click.echo(json_text({"path": os.path.abspath(target), "bytes": size}))
+    else:
+        say(f"copied and checked: {target}, {size:,} bytes")
+
+
+def _with_bar(db: str, target: str) -> int:
     copied = 0
-    with click.progressbar(
-        length=1, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+    with click.progressbar(length=1, label="copying", file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
             nonlocal copied
@@ -40,8 +49,4 @@ def command(target: str, db: str, as_json: bool) -> None:
             bar.update(done - copied)
             copied = done
 
-        size = back_up(db, target, progress)
-    if as_json:
-        click.echo(json_text({"path": os.path.abspath(target), "bytes": size}))
-    else:
-        say(f"copied and checked: {target}, {size:,} bytes")
+        return back_up(db, target, progress)
