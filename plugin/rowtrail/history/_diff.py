@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal, NamedTuple
 
 from rowtrail.history._compare import Difference, differences, essence, parsed
@@ -16,6 +15,8 @@ from rowtrail.store.reading import Reader
 Mark = Literal["same", "answer", "changed", "missing"]
 
 PAIRS_AT_ONCE = 20
+"""How many pairs that differ are read together: each reading looks through both runs."""
+
 MAX_DIFFERENCES = 5
 
 
@@ -58,10 +59,19 @@ def diff(store: Store | Reader, run_a: str, run_b: str) -> Iterator[Pair]:
     not matter; what is left over is paired by node, kind, name and order. Steps that were set aside
     are left out. What is kept in memory is about 300 bytes a step, not what was said.
     """
-    a, b = _places(store, run_a), _places(store, run_b)
-    pairs = iter(_aligned(a, b))
-    while some := list(islice(pairs, PAIRS_AT_ONCE)):
-        yield from _detailed(store, run_a, run_b, some)
+    some: list[Pair] = []
+    differing = 0
+    for pair in _aligned(_places(store, run_a), _places(store, run_b)):
+        some.append(pair)
+        differing += _differs(pair)
+        if differing == PAIRS_AT_ONCE:
+            yield from _detailed(store, run_a, run_b, some)
+            some, differing = [], 0
+    yield from _detailed(store, run_a, run_b, some)
+
+
+def _differs(pair: Pair) -> bool:
+    return pair.mark in ("answer", "changed")
 
 
 def _places(store: Store | Reader, run_id: str) -> list[Place]:
@@ -139,7 +149,7 @@ def _pair(a: Place, b: Place | None) -> Pair:
 
 def _detailed(store: Store | Reader, run_a: str, run_b: str, pairs: list[Pair]) -> Iterator[Pair]:
     """Add to each pair that differs where it does."""
-    differing = [pair for pair in pairs if pair.mark in ("answer", "changed")]
+    differing = [pair for pair in pairs if _differs(pair)]
     rows_a = _rows(store, run_a, [pair.a for pair in differing])
     rows_b = _rows(store, run_b, [pair.b for pair in differing])
     for pair in pairs:
