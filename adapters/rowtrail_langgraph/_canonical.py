@@ -39,10 +39,11 @@ def canonical_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     A tool call's id is made by the provider; a conversation is the same whatever it was.
     """
     numbers: dict[str, str] = {}
-    return [_canonical_message(message, numbers) for message in messages]
+    return [canonical_message(message, numbers) for message in messages]
 
 
-def _canonical_message(message: BaseMessage, numbers: dict[str, str]) -> dict[str, Any]:
+def canonical_message(message: BaseMessage, numbers: dict[str, str]) -> dict[str, Any]:
+    """Return one message of a conversation; `numbers` are those of the tool calls so far."""
     fields = {
         name: value
         for name, value in message.__dict__.items()

@@ -54,10 +54,9 @@ class ImportTarget:
     def put(self, tx: Tx, original: Original) -> None:
         """Store one checkpoint with its writes."""
         parent = Address(original.thread_id, original.ns, original.parent_id)
-        store, _ = self._work.put(
+        self._work.put(
             parent.config, original.checkpoint, original.metadata, original.created_at
-        )
-        store(tx)
+        ).work(tx)
         for (task_path, task_id), writes in groupby(
             original.writes, key=lambda write: (write.task_path, write.task_id)
         ):

@@ -19,7 +19,6 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from rowtrail.content import Prepared
 from rowtrail.journal import Request, Scope, fingerprint_of
 from rowtrail_langgraph._answer import (
     Streamed,
@@ -30,9 +29,10 @@ from rowtrail_langgraph._answer import (
     usage_of_result,
 )
 from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._canonical import canonical_messages, model_parameters
+from rowtrail_langgraph._canonical import model_parameters
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._place import current_config, place_of, run_of, scope_in
+from rowtrail_langgraph._prompt import Asked, prompt_of
 from rowtrail_langgraph._usage import usage_of
 
 _plain: list[GraphCodec] = []
@@ -224,22 +224,29 @@ def model_request(
     parameters = model_parameters(model, stop, kwargs)
     told = model._get_ls_params(stop=stop, **kwargs)
     name = told.get("ls_model_name") or type(model).__name__
-    asked = {"messages": canonical_messages(messages), "parameters": parameters}
     prepare = scope.attempt.prepare
-    prompt: tuple[Prepared, ...] = tuple(prepare(codec.encode_value(m)) for m in messages)
     owner = scope.attempt.thread if scope.attempt.thread is not None else f"r{scope.attempt.run}"
+    owner = f"{owner}/prompt/{name}"
+    prompt = prompt_of(
+        messages,
+        lambda message: prepare(codec.encode_value(message)),
+        memo=run.memo if run is not None else None,
+        thread_id=str((config.get("configurable") or {}).get("thread_id")),
+        owner=owner,
+    )
+    canonical = {"messages": prompt.canonical, "parameters": parameters}
     return Request(
         kind="llm",
         name=name,
-        fingerprint=fingerprint_of("llm", type(model).__qualname__, asked),
+        fingerprint=fingerprint_of("llm", type(model).__qualname__, canonical),
         encode=lambda: prepare(codec.encode_shown(parameters)),
-        prompt=prompt,
-        prompt_owner=f"{owner}/prompt/{name}",
+        prompt=prompt.prepared,
+        prompt_owner=owner,
         model=name,
         provider=told.get("ls_provider"),
         place=place_of(config),
         codec=codec,
-        arguments=asked,
+        arguments=Asked(tuple(messages), parameters),
     )
 
 

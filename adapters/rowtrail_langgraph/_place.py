@@ -23,6 +23,7 @@ from langgraph.errors import GraphInterrupt
 from rowtrail.journal import Attempt, Scope, active_scope, current_frame
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._effects import Effects
+from rowtrail_langgraph._memo import Memo
 
 RUN_KEY = "__pregel_rowtrail_run"
 """Where a graph's config carries its `GraphRun`.
@@ -59,6 +60,8 @@ class GraphRun:
     """The graph whose tasks have no task around in their names; the invoked one if None."""
     renews_ids: bool = False
     """Whether a replayed answer gets a new id: sent again, the thread may hold it under its own."""
+    memo: Memo | None = None
+    """What the saver remembers of the messages of its threads."""
     is_waiting: bool = False
     _graphs: dict[str, _Graph] = field(default_factory=dict)
     _invoked: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -92,7 +95,7 @@ class GraphRun:
         nothing were around them.
         """
         root = _graph_inside(around, FIRST_STEP)
-        return GraphRun(self.attempt, self.codec, self.effects, root, self.renews_ids)
+        return GraphRun(self.attempt, self.codec, self.effects, root, self.renews_ids, self.memo)
 
     @contextmanager
     def watched(self) -> Generator[None]:

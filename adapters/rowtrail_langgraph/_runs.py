@@ -190,7 +190,13 @@ class _Invocation:
         attempt.ask = ask_a_person
         attempt.replay_always = self.configurable.get(REPLAY_KEY) == "always"
         is_sent_again = beginning.intent == "input" and attempt.continues
-        return GraphRun(attempt, self.codec, self.saver.effects, renews_ids=is_sent_again)
+        return GraphRun(
+            attempt,
+            self.codec,
+            self.saver.effects,
+            renews_ids=is_sent_again,
+            memo=self.saver.memo,
+        )
 
     def entered(self) -> RunnableConfig | None:
         """Tell the run around of this graph, and return the config that the graph is given."""

@@ -42,7 +42,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
     saver is recorded before the graph sees its result, and replayed when the graph is resumed.
 
     Args:
-        path_or_journal: The journal's file, or an open `Journal`, which stays the caller's.
+        path_or_journal: The journal's file, or an open `Journal`, which stays the caller's; when
+            None, what $ROWTRAIL_DB says, else `./agent.db`. `rowtrail resume` sets it, and
+            $ROWTRAIL_THREAD to the thread that is to be continued, with no input.
         serde: Serializer for what JSON cannot hold. With one that is not LangGraph's own (an
             encrypting one), everything goes through it and the views show no content.
         capture: Record and replay model and tool calls. Installs hooks into langchain-core and
@@ -62,7 +64,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
 
     def __init__(
         self,
-        path_or_journal: str | os.PathLike[str] | Journal,
+        path_or_journal: str | os.PathLike[str] | Journal | None = None,
         *,
         serde: SerializerProtocol | None = None,
         capture: bool = True,
@@ -86,7 +88,8 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             self.journal.embedder = embedder
         self._store = self.journal.store
         self._checkpoints = Checkpoints(self._store, self.journal.recorder.content)
-        self._memo = Memo()
+        self.memo = Memo()
+        """What is stored already of the lists that were written and read last."""
         self._seals = Seals()
         self._codec = GraphCodec(self.serde, self._seals)
 
@@ -138,7 +141,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
 
     @property
     def _work(self) -> Transactions:
-        values = Values(self.journal.recorder.content, self.codec, self._memo)
+        values = Values(self.journal.recorder.content, self.codec, self.memo)
         return Transactions(self.journal, self._checkpoints, values)
 
     # Reading.
@@ -222,9 +225,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             UnstorableError: The serializer refuses a channel's value.
         """
-        work, saved = self._work.put(config, checkpoint, metadata)
-        self._store.write(work)
-        return saved.config
+        put = self._work.put(config, checkpoint, metadata)
+        put.committed(self._store.write(put.work))
+        return put.config
 
     async def aput(
         self,
@@ -234,9 +237,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Async twin of `put`."""
-        work, saved = self._work.put(config, checkpoint, metadata)
-        await self._store.awrite(work)
-        return saved.config
+        put = self._work.put(config, checkpoint, metadata)
+        put.committed(await self._store.awrite(put.work))
+        return put.config
 
     def put_writes(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,15 @@ from langgraph.checkpoint.base import (
 )
 
 from rowtrail import Journal
-from rowtrail.checkpoint import Checkpoints, NewCheckpoint, NewWrite, StoredCheckpoint
+from rowtrail.checkpoint import (
+    Checkpoints,
+    NewCheckpoint,
+    NewWrite,
+    Placed,
+    StoredCheckpoint,
+    Value,
+)
+from rowtrail.content import LONGEST_INT, Prepared
 from rowtrail.errors import UsageError
 from rowtrail.store import Tx
 from rowtrail_langgraph._address import Address, address_of, configurable_of
@@ -37,6 +45,21 @@ Page = list[tuple[int, CheckpointTuple]]
 
 
 @dataclass(frozen=True)
+class Put:
+    """A checkpoint that is to be stored.
+
+    Attributes:
+        work: The transaction.
+        committed: To be called with its result once it is committed.
+        config: Names the checkpoint.
+    """
+
+    work: Callable[[Tx], Placed]
+    committed: Callable[[Placed], None]
+    config: RunnableConfig
+
+
+@dataclass(frozen=True)
 class Transactions:
     """Reads and transactions as functions of a `Tx`, which the store runs where it likes."""
 
@@ -49,8 +72,11 @@ class Transactions:
         address = address_of(config)
 
         def read(tx: Tx) -> CheckpointTuple | None:
-            stored = self.checkpoints.fetch(tx, *address)
+            stored = self.checkpoints.fetch(tx, *address, known=known)
             return None if stored is None else self.tuple_of(stored, to_go_on_from=True)
+
+        def known(channel: str, row: int, stamp: object) -> list[Prepared] | None:
+            return self.values.memo.in_row((*address[:2], channel), row, stamp)
 
         return read
 
@@ -113,8 +139,8 @@ class Transactions:
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         created_at: int | None = None,
-    ) -> tuple[Callable[[Tx], None], Address]:
-        """Return the transaction that stores a checkpoint, and where it is then.
+    ) -> Put:
+        """Return what stores a checkpoint.
 
         Args:
             created_at: Milliseconds since 1970, for one that was made elsewhere; None is now.
@@ -134,14 +160,24 @@ class Transactions:
                 channel: self.values.written(value, (thread_id, ns, channel))
                 for channel, value in checkpoint["channel_values"].items()
             },
-            step=step if isinstance(step, int) else None,
+            step=step if type(step) is int and abs(step) <= LONGEST_INT else None,
             source=_text_or_none(merged.get("source")),
             run=attempt.run if attempt is not None else None,
             run_id=_text_or_none(merged.get("run_id")),
             created_at=created_at,
         )
         saved = Address(thread_id, ns, checkpoint["id"])
-        return lambda tx: self.checkpoints.put(tx, new), saved
+        return Put(
+            work=lambda tx: self.checkpoints.put(tx, new),
+            committed=lambda placed: self._remember(saved, new.values, placed),
+            config=saved.config,
+        )
+
+    def _remember(self, place: Address, values: Mapping[str, Value], placed: Placed) -> None:
+        """Remember in which rows lists are, so that whoever reads them next need not."""
+        for channel, row in placed.rows.items():
+            key = (*place[:2], channel)
+            self.values.memo.stored(key, values[channel], row, placed.stamp)
 
     def put_writes(
         self,
@@ -214,6 +250,8 @@ class Transactions:
             channel: self.values.read(value, (*place[:2], channel) if to_go_on_from else None)
             for channel, value in stored.values.items()
         }
+        if to_go_on_from and stored.placed is not None:
+            self._remember(place, stored.values, stored.placed)
         checkpoint: Any = {**self.values.checkpoint(stored.body), "channel_values": values}
         parent = stored.parent_id and place._replace(checkpoint_id=stored.parent_id).config
         return CheckpointTuple(

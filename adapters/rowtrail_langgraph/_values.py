@@ -13,6 +13,7 @@ from rowtrail.checkpoint import StoredWrite, Value
 from rowtrail.content import TAG, Content, Encoded, Prepared, dump_json
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._memo import Memo
+from rowtrail_langgraph._moulds import read_items
 
 MIN_VECTOR_LENGTH = 64
 
@@ -20,8 +21,16 @@ INPUT_CHANNEL = "__start__"
 PARTS = "{parts}"
 """Stored type of the first item of an input whose lists are stored by item; no class has it."""
 
-_VERSIONS = {"v", "id", "ts", "channel_versions", "versions_seen", "updated_channels"}
-"""Keys of a checkpoint that hold no content of the user's."""
+_VERSIONS = {
+    "v",
+    "id",
+    "ts",
+    "channel_versions",
+    "versions_seen",
+    "updated_channels",
+    "pending_sends",
+}
+"""Keys of a checkpoint that hold no content of the user's; the last of them only while empty."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,10 @@ class Values:
             return self.codec.decode(stored.encoded)
         if stored and stored[0].encoded.type == PARTS:
             return self._whole(stored)
-        items = self.codec.decode_items([prepared.encoded for prepared in stored])
-        if key is not None:
-            self.memo.loaded(key, items, stored)
+        if key is None:
+            return self.codec.decode_items([prepared.encoded for prepared in stored])
+        items, held = read_items(self.codec, stored)
+        self.memo.loaded(key, items, held, stored)
         return items
 
     def _parts(self, value: dict[str, Any]) -> Value:
@@ -94,7 +104,8 @@ class Values:
     def body(self, checkpoint: Mapping[str, Any]) -> Encoded:
         """Return the stored form of a checkpoint without its channels' values."""
         body = {key: value for key, value in checkpoint.items() if key != "channel_values"}
-        readable = _readable(body) if body.keys() <= _VERSIONS else None
+        is_plain = body.keys() <= _VERSIONS and not body.get("pending_sends")
+        readable = _readable(body) if is_plain else None
         return readable or self.codec.encode_value(body)
 
     def checkpoint(self, body: Encoded) -> dict[str, Any]:

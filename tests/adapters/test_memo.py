@@ -264,7 +264,7 @@ def test_what_is_remembered_is_bounded(db: Path, monkeypatch: pytest.MonkeyPatch
             values = [HumanMessage(f"{number} {n}") for n in range(30)]
             saver.put(thread(f"t{number}"), checkpoint({"items": values}), {}, {})
 
-        assert saver._memo._count <= 100
+        assert saver.memo._count <= 100
 
         huge = [HumanMessage(str(n)) for n in range(300)]
         put(saver, huge)

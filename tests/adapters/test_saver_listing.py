@@ -135,6 +135,34 @@ class TestListing:
             assert len(await driver.list(None, filter={"nothing": None})) == 4
             assert len(await driver.list(None, filter={})) == 4
 
+    @pytest.mark.parametrize("key", ["run_id", "source", "step"])
+    async def test_tells_types_apart_where_a_column_has_the_key_too(
+        self, mode: Mode, db: Path, key: str
+    ) -> None:
+        values = [None, True, 0, 1, 2.5, "1", "loop", "' OR 1", 2**70, -(2**63), [1], {"a": 1}]
+        with driven(db, mode) as driver:
+            for at, value in enumerate(values):
+                await driver.put(thread(f"t{at % 2}"), checkpoint(), **{key: value, "at": at})
+            for at, value in enumerate(values):
+                for where in (None, thread(f"t{at % 2}")):
+                    found = await driver.list(where, filter={key: value})
+                    assert [each.metadata.get("at") for each in found] == [at], value
+                assert await driver.list(thread(f"t{1 - at % 2}"), filter={key: value}) == []
+
+    @pytest.mark.parametrize("where", [None, thread()], ids=["everywhere", "in a thread"])
+    async def test_finds_the_checkpoints_of_a_run_page_by_page(
+        self, mode: Mode, db: Path, where: Any
+    ) -> None:
+        with driven(db, mode) as driver:
+            for number in range(90):
+                await driver.put(thread(), checkpoint(), run_id=f"r{number % 2}", step=number)
+
+            found = await driver.list(where, filter={"run_id": "r1"})
+
+            assert [each.metadata.get("step") for each in found] == [*range(89, 0, -2)]
+            assert len(await driver.list(where, filter={"run_id": "r1", "step": 5})) == 1
+            assert len(await driver.list(where, filter={"run_id": "r1"}, limit=7)) == 7
+
     async def test_finds_nested_values_whatever_the_order_of_their_keys(
         self, mode: Mode, db: Path
     ) -> None:

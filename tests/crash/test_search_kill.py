@@ -18,7 +18,7 @@ from rowtrail import Journal, step
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
 
 STEPS = 900
-KILLS = int(os.environ.get("ROWTRAIL_SEARCH_KILLS", "6"))
+KILLS = int(os.environ.get("ROWTRAIL_SEARCH_KILLS", "4"))
 
 FILL = """
 import os, signal, sys

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from rowtrail import step
+from rowtrail.cli import main
 
 PRELUDE = """
 import asyncio, os, signal, sys, threading
@@ -118,3 +121,40 @@ class Agent:
 @pytest.fixture
 def agent() -> Agent:
     return Agent()
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """Return the words of each line."""
+        return [line.split() for line in self.out.splitlines()]
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Return a function that runs `rowtrail` in this process, where nothing is a terminal."""
+    for name in ("ROWTRAIL_DB", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object) -> Done:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments], prog_name="rowtrail")
+        out, err = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Done(stop.value.code, out, err)
+
+    return run

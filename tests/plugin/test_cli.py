@@ -7,8 +7,6 @@ import io
 import json
 import sqlite3
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +14,9 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
-from rowtrail.cli import COMMANDS, main
+from rowtrail.cli import COMMANDS
 from rowtrail.errors import BusyError
-
-
-@dataclass
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[list[str]]:
-        """Return the words of each line."""
-        return [line.split() for line in self.out.splitlines()]
-
-
-Cli = Callable[..., Done]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Return a function that runs `rowtrail` in this process, where nothing is a terminal."""
-    for name in ("ROWTRAIL_DB", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: object) -> Done:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments], prog_name="rowtrail")
-        out, err = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Done(stop.value.code, out, err)
-
-    return run
+from tests.plugin.conftest import Cli
 
 
 @rowtrail.step(kind="tool", name="add", effect="write")
@@ -75,6 +37,11 @@ def outer(number: int) -> dict[str, int]:
 @rowtrail.step(name="fail")
 def fail() -> None:
     raise ValueError("out of paper")
+
+
+@rowtrail.step(kind="tool", name="stop", effect="write")
+def stop() -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -107,7 +74,7 @@ def test_help_lists_the_commands_without_loading_them(cli: Cli) -> None:
     assert cli("-h").out == done.out
 
 
-@pytest.mark.parametrize("name", ["demo", "runs", "show", "sql"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "import"])
 def test_every_command_shows_an_example(cli: Cli, name: str) -> None:
     done = cli(name, "--help")
 
@@ -321,7 +288,7 @@ def test_sql_reads_a_query_from_standard_input(
         (["runs", "--limit", "0"], 2, "--limit"),
         (["runs", "--status", "odd"], 2, "crashed"),
         (["rnus"], 2, "Did you mean 'runs'?"),
-        (["runs", "--thread", "none"], 3, "the thread 'none'"),
+        (["runs", "--thread", "none"], 3, "no thread has the id 'none'"),
         (["show", "@lst"], 3, "rowtrail runs"),
     ],
 )
@@ -341,7 +308,25 @@ def test_errors_go_to_stderr_with_an_exit_code(
     assert says in done.err
 
 
-@pytest.mark.parametrize("arguments", [["runs"], ["show", "@last"], ["sql", "SELECT 1"]])
+READERS = [
+    ["runs"],
+    ["threads"],
+    ["in-doubt"],
+    ["spend"],
+    ["export"],
+    ["doctor"],
+    ["tail"],
+    ["why", "1"],
+    ["show", "@last"],
+    ["resume", "@last"],
+    ["resume", "@last", "--", "true"],
+    ["diff", "@last", "@last"],
+    ["in-doubt", "1", "--not-done", "--yes"],
+    ["backup", "copy.db"],
+]
+
+
+@pytest.mark.parametrize("arguments", [*READERS, ["sql", "SELECT 1"]])
 def test_a_journal_that_is_missing_is_not_created(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
@@ -349,7 +334,8 @@ def test_a_journal_that_is_missing_is_not_created(
 
     done = cli(*arguments)
 
-    assert (done.code, done.out) == (3, "")
+    assert done.code == 3
+    assert done.out == "" or arguments == ["doctor"]
     assert "no journal './agent.db'" in done.err
     assert list(tmp_path.iterdir()) == []
 
@@ -359,6 +345,11 @@ def test_an_empty_journal_gets_a_helpful_answer(cli: Cli, journal: Journal, db: 
     assert "holds no run yet" in cli("show", "@last", "--db", db).err
     listed = cli("runs", "--db", db, "--json")
     assert (listed.json, listed.code) == ([], 3)
+    for arguments in READERS:
+        if arguments[0] not in ("doctor", "tail", "backup"):
+            done = cli(*arguments, "--db", db)
+            assert (done.code, done.out) == (3, ""), arguments
+            assert done.err.startswith("Error: "), arguments
 
 
 def test_files_that_are_no_journal_are_named(cli: Cli, tmp_path: Path, agent_db: Path) -> None:
@@ -388,3 +379,40 @@ def test_a_busy_journal_has_its_own_exit_code(
     monkeypatch.setattr("rowtrail.store.reading.Reader.read", busy)
 
     assert cli("runs", "--db", agent_db).code == 5
+
+
+def test_runs_that_need_somebody_come_first(cli: Cli, filled: Journal, db: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), filled.run("run-1"):
+        stop()
+    with filled.run("last"):
+        add(9, 9)
+
+    listed = cli("runs", "--db", db, "--json").json
+    by_time = cli("runs", "--db", db, "--newest", "--json").json
+    limited = cli("runs", "--db", db, "--limit", 2)
+
+    assert [row["run_id"] for row in listed][:3] == ["run-1", "last", "broken"]
+    assert (listed[0]["status"], listed[0]["in_doubt"]) == ("crashed", 1)
+    assert [row["run_id"] for row in by_time][:2] == ["last", "broken"]
+    assert [line[0] for line in limited.lines[1:]] == ["run-1", "last"]
+    assert "only the first 2 runs" in limited.err
+
+
+def test_runs_are_filtered_by_agent_and_by_time(cli: Cli, agent_db: Path) -> None:
+    agent = cli("runs", "--db", agent_db, "--agent", "tester", "--json").json
+    lately = cli("runs", "--db", agent_db, "--since", "1h", "--json").json
+    later = cli("runs", "--db", agent_db, "--since", "2999-01-01")
+    wrong = cli("runs", "--db", agent_db, "--since", "yesterday")
+
+    assert [row["run_id"] for row in agent] == ["run-3", "run-2", "run-1", "run-0"]
+    assert len(lately) == 5
+    assert (later.code, "begun since 2999-01-01" in later.err) == (3, True)
+    assert (wrong.code, "'yesterday' is no time" in wrong.err) == (2, True)
+
+
+def test_a_thread_is_named_by_its_beginning_or_as_the_last(cli: Cli, agent_db: Path) -> None:
+    several = cli("runs", "--db", agent_db, "--thread", "thread")
+    last = cli("runs", "--db", agent_db, "--thread", "@last", "--json").json
+
+    assert (several.code, "thread-0, thread-1" in several.err) == (2, True)
+    assert {row["thread_id"] for row in last} == {"thread-1"}

@@ -10,8 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +20,9 @@ from click.testing import CliRunner
 import rowtrail
 from rowtrail import Journal
 from rowtrail.cli import main
+from tests.plugin.conftest import Cli
 
 HOSTILE = "\x1b[31mred\x07\x9b2J\u202eb\r\n日本"
-
-
-@dataclass
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Cli = Callable[..., Done]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Return a function that runs `rowtrail` in this process, where nothing is a terminal."""
-    for name in ("ROWTRAIL_DB", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: object) -> Done:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments], prog_name="rowtrail")
-        out, err = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Done(stop.value.code, out, err)
-
-    return run
 
 
 @rowtrail.step(kind="tool", name="add", effect="write")
@@ -65,6 +33,11 @@ def add(a: int, b: int) -> dict[str, int]:
 @rowtrail.step(kind="llm", name="model")
 def ask_model(prompt: str) -> str:
     return f"answer to {prompt}"
+
+
+@rowtrail.step(kind="tool", name=f"stop {HOSTILE}", effect="write")
+def stop(what: str) -> None:
+    raise KeyboardInterrupt
 
 
 @rowtrail.step(name="fail")
@@ -94,7 +67,10 @@ def test_recorded_control_characters_are_never_printed(
 ) -> None:
     with journal.run(f"run {HOSTILE}", thread_id=HOSTILE, agent=HOSTILE):
         ask_model(HOSTILE)
-    run = cli("runs", "--db", db, "--json").json[0]["run_id"]
+    with pytest.raises(KeyboardInterrupt), journal.run("other", agent=HOSTILE):
+        stop(HOSTILE)
+    (doubtful,) = (row["step_id"] for row in cli("in-doubt", "--db", db, "--json").json)
+    run = cli("runs", "--db", db, "--json").json[1]["run_id"]
     step = cli("sql", "SELECT step_id FROM steps", "--db", db, "--json").json[0]["step_id"]
     for arguments in (
         ["runs"],
@@ -102,6 +78,25 @@ def test_recorded_control_characters_are_never_printed(
         ["show", "run"],
         ["show", "run", "--json"],
         ["show", "run", "--step", step],
+        ["show", "run", "--view", "timeline"],
+        ["threads"],
+        ["spend", "--by", "agent"],
+        ["spend", "--by", "thread", "--json"],
+        ["tail", "run"],
+        ["tail", "run", "--json"],
+        ["why", step],
+        ["why", step, "--json"],
+        ["diff", "run", "other"],
+        ["diff", "run", "other", "--json"],
+        ["in-doubt"],
+        ["in-doubt", "--json"],
+        ["in-doubt", doubtful],
+        ["in-doubt", doubtful, "--text", HOSTILE, "--yes"],
+        ["resume", "run"],
+        ["resume", "run", "--json"],
+        ["resume", "run", "--db", db, "--", "\x1bno program"],
+        ["export"],
+        ["export", "--format", "csv"],
         ["sql", "SELECT agent, json_extract(output, '$') FROM runs, steps"],
         ["sql", "SELECT agent AS 'a\x1bb' FROM runs", "--csv"],
         ["sql", "SELECT agent FROM runs", "--json"],
@@ -192,6 +187,27 @@ def test_a_terminal_gets_colors_and_a_table_that_fits(agent_db: Path) -> None:
     assert "\x1b" not in plain
     assert max(map(len, wide.splitlines()[:2])) == 80
     assert "values were cut" in wide
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pseudo-terminals")
+def test_a_terminal_gets_the_steps_as_a_timeline(agent_db: Path) -> None:
+    colored = in_terminal("show", "broken", "--db", agent_db)
+    plain = in_terminal("show", "broken", "--db", agent_db, NO_COLOR="1")
+    table = in_terminal("show", "broken", "--view", "table", "--db", agent_db, NO_COLOR="1")
+
+    assert "✗" in colored and "\x1b[31m" in colored
+    assert "✗" in plain and "\x1b" not in plain
+    assert "✗" not in table
+    assert max(map(len, plain.splitlines())) <= 80
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pseudo-terminals")
+def test_a_backup_tells_a_terminal_how_far_it_is(agent_db: Path, tmp_path: Path) -> None:
+    told = in_terminal("backup", tmp_path / "copy.db", "--db", agent_db)
+
+    assert "copying" in told and "100%" in told
+    assert "copied and checked" in told.splitlines()[-1]
+    assert (tmp_path / "copy.db").stat().st_size == agent_db.stat().st_size
 
 
 @contextlib.contextmanager

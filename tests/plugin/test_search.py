@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowtrail import Journal, step
@@ -219,6 +219,7 @@ def test_without_an_embedder_it_says_so(recorded: Journal) -> None:
     assert recorded.search("berlin", mode="keyword").note is None
 
 
+@settings(max_examples=int(os.environ.get("ROWTRAIL_SEARCH_EXAMPLES", "40")))
 @given(text=st.text(max_size=60))
 def test_no_text_is_a_syntax_error(text: str) -> None:
     with Journal(":memory:") as journal:

@@ -293,7 +293,7 @@ def content(db: Path) -> set[tuple[object, ...]]:
     return {*spots, *prompts, *texts, *docs}
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("ROWTRAIL_SEARCH_SEEDS", "8"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("ROWTRAIL_SEARCH_SEEDS", "6"))))
 def test_whatever_happens_it_says_what_one_made_anew_says(
     db: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,9 @@ HOT = [
     "attempt_end",
     "checkpoint_by_id",
     "checkpoint_newest",
+    "checkpoint_page_of_ns",
+    "checkpoint_page_of_run",
+    "checkpoint_place",
     "item_by_digest",
     "item_by_id",
     "list_items",
@@ -74,6 +77,18 @@ def test_what_every_step_asks_is_found_by_an_index(
     query = f"EXPLAIN QUERY PLAN {STATEMENTS[name]}"
     plan = [row[3] for row in connection.execute(query, parameters(STATEMENTS[name]))]
     assert [line for line in plan if LARGE.match(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [("checkpoint_page_of_run", "checkpoint_run"), ("checkpoint_page_of_ns", "sqlite_autoindex")],
+)
+def test_a_page_of_checkpoints_is_found_by_an_index(
+    connection: sqlite3.Connection, name: str, index: str
+) -> None:
+    query = f"EXPLAIN QUERY PLAN {STATEMENTS[name]}"
+    plan = [row[3] for row in connection.execute(query, parameters(STATEMENTS[name]))]
+    assert any(line.startswith(f"SEARCH c USING INDEX {index}") for line in plan), plan
 
 
 @pytest.mark.parametrize("name", STATEMENTS)

@@ -388,7 +388,11 @@ def timer() -> Iterator[Callable[[float], None]]:
     if not hasattr(signal, "setitimer"):
         pytest.skip("this system has no interval timers")
     before = signal.signal(signal.SIGALRM, ring)
-    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def set_timer(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    yield set_timer
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
@@ -433,7 +437,7 @@ def test_a_write_inside_a_transaction_is_refused(journal: Journal) -> None:
 def test_writes_of_one_thread_are_committed_in_their_order(journal: Journal) -> None:
     order: list[int] = []
     for n in range(JOBS):
-        act = journal.store.submit if n % 2 else journal.store.write
+        act: Callable[..., object] = journal.store.submit if n % 2 else journal.store.write
         act(lambda tx, n=n: order.append(n))
     journal.store.write(lambda tx: None)
     assert order == list(range(JOBS))

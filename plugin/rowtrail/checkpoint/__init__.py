@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rowtrail.checkpoint._ancestry import delta_ancestors
+from rowtrail.checkpoint._filter import columns_of
+from rowtrail.checkpoint._labels import Labels
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_body, unpack_id
 from rowtrail.checkpoint._rows import (
+    Known,
     NewCheckpoint,
     NewWrite,
+    Placed,
     StoredCheckpoint,
     StoredWrite,
     Value,
@@ -29,6 +34,7 @@ __all__ = [
     "Checkpoints",
     "NewCheckpoint",
     "NewWrite",
+    "Placed",
     "StoredCheckpoint",
     "StoredWrite",
     "Value",
@@ -50,35 +56,53 @@ class Checkpoints:
     def __init__(self, store: Store, content: Content) -> None:
         self._store = store
         self._content = content
+        self._labels = Labels()
 
-    def put(self, tx: Tx, new: NewCheckpoint) -> None:
-        """Store a checkpoint, in place of one with the same id."""
+    def put(self, tx: Tx, new: NewCheckpoint) -> Placed:
+        """Store a checkpoint, in place of one with the same id; return where its lists are."""
         now = self._store.clock.now_ms() if new.created_at is None else new.created_at
-        thread = self._thread_row(tx, new.thread_id, now)
-        key = {"thread": thread, "ns": new.ns, "checkpoint_id": pack_id(new.checkpoint_id)}
-        self._bring_to_front(tx, key)
-        row = tx.value(
-            "checkpoint_upsert",
-            **key,
-            parent_id=pack_id(new.parent_id),
-            run=new.run,
-            run_id=new.run_id,
-            step=new.step,
-            source=new.source,
-            now=now,
-            body=pack_body(new.body),
-            metadata=new.metadata,
-        )
-        tx.run("channel_value_clear", checkpoint=row)
+        thread = self._begin(tx, new.thread_id, now)
+        row = self._put_row(tx, new, thread, now)
+        lists: dict[str, int] = {}
+        values: list[dict[str, int | None]] = []
         for channel, value in new.values.items():
             item, items = self._put_value(tx, f"{thread}/{new.ns}/{channel}", value)
-            tx.run(
-                "channel_value_insert",
-                checkpoint=row,
-                channel=self._label_row(tx, channel),
-                item=item,
-                list=items,
-            )
+            label = self._labels.row(tx, channel)
+            values.append({"checkpoint": row, "channel": label, "item": item, "list": items})
+            if items:
+                lists[channel] = items
+        tx.many("channel_value_insert", values)
+        return Placed(lists, self._content.stamp)
+
+    def _put_row(self, tx: Tx, new: NewCheckpoint, thread: int, now: int) -> int:
+        """Store the row of a checkpoint and return its id."""
+        key = {"thread": thread, "ns": new.ns, "checkpoint_id": pack_id(new.checkpoint_id)}
+        rest = {
+            "parent_id": pack_id(new.parent_id),
+            "run": new.run,
+            "run_id": new.run_id,
+            "step": new.step,
+            "source": new.source,
+            "now": now,
+            "body": pack_body(new.body),
+            "metadata": new.metadata,
+        }
+        row = tx.insert_absent("checkpoint_insert", **key, **rest)
+        if row is not None:
+            return row
+        self._bring_to_front(tx, key)
+        there: int = tx.value("checkpoint_upsert", **key, **rest)
+        tx.run("channel_value_clear", checkpoint=there)
+        return there
+
+    def _begin(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
+        """Return the row of a thread, made if there is none; what was deleted is forgotten."""
+        place = tx.one("checkpoint_place", thread_id=thread_id)
+        assert place is not None
+        self._content.refresh(place["generation"])
+        self._labels.trust(self._content.stamp)
+        thread: int | None = place["thread"]
+        return self._new_thread(tx, thread_id, now) if thread is None else thread
 
     def _bring_to_front(self, tx: Tx, key: Mapping[str, object]) -> None:
         """Make a checkpoint whose writes came before it the newest: it arrives now."""
@@ -100,36 +124,48 @@ class Checkpoints:
         replace: bool,
     ) -> None:
         """Store the writes of one task; those already there stay unless `replace`."""
-        thread = self._thread_row(tx, thread_id)
+        thread = self._begin(tx, thread_id)
         key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
-        path = self._label_row(tx, task_path)
+        path = self._labels.row(tx, task_path)
         row = tx.value("checkpoint_row", **key)
         if row is None:  # the writes of a superstep may arrive before its checkpoint
             row = tx.insert("checkpoint_stub", now=self._store.clock.now_ms(), **key)
+        rows: list[dict[str, Any]] = []
         for write in writes:
             item, items = self._put_value(tx, f"{thread}/{ns}/{write.channel}/w", write.value)
-            tx.run(
-                "write_replace" if replace else "write_insert",
-                checkpoint=row,
-                task_path=path,
-                task_id=pack_id(task_id),
-                idx=write.idx,
-                channel=self._label_row(tx, write.channel),
-                item=item,
-                list=items,
+            rows.append(
+                {
+                    "checkpoint": row,
+                    "task_path": path,
+                    "task_id": pack_id(task_id),
+                    "idx": write.idx,
+                    "channel": self._labels.row(tx, write.channel),
+                    "item": item,
+                    "list": items,
+                }
             )
+        tx.many("write_replace" if replace else "write_insert", rows)
 
     def fetch(
-        self, tx: Tx, thread_id: str, ns: str, checkpoint_id: str | None
+        self,
+        tx: Tx,
+        thread_id: str,
+        ns: str,
+        checkpoint_id: str | None,
+        known: Known | None = None,
     ) -> StoredCheckpoint | None:
-        """Return one checkpoint, the newest of the namespace when no id is given."""
+        """Return one checkpoint, the newest of the namespace when no id is given.
+
+        Args:
+            known: Lists that it returns are not read again.
+        """
         thread = tx.value("thread_row", thread_id=thread_id)
         if checkpoint_id is None:
             row = tx.one("checkpoint_newest", thread=thread, ns=ns)
         else:
             key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
             row = tx.one("checkpoint_by_id", **key)
-        return None if row is None else self._filled(tx, [row])[0]
+        return None if row is None else self._filled(tx, [row], known)[0]
 
     def fetch_page(
         self,
@@ -159,7 +195,10 @@ class Checkpoints:
             "after_id": pack_id(after_id),
             "filter": filter,
             "limit": limit,
+            **columns_of(filter),
         }
+        if wanted["run_id"] is not None:
+            return self._filled(tx, tx.all("checkpoint_page_of_run", **wanted, after_row=after_row))
         if thread_id is not None and ns is not None:
             return self._filled(tx, tx.all("checkpoint_page_of_ns", **wanted))
         return self._filled(tx, tx.all("checkpoint_page", **wanted, after_row=after_row))
@@ -191,7 +230,11 @@ class Checkpoints:
             writes = self._writes(tx, rows, channel)
             value = None
             if lineage and lineage[-1]["holds"]:
-                value = self._values(tx, rows[-1:], channel)[rows[-1]].get(name)
+                held = tx.all(
+                    "channel_values_of", checkpoints=json.dumps(rows[-1:]), channel=channel
+                )
+                stamp = self._content.trusted_stamp(tx)
+                value = self._values(tx, held, stamp)[rows[-1]].get(name)
             found[name] = (value, [write for row in reversed(rows) for write in writes[row]])
         return found
 
@@ -272,28 +315,34 @@ class Checkpoints:
             tx.run(statement, checkpoints=listed)
         tx.run("generation_grow")
 
-    def _thread_row(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
+    def _thread_row(self, tx: Tx, thread_id: str) -> int:
         row: int | None = tx.value("thread_row", thread_id=thread_id)
-        if row is not None:
-            return row
+        return self._new_thread(tx, thread_id) if row is None else row
+
+    def _new_thread(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
         now = self._store.clock.now_ms() if now is None else now
         return tx.insert("thread_insert", thread_id=thread_id, now=now)
 
-    def _label_row(self, tx: Tx, text: str) -> int:
-        row: int | None = tx.value("label_row", text=text)
-        return row if row is not None else tx.insert("label_insert", text=text)
-
     def _put_value(self, tx: Tx, owner: str, value: Value) -> tuple[int | None, int | None]:
+        put = self._content
         if isinstance(value, Prepared):
-            return self._content.put(tx, value), None
+            return put.put(tx, value, refreshed=True), None
         if len(value) == 1:
-            return self._content.put(tx, value[0]), LIST_OF_ONE
-        return None, self._content.put_list(tx, owner, value)
+            return put.put(tx, value[0], refreshed=True), LIST_OF_ONE
+        return None, put.put_list(tx, owner, value, refreshed=True)
 
-    def _filled(self, tx: Tx, rows: list[Row]) -> list[StoredCheckpoint]:
+    def _filled(
+        self, tx: Tx, rows: list[Row], known: Known | None = None
+    ) -> list[StoredCheckpoint]:
         """Return checkpoints with their values and writes: three queries, however many rows."""
         ids = [row["id"] for row in rows]
-        values, writes = self._values(tx, ids), self._writes(tx, ids)
+        stamp = self._content.trusted_stamp(tx)
+        found = tx.all("channel_values_of", checkpoints=json.dumps(ids), channel=None)
+        values, writes = self._values(tx, found, stamp, known), self._writes(tx, ids)
+        lists: dict[int, dict[str, int]] = defaultdict(dict)
+        for row in found:
+            if row["list"]:
+                lists[row["checkpoint"]][row["channel"]] = row["list"]
         return [
             StoredCheckpoint(
                 row=row["id"],
@@ -305,16 +354,23 @@ class Checkpoints:
                 metadata=row["metadata"],
                 values=values[row["id"]],
                 writes=writes[row["id"]],
+                placed=None if stamp is None else Placed(lists[row["id"]], stamp),
             )
             for row in rows
         ]
 
     def _values(
-        self, tx: Tx, rows: Sequence[int], channel: int | None = None
+        self, tx: Tx, found: list[Row], stamp: object, known: Known | None = None
     ) -> dict[int, dict[str, Value]]:
-        """Return the values of checkpoints, of all channels or of one."""
-        found = tx.all("channel_values_of", checkpoints=json.dumps(rows), channel=channel)
-        lists = self._lists(tx, found)
+        """Return the values in rows of `channel_values_of`, by checkpoint and channel."""
+        lists: dict[int, list[Prepared]] = {}
+        for row in found:
+            if known is not None and stamp is not None and row["list"]:
+                remembered = known(row["channel"], row["list"], stamp)
+                if remembered is not None:
+                    lists[row["list"]] = remembered
+        wanted = [row["list"] for row in found if row["list"] and row["list"] not in lists]
+        lists |= fetch_lists(tx, wanted, stamp)
         values: dict[int, dict[str, Value]] = defaultdict(dict)
         for row in found:
             values[row["checkpoint"]][row["channel"]] = _value(row, lists)
@@ -325,7 +381,8 @@ class Checkpoints:
     ) -> dict[int, list[StoredWrite]]:
         """Return the writes on checkpoints, to all channels or to one, in order of application."""
         found = tx.all("writes_of", checkpoints=json.dumps(rows), channel=channel)
-        lists = self._lists(tx, found)
+        wanted = [row["list"] for row in found if row["list"]]
+        lists = fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
         writes: dict[int, list[tuple[tuple[str, str, int], StoredWrite]]] = defaultdict(list)
         for row in found:
             task_id = str(unpack_id(row["task_id"]))
@@ -338,10 +395,6 @@ class Checkpoints:
                 for row, of in writes.items()
             },
         )
-
-    def _lists(self, tx: Tx, rows: Iterable[Row]) -> dict[int, list[Prepared]]:
-        wanted = [row["list"] for row in rows if row["list"]]
-        return fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
 
 
 def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str | None, str | None]:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rowtrail.content import Encoded, Prepared
 
 Value = Prepared | list[Prepared]
 """A channel value: one item, or the items of a list."""
+
+Known = Callable[[str, int, object], list[Prepared] | None]
+"""What the caller remembers of a channel's list, by its row and the stamp that holds it there."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the lists of a checkpoint are.
+
+    Attributes:
+        rows: By channel the row of its list.
+        stamp: The rows are these as long as this is the stamp of the content; see `Content`.
+    """
+
+    rows: Mapping[str, int]
+    stamp: object
 
 
 @dataclass(frozen=True)
@@ -54,7 +70,11 @@ class StoredWrite:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint as it was stored; `metadata` is JSON text."""
+    """A checkpoint as it was stored; `metadata` is JSON text.
+
+    Attributes:
+        placed: Where its lists are; None where the rows may go before their use.
+    """
 
     row: int
     thread_id: str
@@ -65,3 +85,4 @@ class StoredCheckpoint:
     metadata: str
     values: dict[str, Value] = field(default_factory=dict)
     writes: list[StoredWrite] = field(default_factory=list)
+    placed: Placed | None = None

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
 
+from rowtrail._clock import Clock
 from rowtrail.cli._group import NotFound
-from rowtrail.errors import UnknownIdError
+from rowtrail.errors import RowtrailError, StorageError, UnknownIdError
 from rowtrail.history import visible
-from rowtrail.store import Row, Tx
+from rowtrail.journal import DB_VARIABLE, DEFAULT_PATH, Journal
+from rowtrail.store import ProcessIdentity, Row, Tx
 from rowtrail.store.reading import Reader
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULT_PATH = "./agent.db"
 LAST = "@last"
 MAX_CANDIDATES = 10
 FIRST_PAGE_ROWS = 50
@@ -31,7 +33,7 @@ def db_option(command: F) -> F:
     return click.option(
         "--db",
         metavar="PATH",
-        envvar="ROWTRAIL_DB",
+        envvar=DB_VARIABLE,
         default=DEFAULT_PATH,
         show_default=True,
         show_envvar=True,
@@ -58,6 +60,43 @@ def open_journal(path: str) -> Reader:
             "an agent makes one with RowtrailSaver(path) or rowtrail.Journal(path)"
         )
     return Reader(path)
+
+
+def run_argument(name: str, *, required: bool = True) -> Callable[[F], F]:
+    """Return what adds a RUN, whose ids the shell completes."""
+    return click.argument(
+        name,
+        metavar="RUN" if required else "[RUN]",
+        required=required,
+        shell_complete=_complete_run,
+    )
+
+
+def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    path = ctx.params.get("db") or os.environ.get(DB_VARIABLE) or DEFAULT_PATH
+    try:
+        with open_journal(path) as reader:
+            ids = _beginning_with(reader, incomplete, "run_ids_between")
+    except (click.ClickException, RowtrailError):  # a shell that completes shows no errors
+        return []
+    return [*ids, *([LAST] if LAST.startswith(incomplete) else [])]
+
+
+def record_dead(reader: Reader) -> None:
+    """Write down which attempts have died, where there are any and the journal can be written.
+
+    The views take a process for dead that was silent for 15 s; its identity tells it at once.
+    """
+    now_ms = Clock().now_ms()
+    going_on = reader.read(lambda tx: tx.all("open_attempts"))
+    alive = (
+        ProcessIdentity.of_row(row).is_alive(last_seen_at=row["last_seen_at"], now_ms=now_ms)
+        for row in going_on
+    )
+    if all(alive):
+        return
+    with contextlib.suppress(StorageError), Journal(reader.path) as journal:
+        journal.recover()
 
 
 def pages(reader: Reader, statement: str, key: str, **params: Any) -> Iterator[list[Row]]:
@@ -87,25 +126,52 @@ def find_run(reader: Reader, text: str) -> str:
         UnknownIdError: There is none.
         UsageError: Several ids begin so.
     """
+    return _find(reader, "run", text, "run_newest", "run_ids_between")
+
+
+def find_thread(reader: Reader, text: str) -> str:
+    """Return the id of the thread that `text` means, as `find_run` does; `@last` is where the last
+    run was.
+    """
+    return _find(reader, "thread", text, "thread_newest", "thread_ids_between")
+
+
+def find_step(reader: Reader, text: str) -> str:
+    """Return the id of the step that `text` means: an id, or `@last`.
+
+    Raises:
+        UnknownIdError: There is no step yet.
+    """
+    if text != LAST:
+        return text
+    newest = reader.read(lambda tx: tx.value("step_newest"))
+    if newest is None:
+        raise UnknownIdError("the journal holds no step yet", kind="step", value=text)
+    return str(newest)
+
+
+def _find(reader: Reader, kind: str, text: str, newest: str, between: str) -> str:
     if text == LAST:
-        newest = reader.read(lambda tx: tx.value("run_newest"))
-        if newest is None:
-            raise UnknownIdError("the journal holds no run yet", kind="run", value=text)
-        return str(newest)
-    ids = reader.read(lambda tx: _beginning_with(tx, text))
+        last = reader.read(lambda tx: tx.value(newest))
+        if last is None:
+            raise UnknownIdError(f"the journal holds no {kind} yet", kind=kind, value=text)
+        return str(last)
+    ids = _beginning_with(reader, text, between)
     if text in ids or len(ids) == 1:
         return ids[0]
     if not ids:
         raise UnknownIdError(
-            f"no run has the id {text!r} or one that begins so: `rowtrail runs` lists them",
-            kind="run",
+            f"no {kind} has the id {text!r} or one that begins so: `rowtrail {kind}s` lists them",
+            kind=kind,
             value=text,
         )
     listed = ", ".join(ids[:MAX_CANDIDATES]) + (", ..." if len(ids) > MAX_CANDIDATES else "")
-    raise click.UsageError(visible(f"several runs begin with {text!r}: {listed}"))
+    raise click.UsageError(visible(f"several {kind}s begin with {text!r}: {listed}"))
 
 
-def _beginning_with(tx: Tx, text: str) -> list[str]:
+def _beginning_with(reader: Reader, text: str, between: str) -> list[str]:
     """Return the ids that begin with `text`, in order: an id that is `text` itself is the first."""
-    rows = tx.all("run_ids_between", first=text, last=text + BEYOND, limit=MAX_CANDIDATES + 1)
-    return [row["run_id"] for row in rows]
+    rows = reader.read(
+        lambda tx: tx.all(between, first=text, last=text + BEYOND, limit=MAX_CANDIDATES + 1)
+    )
+    return [str(row[0]) for row in rows]

@@ -18,6 +18,8 @@ GAP = "  "
 MIN_FLEXIBLE = 12
 """A column that gives way to a narrow terminal keeps this width."""
 
+PIECE_CHARS = 64 * 1024
+
 Style = dict[str, Any]
 
 
@@ -74,7 +76,7 @@ def print_table(columns: Sequence[Column], pages: Iterable[Sequence[Sequence[Cel
     is_terminal = sys.stdout.isatty()
     widths = _widths(columns, first)
     if is_terminal:
-        widths = _narrowed(columns, widths, shutil.get_terminal_size().columns)
+        widths = _narrowed(columns, widths, terminal_columns())
     titles = [Cell(column.title, {"bold": True}) for column in columns]
     was_cut = False
     for page in chain([(titles, *first)], pages):
@@ -83,6 +85,19 @@ def print_table(columns: Sequence[Column], pages: Iterable[Sequence[Sequence[Cel
             was_cut = was_cut or any(cell.is_cut for row in page for cell in row)
         click.echo("\n".join(_line(columns, widths, row) for row in page))
     return was_cut
+
+
+def terminal_columns() -> int:
+    """Return how many columns the terminal has; where there is none, what a page of paper has."""
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+def print_fields(fields: Sequence[tuple[str, Cell]]) -> None:
+    """Print names and values, a line for each."""
+    width = max(len(name) for name, _ in fields)
+    for name, cell in fields:
+        value = click.style(cell.text, **cell.style) if cell.style else cell.text
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> list[int]:
@@ -158,15 +173,15 @@ def json_rows(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     yield "[]" if before == "[\n" else "\n]"
 
 
-def print_pieces(pieces: Iterable[str]) -> None:
+def print_pieces(pieces: Iterable[str], *, end: str = "\n") -> None:
     """Print pieces of text as they come, and end the line."""
     for piece in pieces:
         click.echo(piece, nl=False)
-    click.echo()
+    click.echo(end, nl=False)
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as CSV with a line of names: NULL is empty, line breaks stay in their quotes."""
+def csv_pieces(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """Yield CSV with a line of names: NULL is empty, line breaks stay in their quotes."""
     import csv
 
     from rowtrail.history import cell_text
@@ -176,4 +191,8 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     writer.writerow([cell_text(column) for column in columns])
     for row in rows:
         writer.writerow([cell_text(cell, keep="\n\t") for cell in row])
-    click.echo(buffer.getvalue(), nl=False)
+        if buffer.tell() > PIECE_CHARS:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()

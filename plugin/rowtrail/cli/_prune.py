@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from rowtrail.cli._journal import db_option, json_option, open_journal
+from rowtrail.cli._when import age
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from rowtrail.retention import Pruned
-
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def age(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    """Return a length of time such as `30d` or `12h`."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d{1,6})([smhdw])", value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is no age: write 90s, 15m, 12h, 30d or 8w", ctx, param)
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 @click.command("prune", short_help="Delete old threads or checkpoints.")

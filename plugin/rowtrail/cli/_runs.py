@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any
+from dataclasses import dataclass
 
 import click
 
-from rowtrail._clock import Clock
+from rowtrail._clock import Clock, iso_utc
 from rowtrail.cli import _figures as show
 from rowtrail.cli._group import NotFound
-from rowtrail.cli._journal import db_option, json_option, open_journal
-from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table
+from rowtrail.cli._journal import (
+    db_option,
+    find_thread,
+    json_option,
+    open_journal,
+    record_dead,
+)
+from rowtrail.cli._listing import Listing, limit_option
+from rowtrail.cli._output import Cell, Column, say
+from rowtrail.cli._when import since_option
 from rowtrail.store import Row, Tx
 from rowtrail.store.reading import Reader
 
@@ -38,52 +45,92 @@ COLUMNS = (
 )
 
 
-@click.command("runs", short_help="List runs, the newest first.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N")
-@click.option("--thread", metavar="ID", help="Only runs of this thread.")
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs are listed; None leaves a filter out."""
+
+    thread: str | None = None
+    agent: str | None = None
+    status: str | None = None
+    since: int | None = None
+
+    def words(self) -> list[str]:
+        """Return what the filters say."""
+        given = (("thread", self.thread), ("agent", self.agent), ("status", self.status))
+        said = [f"the {name} {value!r}" for name, value in given if value is not None]
+        return [*said, f"begun since {iso_utc(self.since)}"] if self.since is not None else said
+
+
+@click.command("runs", short_help="List runs: crashed and in doubt first, then the newest.")
+@limit_option(20)
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
+@click.option("--thread", metavar="ID", help="Only runs of this thread, a prefix of one or @last.")
+@click.option("--agent", metavar="NAME", help="Only runs of this agent.")
+@since_option
+@click.option("--newest", is_flag=True, help="By time alone, also where runs crashed.")
 @db_option
 @json_option
-def command(limit: int, thread: str | None, status: str | None, db: str, as_json: bool) -> None:
-    """List runs, the newest first. Without one, the exit code is 3.
+def command(
+    limit: int,
+    status: str | None,
+    thread: str | None,
+    agent: str | None,
+    since: int | None,
+    newest: bool,
+    db: str,
+    as_json: bool,
+) -> None:
+    """List runs: those that crashed or have steps in doubt first, then the others, each the newest
+    first. Without one, the exit code is 3.
 
-    `saved` are the tokens that replay saved; an unknown cost is `-`. With --json, an array of rows
-    of the view `runs`.
+    A run whose process is found dead is written down as crashed. `saved` are the tokens that replay
+    saved; an unknown cost is `-`. With --json, an array of rows of the view `runs`.
 
     \b
     Example:
       rowtrail runs
-      rowtrail runs --status crashed --json
+      rowtrail runs --status crashed --since 2d --json
+      rowtrail runs --thread @last --newest --limit 100
     """  # noqa: D301  (click reads the backspace)
     with open_journal(db) as reader:
-        found = runs(reader, limit, thread, status)
-        nothing: list[Row] = []
-        first = next(found, nothing)
-        every = chain([first], found)
-        if as_json:
-            print_pieces(json_rows(_public(row) for page in every for row in page))
-        elif first:
-            print_table(COLUMNS, ([_line(row) for row in page] for page in every))
-    if not first:
-        raise NotFound(_nothing(db, thread, status))
+        record_dead(reader)
+        named = None if thread is None else find_thread(reader, thread)
+        wanted = Wanted(named, agent, status, since)
+        found = Listing(runs(reader, limit + 1, wanted, newest=newest), limit)
+        has_rows = found.print(COLUMNS, _line, as_json=as_json, hidden="page")
+    if not has_rows:
+        raise NotFound(_nothing(db, wanted))
+    if found.has_more:
+        say(f"only the first {limit:,} runs: --limit N lists more, the filters fewer")
 
 
-def runs(reader: Reader, limit: int, thread: str | None, status: str | None) -> Iterator[list[Row]]:
-    """Yield the newest runs in pages."""
+def runs(reader: Reader, limit: int, wanted: Wanted, *, newest: bool) -> Iterator[list[Row]]:
+    """Yield runs in pages: what needs somebody's attention before the rest, unless `newest`."""
+    left = limit
+    for urgent in (None,) if newest else (1, 0):
+        for page in _pages(reader, left, wanted, urgent):
+            yield page
+            left -= len(page)
+
+
+def _pages(reader: Reader, limit: int, wanted: Wanted, urgent: int | None) -> Iterator[list[Row]]:
     before, left = BEFORE_ALL, limit
 
     def fetch(tx: Tx) -> list[Row]:
-        size = min(left, PAGE_ROWS)
-        return tx.all("runs_page", before=before, thread_id=thread, status=status, limit=size)
+        return tx.all(
+            "runs_page",
+            before=before,
+            urgent=urgent,
+            thread_id=wanted.thread,
+            agent=wanted.agent,
+            status=wanted.status,
+            since=wanted.since,
+            limit=min(left, PAGE_ROWS),
+        )
 
     while left and (page := reader.read(fetch)):
         yield page
         before, left = page[-1]["page"], left - len(page)
-
-
-def _public(row: Row) -> dict[str, Any]:
-    """Return a row of the view, without the key of the page."""
-    return {name: row[name] for name in row.keys() if name != "page"}  # noqa: SIM118  (sqlite3.Row)
 
 
 def _line(row: Row) -> tuple[Cell, ...]:
@@ -105,9 +152,8 @@ def _line(row: Row) -> tuple[Cell, ...]:
     )
 
 
-def _nothing(db: str, thread: str | None, status: str | None) -> str:
-    wanted = [f"the thread {thread!r}"] if thread else []
-    wanted += [f"the status {status!r}"] if status else []
-    if not wanted:
+def _nothing(db: str, wanted: Wanted) -> str:
+    words = wanted.words()
+    if not words:
         return f"the journal {db!r} holds no run yet"
-    return f"no run in {db!r} has {' and '.join(wanted)}: `rowtrail runs` lists all"
+    return f"no run in {db!r} has {' and '.join(words)}: `rowtrail runs` lists all"

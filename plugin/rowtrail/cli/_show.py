@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -11,8 +12,27 @@ import click
 
 from rowtrail._clock import Clock
 from rowtrail.cli import _figures as show
-from rowtrail.cli._journal import db_option, find_run, json_option, open_journal, pages
-from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table, shorten
+from rowtrail.cli._journal import (
+    db_option,
+    find_run,
+    json_option,
+    open_journal,
+    pages,
+    record_dead,
+    run_argument,
+)
+from rowtrail.cli._output import (
+    GAP,
+    Cell,
+    Column,
+    json_rows,
+    print_fields,
+    print_pieces,
+    print_table,
+    shorten,
+    terminal_columns,
+)
+from rowtrail.cli._timeline import MAX_CELLS, MIN_CELLS, Axis, millis, tree_order
 from rowtrail.errors import UnknownIdError
 from rowtrail.history import cell_text, json_text, visible
 from rowtrail.store import Row
@@ -42,33 +62,47 @@ STEPS = (
     Column("output", width=LINE_CHARS, is_flexible=True),
 )
 JSON_COLUMNS = frozenset(("input", "output"))
+VIEWS = ("timeline", "table")
+MAX_DEPTH = 8
+WIDE_COLUMNS = 110
+"""A terminal this wide has room for the ids and the nodes beside the timeline."""
 
 
 @click.command("show", short_help="Show a run, its attempts and its steps.")
-@click.argument("run", metavar="RUN")
+@run_argument("run")
 @click.option("--step", metavar="ID", help="Show one step in full.")
+@click.option(
+    "--view",
+    type=click.Choice(VIEWS),
+    help="A bar over time for each step, or what went in and came out. The default is the timeline "
+    "on a terminal, else the table.",
+)
 @db_option
 @json_option
-def command(run: str, step: str | None, db: str, as_json: bool) -> None:
-    """Show RUN, its attempts, and its steps in order.
+def command(run: str, step: str | None, view: str | None, db: str, as_json: bool) -> None:
+    """Show RUN, its attempts, and its steps: a tree and a timeline, or a table.
 
-    RUN is an id, the beginning of one, or @last. Of a prompt, the last message is shown; `!` marks
-    what failed, `?` what is in doubt, `~` what was superseded. With --json, one object: `run`,
-    `attempts`, `steps`, with the columns of the views; with --step, the step alone.
+    RUN is an id, the beginning of one, or @last. In the timeline, pauses between attempts are left
+    out and bars of replayed steps are hollow. In the table, of a prompt the last message is shown.
+    `!` marks what failed, `?` what is in doubt, `~` what was superseded. With --json, one object:
+    `run`, `attempts`, `steps`, with the columns of the views; with --step, the step alone.
 
     \b
     Example:
       rowtrail show @last
+      rowtrail show report-42 --view timeline
       rowtrail show report-42 --step 17
     """  # noqa: D301  (click reads the backspace)
     with open_journal(db) as reader:
+        record_dead(reader)
         run_id = find_run(reader, run)
         if step is not None:
             _print_step(_fetch_step(reader, run_id, step), as_json)
         elif as_json:
             print_pieces(_as_json(reader, run_id))
         else:
-            _print_run(reader, run_id)
+            chosen = view or ("timeline" if sys.stdout.isatty() else "table")
+            _print_run(reader, run_id, timeline=chosen == "timeline")
 
 
 def _fetch_run(reader: Reader, run_id: str) -> Row:
@@ -101,9 +135,9 @@ def _as_json(reader: Reader, run_id: str) -> Iterator[str]:
     yield "}"
 
 
-def _print_run(reader: Reader, run_id: str) -> None:
+def _print_run(reader: Reader, run_id: str, *, timeline: bool) -> None:
     row = _fetch_run(reader, run_id)
-    _print_fields(_header(row))
+    print_fields(_header(row))
     attempts = pages(reader, "attempts_page", "n", run_id=run_id)
     click.echo()
     print_table(ATTEMPTS, ([_attempt_line(attempt) for attempt in page] for page in attempts))
@@ -112,8 +146,79 @@ def _print_run(reader: Reader, run_id: str) -> None:
     click.echo()
     if first is None:
         click.echo("no steps")
+    elif timeline:
+        _print_timeline(_axis(reader, run_id), chain([first], steps))
     else:
         print_table(STEPS, ([_step_line(step) for step in page] for page in chain([first], steps)))
+
+
+def _axis(reader: Reader, run_id: str) -> Axis:
+    """Return the time of a run, in as many cells as the terminal leaves beside the figures."""
+    extents = reader.read(lambda tx: tx.all("attempt_extents", run_id=run_id))
+    made = {row["attempt_id"]: (row["first_at"], row["last_at"]) for row in extents}
+    spans: list[tuple[float, float]] = []
+    for page in pages(reader, "attempts_page", "n", run_id=run_id):
+        for attempt in page:
+            begin = attempt["started_at"]
+            end = attempt["ended_at"] or attempt["last_seen_at"]
+            first, last = made.get(attempt["attempt_id"], (begin, end))
+            spans.append((millis(min(begin, first)), millis(max(end, last))))
+    room = terminal_columns()
+    taken = sum(_MIN_WIDTHS[column.title] + len(GAP) for column in _timeline_columns(room, 0))
+    return Axis(spans, min(max(room - taken, MIN_CELLS), MAX_CELLS))
+
+
+_MIN_WIDTHS = {
+    "#": 4,
+    "step": 7,
+    "node": 14,
+    "what": 18,
+    "status": 10,
+    "time": -len(GAP),
+    "duration": 8,
+    "tokens in/out": 13,
+    "cost": 8,
+}
+
+
+def _timeline_columns(room: int, cells: int) -> list[Column]:
+    columns = [
+        Column("#", right=True),
+        Column("step", right=True),
+        Column("node", width=24, is_flexible=True),
+        Column("what", width=40, is_flexible=True),
+        Column("status"),
+        Column("time", width=cells),
+        Column("duration", right=True),
+        Column("tokens in/out", right=True),
+        Column("cost", right=True),
+    ]
+    hidden = () if room >= WIDE_COLUMNS else ("step", "node")
+    return [column for column in columns if column.title not in hidden]
+
+
+def _print_timeline(axis: Axis, steps: Iterator[list[Row]]) -> None:
+    room, now_ms = terminal_columns(), Clock().now_ms()
+    columns = _timeline_columns(room, axis.cells)
+
+    def line(depth: int, step: Row) -> tuple[Cell, ...]:
+        mark = "" if depth == 0 else f"{'  ' * (min(depth, MAX_DEPTH) - 1)}└ "
+        state = show.status(step["status"])
+        cells = {
+            "#": show.number(step["seq"]),
+            "step": show.text(step["step_id"]),
+            "node": show.text(step["node"] or step["scope"]),
+            "what": Cell(f"{mark}{show.text(step['name']).text}"),
+            "status": state,
+            "time": Cell(axis.bar(step, now_ms), state.style),
+            "duration": show.duration(step["duration_ms"]),
+            "tokens in/out": show.tokens(step["input_tokens"], step["output_tokens"]),
+            "cost": show.money(step["cost_usd"]),
+        }
+        return tuple(cells[column.title] for column in columns)
+
+    print_table(columns, ([line(*placed) for placed in tree_order(page)] for page in steps))
+    click.echo(f"\n{axis.glyphs.legend()}")
 
 
 def _header(row: Row) -> list[tuple[str, Cell]]:
@@ -134,13 +239,6 @@ def _header(row: Row) -> list[tuple[str, Cell]]:
         ("error", show.text(row["error"])),
     ]
     return [field for field in fields if field[1].text != show.UNKNOWN]
-
-
-def _print_fields(fields: list[tuple[str, Cell]]) -> None:
-    width = max(len(name) for name, _ in fields)
-    for name, cell in fields:
-        value = click.style(cell.text, **cell.style) if cell.style else cell.text
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
 
 
 def _attempt_line(row: Row) -> tuple[Cell, ...]:
@@ -185,7 +283,7 @@ def _print_step(row: Row, as_json: bool) -> None:
         for name, value in values.items()
         if value is not None and name not in JSON_COLUMNS
     ]
-    _print_fields(fields)
+    print_fields(fields)
     for name in sorted(JSON_COLUMNS):
         if values[name] is not None:
             click.echo(f"\n{click.style(name, bold=True)}\n{_pretty(values[name])}")

@@ -7,7 +7,7 @@ import sys
 import click
 
 from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
-from rowtrail.cli._output import Cell, Column, json_rows, print_csv, print_pieces, print_table, say
+from rowtrail.cli._output import Cell, Column, csv_pieces, json_rows, print_pieces, print_table, say
 from rowtrail.history import (
     Answer,
     Only,
@@ -110,7 +110,7 @@ def command(
     if as_json:
         print_pieces(json_rows(answer))
     elif as_csv:
-        print_csv(answer.columns, answer.rows)
+        print_pieces(csv_pieces(answer.columns, answer.rows), end="")
     elif max_tokens is not None:
         click.echo(answer.text())
         return

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import is_
 
 from rowtrail.content._canonical import canonical_json
-from rowtrail.content._codec import MAX_DEPTH, Codec, Encoded, dump_json
+from rowtrail.content._codec import LONGEST_INT, MAX_DEPTH, Codec, Encoded, dump_json
 from rowtrail.content._lists import MAX_CACHED_LOGS, Lists
 from rowtrail.content._tagged import TAG, TypeCodec
 from rowtrail.errors import CorruptRowError
 from rowtrail.store import Row, Store, Tx
 
 __all__ = [
+    "LONGEST_INT",
     "MAX_DEPTH",
     "TAG",
     "Codec",
@@ -31,18 +31,23 @@ __all__ = [
 DIGEST_BYTES = 16
 MAX_CACHED_DIGESTS = 50_000
 
+_NO_LIST: tuple[Sequence[Prepared], list[int]] = ((), [])
 
-@dataclass(eq=False)
+
+@dataclass(eq=False, slots=True)
 class Prepared:
     """An encoded value with its content digest, ready for a transaction.
 
-    `row` is where it was stored last, true as long as `stamp` is the store's.
+    `row` is where it was stored last, true as long as `stamp` is the store's. `mould` and
+    `canonical` are whatever an adapter derives from the value, once.
     """
 
     encoded: Encoded
     digest: bytes | None
     row: int = 0
     stamp: object = None
+    mould: object = None
+    canonical: object = None
 
 
 class Content:
@@ -76,9 +81,14 @@ class Content:
         digest = blake2b(encoded.identity, key=self._key, digest_size=DIGEST_BYTES).digest()
         return Prepared(encoded, digest)
 
-    def put(self, tx: Tx, prepared: Prepared) -> int:
-        """Store a value, or find it stored already, and return its row."""
-        self._refresh(tx)
+    def put(self, tx: Tx, prepared: Prepared, *, refreshed: bool = False) -> int:
+        """Store a value, or find it stored already, and return its row.
+
+        Args:
+            refreshed: Whether `refresh` was called in this transaction.
+        """
+        if not refreshed:
+            self.refresh(tx.value("meta_value", key="generation"))
         return self._put(tx, prepared)
 
     def _put(self, tx: Tx, prepared: Prepared) -> int:
@@ -90,10 +100,15 @@ class Content:
     def _find_or_insert(self, tx: Tx, prepared: Prepared) -> int:
         digest = prepared.digest
         if digest is None:
-            return self._insert(tx, prepared)
+            row = self._insert(tx, prepared)
+            assert row is not None
+            return row
         row = self._known.get(digest)
         if row is None:
-            row = self._find(tx, digest) or self._insert(tx, prepared)
+            # What was read is there already; what was not is most likely new.
+            row = self._find(tx, digest) if prepared.row else self._insert(tx, prepared)
+            row = row or self._insert(tx, prepared) or self._find(tx, digest)
+            assert row is not None
             self._known[digest] = row
             if len(self._known) > MAX_CACHED_DIGESTS:
                 self._known.popitem(last=False)
@@ -105,12 +120,15 @@ class Content:
             tx.run("item_touch", item=row)  # whoever sweeps may have found that nothing needs it
         return row
 
-    def put_list(self, tx: Tx, owner: str, items: Sequence[Prepared]) -> int:
+    def put_list(
+        self, tx: Tx, owner: str, items: Sequence[Prepared], *, refreshed: bool = False
+    ) -> int:
         """Store a list of values in the log of `owner` and return the row of this version."""
-        self._refresh(tx)
-        known, rows = self._newest.pop(owner, ((), []))
-        if len(known) > len(items) or not all(map(is_, known, items)):
-            known, rows = (), []
+        if not refreshed:
+            self.refresh(tx.value("meta_value", key="generation"))
+        known, rows = self._newest.pop(owner, _NO_LIST)
+        if known != items[: len(known)]:  # by identity
+            known, rows = _NO_LIST
         # Only what is new is looked at one by one: this is done for every list of every checkpoint.
         rows = rows + [self._put(tx, item) for item in items[len(known) :]]
         self._newest[owner] = (items, rows)
@@ -122,7 +140,7 @@ class Content:
         """Return the stamp for rows that are read here; None where they may go before their use."""
         stamp, seen = self.stamp, self._seen  # in this order: a new stamp never meets an old `seen`
         generation = tx.value("meta_value", key="generation")
-        if seen is None or seen[1] != generation or is_sweeping(generation):
+        if seen is None or seen != (self._store.epoch, generation) or is_sweeping(generation):
             return None
         return stamp
 
@@ -143,9 +161,10 @@ class Content:
         """Return the items of a list in order, each with its row."""
         return [(r["id"], stored(r)) for r in tx.all("list_items", list=row)]
 
-    def _insert(self, tx: Tx, prepared: Prepared) -> int:
+    def _insert(self, tx: Tx, prepared: Prepared) -> int | None:
+        """Return the row of a new item, None where there is one with its digest."""
         encoded = prepared.encoded
-        return tx.insert(
+        return tx.insert_absent(
             "item_insert",
             digest=prepared.digest,
             type=encoded.type,
@@ -153,9 +172,13 @@ class Content:
             data=encoded.data,
         )
 
-    def _refresh(self, tx: Tx) -> None:
-        """Drop what is cached when work was rolled back here, or rows were deleted anywhere."""
-        seen = (self._store.epoch, tx.value("meta_value", key="generation"))
+    def refresh(self, generation: str) -> None:
+        """Drop what is cached when work was rolled back here, or rows were deleted anywhere.
+
+        Args:
+            generation: That of the file, as this transaction finds it.
+        """
+        seen = (self._store.epoch, generation)
         if seen != self._seen:
             self._seen = seen
             self.stamp = object()

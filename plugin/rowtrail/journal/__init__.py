@@ -15,6 +15,14 @@ from rowtrail.journal._active import active_scope, run_scope, scope_finders
 from rowtrail.journal._attempt import Attempt, Beginning, begin
 from rowtrail.journal._call import CONTROL_FLOW, Call
 from rowtrail.journal._current import Step, current_frame, current_step
+from rowtrail.journal._environment import (
+    DB_VARIABLE,
+    DEFAULT_PATH,
+    RUN_VARIABLE,
+    THREAD_VARIABLE,
+    journal_path,
+    take_run_id,
+)
 from rowtrail.journal._flow import Flow, Write, adrive, drive
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_abandoned, record_crashes
@@ -34,8 +42,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTROL_FLOW",
+    "DB_VARIABLE",
     "DECLARED",
+    "DEFAULT_PATH",
     "NOT_DONE",
+    "RUN_VARIABLE",
+    "THREAD_VARIABLE",
     "Attempt",
     "Beginning",
     "Call",
@@ -66,7 +78,8 @@ class Journal:
     unclosed journal warns, and loses nothing.
 
     Args:
-        path: The file, or `":memory:"` for a journal that lives as long as the object.
+        path: The file, or `":memory:"` for a journal that lives as long as the object; when None,
+            what $ROWTRAIL_DB says, else `./agent.db`, as on the command line.
         durability: `full` (each commit is synced to disk) or `normal` (a power cut may take the
             last commits; a crash of the process takes nothing).
         strict: Raise `DivergedError` when a resumed run asks for something that is not recorded,
@@ -84,7 +97,7 @@ class Journal:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None = None,
         *,
         durability: Durability = "full",
         strict: bool = False,
@@ -93,7 +106,7 @@ class Journal:
     ) -> None:
         if durability not in ("full", "normal"):
             raise UsageError(f"durability={durability!r} is unknown: use 'full' or 'normal'")
-        self.path = os.fsdecode(path)
+        self.path = journal_path() if path is None else os.fsdecode(path)
         if not self.path:
             raise UsageError("the path of the journal is empty: name a file, or ':memory:'")
         self.strict = strict
@@ -106,7 +119,7 @@ class Journal:
 
     def run(
         self,
-        run_id: str,
+        run_id: str | None = None,
         *,
         thread_id: str | None = None,
         agent: str | None = None,
@@ -118,7 +131,8 @@ class Journal:
         rest is made; given again after it finished, all of it is replayed.
 
         Args:
-            run_id: The id.
+            run_id: The id; when None, that of the run which `rowtrail resume` continues with this
+                program ($ROWTRAIL_RUN, which is taken once), else a new one.
             thread_id: The conversation that the run belongs to.
             agent: Name of the agent.
             fresh: Start over: the recorded steps are set aside, and stay readable.
@@ -128,6 +142,8 @@ class Journal:
             RunBusyError: On entering, when a live process or thread holds the run.
         """
         self._refuse_closed()
+        if run_id is None:
+            run_id = take_run_id() or self.store.clock.new_id()
         _check_id("run_id", run_id)
         for name, value in (("thread_id", thread_id), ("agent", agent)):
             if value is not None:

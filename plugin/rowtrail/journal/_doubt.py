@@ -146,7 +146,8 @@ def _in_doubt(request: Request, step: Step, row: Row) -> InDoubtError:
         )
     return InDoubtError(
         f"{request.kind} {request.name!r} (step {step.id}) {happened}; look, then say so with "
-        f"journal.settle({step.id!r}, result=...) or journal.settle({step.id!r}, happened=False)",
+        f"journal.settle({step.id!r}, result=...) or journal.settle({step.id!r}, happened=False), "
+        f"or with `rowtrail in-doubt {step.id}`",
         step_id=step.id,
         name=request.name,
         idempotency_key=step.idempotency_key,

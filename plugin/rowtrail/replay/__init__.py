@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 __all__ = [
+    "CHANGED",
+    "CRASHED",
+    "FAILED",
     "NEW",
+    "NOT_STORED",
+    "SUPERSEDED",
     "Decision",
     "Effect",
     "Kind",

@@ -19,6 +19,16 @@ FROM list l, json_each(l.pieces) AS piece
 JOIN log_item li ON li.log = l.log
  AND li.pos >= json_extract(piece.value, '$[1]') AND li.pos < json_extract(piece.value, '$[1]') + json_extract(piece.value, '$[2]');
 
+CREATE VIEW doubtful AS   -- private: steps in doubt, by the indices of what is open
+SELECT s.id AS step, sc.run
+FROM step s JOIN scope sc ON sc.id = s.scope
+WHERE s.status = 'in_doubt'
+UNION ALL
+SELECT s.id, a.run
+FROM attempt a CROSS JOIN scope sc ON sc.run = a.run CROSS JOIN step s ON s.scope = sc.id
+WHERE a.ended_at IS NULL AND a.id NOT IN (SELECT l.id FROM live_attempt l)
+  AND s.attempt = a.id AND s.status = 'running' AND s.kind <> 'llm';
+
 CREATE VIEW threads AS   -- conversations, with totals of their runs
 SELECT t.thread_id,
        @utc(f.first) AS first_at,

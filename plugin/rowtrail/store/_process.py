@@ -6,6 +6,10 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rowtrail.store._tx import Row
 
 STALE_AFTER_MS = 15_000
 """A process of another host or container that was silent for this long is taken for dead."""
@@ -24,6 +28,11 @@ class ProcessIdentity:
     boot_id: str
     pid_space: str
     host: str
+
+    @classmethod
+    def of_row(cls, row: Row) -> ProcessIdentity:
+        """Return the identity in a row with the columns of the table `process`."""
+        return cls(row["pid"], row["pid_start"], row["boot_id"], row["pid_space"], row["host"])
 
     def is_alive(self, *, last_seen_at: int, now_ms: int) -> bool:
         """Tell whether the process lives: by identity on this host, else by its heartbeat."""

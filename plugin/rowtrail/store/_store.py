@@ -87,11 +87,11 @@ class Store:
 
     async def awrite(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction; committed also when the awaiting task is cancelled."""
-        import asyncio
+        import asyncio  # not for `import rowtrail`
 
         job = Awaited(work, asyncio.get_running_loop())
         self._put(job)
-        result: T = await asyncio.shield(job.future)
+        result: T = await job.future  # cancelled or not, the job runs
         return result
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:
@@ -149,13 +149,7 @@ class Store:
         """Tell whether the process in a row with the columns of `process` lives."""
         if process["process"] == self.process_row:
             return True
-        identity = ProcessIdentity(
-            process["pid"],
-            process["pid_start"],
-            process["boot_id"],
-            process["pid_space"],
-            process["host"],
-        )
+        identity = ProcessIdentity.of_row(process)
         last_seen_at, now_ms = process["last_seen_at"], self.clock.now_ms()
         if identity == current_process():  # before an `exec`, or a second copy of rowtrail
             return identity.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)

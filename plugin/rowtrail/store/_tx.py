@@ -48,6 +48,11 @@ class Tx:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
+    def insert_absent(self, name: str, /, **params: Any) -> int | None:
+        """Run the named `INSERT ... DO NOTHING` and return the id of the new row, None without."""
+        cursor = self._execute(name, params)
+        return cursor.lastrowid if cursor.rowcount == 1 else None
+
     def many(self, name: str, /, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run the named statement once for each row of parameters."""
         self._connection.executemany(self._statements[name], rows)

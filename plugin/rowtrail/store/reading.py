@@ -5,9 +5,36 @@ Apart from `rowtrail.store`, so that programs that only record do not load it.
 
 from __future__ import annotations
 
+from rowtrail.store._backup import back_up, sync_folder
 from rowtrail.store._foreign import ForeignFile
+from rowtrail.store._inspect import (
+    MEMORY_FILE_SYSTEMS,
+    NETWORK_FILE_SYSTEMS,
+    FileFacts,
+    file_system_of,
+    has_wal_reset_fault,
+    inspect_file,
+    sqlite_version,
+)
 from rowtrail.store._only import Only
 from rowtrail.store._query import Found, UnansweredError, ask, public_columns
 from rowtrail.store._reader import Reader
 
-__all__ = ["ForeignFile", "Found", "Only", "Reader", "UnansweredError", "ask", "public_columns"]
+__all__ = [
+    "MEMORY_FILE_SYSTEMS",
+    "NETWORK_FILE_SYSTEMS",
+    "FileFacts",
+    "ForeignFile",
+    "Found",
+    "Only",
+    "Reader",
+    "UnansweredError",
+    "ask",
+    "back_up",
+    "file_system_of",
+    "has_wal_reset_fault",
+    "inspect_file",
+    "public_columns",
+    "sqlite_version",
+    "sync_folder",
+]

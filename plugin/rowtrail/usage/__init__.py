@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rowtrail.usage._count import count_tokens, tiktoken_encoding
-from rowtrail.usage._price import price_usd
+from rowtrail.usage._price import has_prices, price_usd
 
-__all__ = ["TokensSource", "Usage", "count_tokens", "price_usd", "tiktoken_encoding"]
+__all__ = ["TokensSource", "Usage", "count_tokens", "has_prices", "price_usd", "tiktoken_encoding"]
 
 MAX_TOKENS = 2**40
 """More than any provider counts; sums of them fit into a column."""

@@ -20,6 +20,11 @@ def _library() -> Any | None:
     return genai_prices
 
 
+def has_prices() -> bool:
+    """Tell whether prices are known on this machine: the extra `cost` is installed."""
+    return _library() is not None
+
+
 def price_usd(usage: Usage, *, model: str, provider: str | None, at_ms: int) -> float | None:
     """Return the price of a call at the time of the call, in US dollars.
 

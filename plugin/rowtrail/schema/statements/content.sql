@@ -5,7 +5,8 @@ SELECT id FROM item WHERE digest = :digest;
 SELECT id, type, text, data FROM item WHERE id = :id;
 
 -- name: item_insert
-INSERT INTO item (digest, type, text, data) VALUES (:digest, :type, :text, :data);
+INSERT INTO item (digest, type, text, data) VALUES (:digest, :type, :text, :data)
+ON CONFLICT (digest) WHERE digest IS NOT NULL DO NOTHING;
 
 -- name: log_by_owner
 SELECT id FROM log WHERE owner = :owner;

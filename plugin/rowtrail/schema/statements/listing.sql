@@ -7,11 +7,19 @@ WHERE run_id IN (
 ORDER BY started_at DESC, run_id DESC;
 
 -- name: runs_page
--- Newest first; `page` of the last row is where the next page begins.
+-- Newest first; `page` of the last row is where the next page begins. With :urgent 1 only runs that
+-- crashed or have steps in doubt, with 0 only the others.
 SELECT r.id AS page, v.*
 FROM run r CROSS JOIN runs v ON v.run_id = r.run_id
 WHERE r.id < :before
   AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+  AND (:agent IS NULL OR r.agent = :agent)
+  AND (:since IS NULL OR r.started_at >= :since)
+  AND (:urgent IS NULL OR :urgent = (r.id IN (
+        SELECT u.id FROM run u
+        WHERE u.status = 'crashed'
+           OR (u.status = 'running' AND u.id NOT IN (SELECT l.run FROM live_attempt l))
+        UNION ALL SELECT d.run FROM doubtful d)))
   AND (:status IS NULL OR v.status = :status)
 ORDER BY r.id DESC LIMIT :limit;
 
@@ -21,8 +29,24 @@ SELECT * FROM runs WHERE run_id = :run_id;
 -- name: run_ids_between
 SELECT run_id FROM run WHERE run_id >= :first AND run_id < :last ORDER BY run_id LIMIT :limit;
 
+-- name: run_ids_page
+-- The oldest first; `page` of the last row is where the next page begins.
+SELECT r.id AS page, r.run_id FROM run r
+WHERE r.id > :after AND (:since IS NULL OR r.started_at >= :since)
+  AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+ORDER BY r.id LIMIT :limit;
+
 -- name: run_newest
 SELECT run_id FROM run ORDER BY id DESC LIMIT 1;
+
+-- name: thread_ids_between
+SELECT thread_id FROM thread WHERE thread_id >= :first AND thread_id < :last ORDER BY thread_id LIMIT :limit;
+
+-- name: thread_newest
+-- Of the newest run, else the newest of all: a saver that captures nothing makes threads without runs.
+SELECT t.thread_id FROM thread t
+ORDER BY t.id = (SELECT r.thread FROM run r WHERE r.thread IS NOT NULL ORDER BY r.id DESC LIMIT 1) DESC, t.id DESC
+LIMIT 1;
 
 -- name: attempts_page
 SELECT * FROM attempts WHERE run_id = :run_id AND n > :after ORDER BY n LIMIT :limit;
@@ -39,7 +63,8 @@ ORDER BY seq;
 -- name: step_lines_page
 -- The same with values cut to :width characters: of a prompt the last message, of a message its content.
 SELECT v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status, v.reason, v.replays,
-       v.duration_ms, v.input_tokens, v.output_tokens,
+       v.attempt_id, v.started_at, v.ended_at, v.duration_ms, v.input_tokens, v.output_tokens, v.cost_usd,
+       (SELECT group_concat(p.at) FROM replay p WHERE p.step = CAST(v.step_id AS INTEGER)) AS replayed_ms,
        CASE v.kind
            WHEN 'llm' THEN coalesce((
                SELECT substr(json_extract(i.text, '$.content'), 1, :width)
@@ -65,3 +90,118 @@ ORDER BY v.seq;
 
 -- name: step_shown
 SELECT * FROM steps WHERE run_id = :run_id AND step_id = :step_id;
+
+-- name: attempt_extents
+-- When the steps of each attempt of a run began and ended: what a heartbeat says may be 2 s old.
+SELECT attempt_id, min(started_at) AS first_at, max(coalesce(ended_at, started_at)) AS last_at
+FROM steps WHERE run_id = :run_id GROUP BY attempt_id;
+
+-- name: step_run
+-- The run of a step, by the id that the views show; other text finds nothing.
+SELECT r.run_id FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+WHERE s.id = CAST(:step_id AS INTEGER) AND CAST(s.id AS TEXT) = :step_id;
+
+-- name: doubt_page
+-- Steps in doubt, the newest first; the + keeps SQLite from walking through all steps in their order.
+SELECT d.step AS page, CAST(d.step AS TEXT) AS step_id
+FROM doubtful d JOIN run r ON r.id = d.run
+WHERE +d.step < :before AND (:run_id IS NULL OR r.run_id = :run_id)
+ORDER BY +d.step DESC LIMIT :limit;
+
+-- name: step_newest
+SELECT CAST(max(id) AS TEXT) FROM step;
+
+-- name: step_replays
+SELECT a.n AS attempt, r.run_id, p.at AS at_ms, p.saved_input_tokens, p.saved_output_tokens, p.saved_usd
+FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run
+WHERE p.step = CAST(:step_id AS INTEGER) ORDER BY p.id LIMIT 1000;
+
+-- name: steps_not_replayed
+-- Steps of a scope that earlier attempts recorded and :attempt did not hand back, the oldest first.
+SELECT v.step_id, v.seq, v.name, v.status, v.input
+FROM steps v
+WHERE v.run_id = :run_id AND v.scope = :scope AND v.kind = :kind AND v.status IN ('done', 'superseded')
+  AND CAST(v.attempt_id AS INTEGER) < :attempt
+  AND NOT EXISTS (SELECT 1 FROM replay p
+                  WHERE p.step = CAST(v.step_id AS INTEGER) AND p.attempt = :attempt)
+ORDER BY v.name = :name DESC, v.seq LIMIT 50;
+
+-- name: steps_same_request
+-- Steps of other runs of the thread with the same fingerprint, the newest first.
+SELECT o.run_id, CAST(os.id AS TEXT) AS step_id
+FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.id = CAST(:step_id AS INTEGER)
+JOIN run o ON o.thread = r.thread AND o.id <> r.id
+JOIN scope osc ON osc.run = o.id
+JOIN step os ON os.scope = osc.id AND os.fingerprint = s.fingerprint AND os.status = 'done'
+WHERE r.run_id = :run_id ORDER BY o.id DESC, os.id LIMIT 3;
+
+-- name: step_places
+SELECT step_id, seq, node, kind, name, status, fingerprint, output, error
+FROM steps WHERE run_id = :run_id AND status <> 'superseded' ORDER BY seq;
+
+-- name: steps_by_seq
+SELECT seq, status, input, output, error
+FROM steps WHERE run_id = :run_id AND seq IN (SELECT value FROM json_each(:seqs));
+
+-- name: threads_page
+-- The last active first; where the next page begins is what the last row says.
+SELECT * FROM threads
+WHERE (last_at, thread_id) < (:last_at, :thread_id) AND (:since IS NULL OR last_at >= :since)
+ORDER BY last_at DESC, thread_id DESC LIMIT :limit;
+
+-- name: runs_by_status
+SELECT status, count(*) AS n FROM runs GROUP BY status;
+
+-- name: steps_in_flight
+SELECT s.kind, count(*) AS n
+FROM live_attempt l CROSS JOIN scope sc ON sc.run = l.run CROSS JOIN step s ON s.scope = sc.id
+WHERE s.attempt = l.id AND s.status = 'running' GROUP BY s.kind;
+
+-- name: doubt_count
+SELECT count(*) FROM doubtful;
+
+-- name: tail_steps
+-- Steps after one, and of those that were running the ones that :open names, in the order of their ids.
+SELECT s.id AS page, CAST(s.id AS TEXT) AS step_id, r.run_id, sc.node, s.seq, s.kind, s.name,
+       CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
+            WHEN s.kind = 'llm' THEN 'failed' ELSE 'in_doubt' END AS status,
+       s.error, s.started_at AS started_ms, s.duration_us / 1000.0 AS duration_ms,
+       s.input_tokens, s.output_tokens, s.cost_usd
+FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+WHERE s.id IN (SELECT f.id FROM (SELECT n.id FROM step n WHERE n.id > :after ORDER BY n.id LIMIT :limit) f
+               UNION ALL SELECT value FROM json_each(:open))
+  AND (:run_id IS NULL OR r.run_id = :run_id)
+  AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+ORDER BY s.id;
+
+-- name: tail_replays
+SELECT p.id AS page, CAST(p.step AS TEXT) AS step_id, r.run_id, sc.node, s.seq, s.kind, s.name,
+       'replayed' AS status, NULL AS error, p.at AS started_ms, NULL AS duration_ms,
+       p.saved_input_tokens AS input_tokens, p.saved_output_tokens AS output_tokens,
+       p.saved_usd AS cost_usd
+FROM (SELECT n.id FROM replay n WHERE n.id > :after ORDER BY n.id LIMIT :limit) f
+JOIN replay p ON p.id = f.id JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run
+JOIN step s ON s.id = p.step JOIN scope sc ON sc.id = s.scope
+WHERE (:run_id IS NULL OR r.run_id = :run_id)
+  AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+ORDER BY p.id;
+
+-- name: tail_ends
+SELECT coalesce((SELECT max(id) FROM step), 0) AS steps, coalesce((SELECT max(id) FROM replay), 0) AS replays;
+
+-- name: tail_page_ends
+-- Where the next pages end, whichever runs their rows are of.
+SELECT (SELECT max(id) FROM (SELECT id FROM step WHERE id > :step ORDER BY id LIMIT :limit)) AS steps,
+       (SELECT max(id) FROM (SELECT id FROM replay WHERE id > :replay ORDER BY id LIMIT :limit)) AS replays;
+
+-- name: run_last_steps
+SELECT CAST(step_id AS INTEGER) AS id FROM steps WHERE run_id = :run_id ORDER BY seq DESC LIMIT :limit;
+
+-- name: resume_plan
+-- What is recorded of a run, and so what becomes of its requests when they are made again.
+SELECT kind, effect, status, status = 'done' AND output IS NULL AS is_lost, count(*) AS steps,
+       sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost_usd) AS cost_usd
+FROM steps WHERE run_id = :run_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+
+-- name: run_holder
+SELECT pid, host FROM attempts WHERE run_id = :run_id AND ended_at IS NULL ORDER BY n DESC LIMIT 1;

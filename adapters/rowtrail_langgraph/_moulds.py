@@ -1,0 +1,162 @@
+"""Items that were read once: cast again without SQL and JSON, each time as objects of their own."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Sequence
+from typing import Any, Final
+
+from langchain_core.messages import BaseMessage
+
+from rowtrail.content import TAG, Encoded, Prepared
+from rowtrail_langgraph._codec import GraphCodec
+
+IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+MARSHAL_VERSION = 2  # later ones write down which objects are shared, and that may change
+
+# What is held is never handed out: empty containers, which most messages have many of, are shared.
+EMPTY: dict[type, Any] = {dict: {}, list: []}
+
+_set = object.__setattr__
+
+
+class _MessageMould:
+    """A message as it was decoded; `held` are its fields, which no mutation reaches."""
+
+    __slots__ = ("_blob", "_empties", "_is_set", "_kind", "held")
+
+    def __init__(self, message: BaseMessage) -> None:
+        fields = message.__dict__
+        parts = {name: part for name, part in fields.items() if type(part) not in IMMUTABLE}
+        full = {name: part for name, part in parts.items() if part}
+        self._kind = type(message)
+        self._empties = tuple((name, type(part)) for name, part in parts.items() if not part)
+        self._blob = marshal.dumps(full, MARSHAL_VERSION) if full else b""
+        self._is_set = frozenset(message.__pydantic_fields_set__)
+        self.held = {**fields, **{name: EMPTY[kind] for name, kind in self._empties}}
+        if full:
+            self.held.update(marshal.loads(self._blob))  # noqa: S302 - our own bytes
+
+    def cast(self) -> BaseMessage:
+        """Return a new message that shares nothing mutable with another."""
+        fields = self.held.copy()
+        for name, kind in self._empties:
+            fields[name] = kind()
+        if self._blob:
+            fields.update(marshal.loads(self._blob))  # noqa: S302 - our own bytes
+        message = self._kind.__new__(self._kind)
+        _set(message, "__dict__", fields)
+        _set(message, "__pydantic_fields_set__", set(self._is_set))
+        _set(message, "__pydantic_extra__", {})
+        _set(message, "__pydantic_private__", None)
+        return message
+
+
+class _PlainMould:
+    """A dict or a list of plain data, as bytes."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, value: Any) -> None:
+        self.held = marshal.dumps(value, MARSHAL_VERSION)
+
+    def cast(self) -> Any:
+        """Return a new object."""
+        return marshal.loads(self.held)  # noqa: S302 - our own bytes
+
+
+class _Constant:
+    """A text or a number: there is nothing to mutate."""
+
+    __slots__ = ("_value", "held")
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self.held = None
+
+    def cast(self) -> Any:
+        """Return the value."""
+        return self._value
+
+
+_Mould = _MessageMould | _PlainMould | _Constant
+
+_NONE: Final = object()
+"""In place of the mould of an item that has none: it is decoded each time."""
+
+
+def read_items(codec: GraphCodec, stored: Sequence[Prepared]) -> tuple[list[Any], list[Any]]:
+    """Return the values of a list's items, and for each what it holds; see `holds_of`.
+
+    What a mould was made of before is not decoded again.
+
+    Raises:
+        CorruptRowError: An item is not what the codec writes.
+    """
+    missing = [at for at, each in enumerate(stored) if each.mould is None or each.mould is _NONE]
+    decoded = codec.decode_items([stored[at].encoded for at in missing])
+    for at, value in zip(missing, decoded, strict=True):
+        if stored[at].mould is None:
+            stored[at].mould = _mould_of(stored[at].encoded, value) or _NONE
+    moulds: list[Any] = [each.mould for each in stored]
+    if len(missing) == len(stored):
+        items = decoded
+    else:
+        items = [None if mould is _NONE else mould.cast() for mould in moulds]
+        for at, value in zip(missing, decoded, strict=True):
+            items[at] = value
+    held = [
+        holds_of(item) if mould is _NONE else mould.held
+        for mould, item in zip(moulds, items, strict=True)
+    ]
+    return items, held
+
+
+def _mould_of(encoded: Encoded, value: Any) -> _Mould | None:
+    """Return what casts equal values; None for what is more than JSON, which a serializer reads."""
+    if encoded.data is not None or TAG in (encoded.text or TAG):
+        return None
+    kind = type(value)
+    if kind in IMMUTABLE:
+        return _Constant(value)
+    try:
+        if isinstance(value, BaseMessage):
+            return None if value.__pydantic_extra__ else _MessageMould(value)
+        return _PlainMould(value) if kind in EMPTY else None
+    except (KeyError, ValueError):  # a default of a field that is no JSON
+        return None
+
+
+def contents_of(item: Any) -> Any:
+    """Return what in-place mutation of an item would change; equal to nothing if unknown."""
+    if isinstance(item, BaseMessage):
+        extra = item.__pydantic_extra__
+        return (item.__dict__, extra) if extra else item.__dict__
+    if type(item) in IMMUTABLE:
+        return None
+    if type(item) in EMPTY:
+        try:
+            return marshal.dumps(item, MARSHAL_VERSION)
+        except ValueError:
+            return object()
+    return object()
+
+
+def holds_of(item: Any) -> Any:
+    """Return what an item holds now, in a form that its mutation does not reach."""
+    if not isinstance(item, BaseMessage):
+        return contents_of(item)
+    try:
+        extra = item.__pydantic_extra__
+        fields = {name: _copied(value) for name, value in item.__dict__.items()}
+        return (fields, _copied(extra)) if extra else fields
+    except ValueError:
+        return object()
+
+
+def _copied(value: Any) -> Any:
+    if type(value) in IMMUTABLE:
+        return value
+    if not value and type(value) in EMPTY:
+        return EMPTY[type(value)]
+    return marshal.loads(marshal.dumps(value, MARSHAL_VERSION))  # noqa: S302 - our own bytes

@@ -1,0 +1,254 @@
+"""`rowtrail doctor`."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata, util
+from typing import Literal
+
+import click
+
+from rowtrail import __version__, schema
+from rowtrail.cli._group import Failure, NotFound
+from rowtrail.cli._journal import db_option, json_option, open_journal
+from rowtrail.cli._output import Style
+from rowtrail.errors import RowtrailError
+from rowtrail.history import json_text, visible
+from rowtrail.store import Row
+from rowtrail.store.reading import (
+    MEMORY_FILE_SYSTEMS,
+    NETWORK_FILE_SYSTEMS,
+    FileFacts,
+    Reader,
+    file_system_of,
+    has_wal_reset_fault,
+    inspect_file,
+    sqlite_version,
+)
+from rowtrail.usage import has_prices, tiktoken_encoding
+
+Level = Literal["ok", "note", "warn", "fail"]
+
+CHECKED_BELOW_BYTES = 256 * 2**20
+"""Larger files are checked on demand only: 1.1 GiB took 36 s on a busy machine."""
+
+LARGE_WAL_BYTES = 256 * 2**20
+LITTLE_ROOM_BYTES = 100 * 2**20
+OTHERS_MAY_READ = 0o077
+
+_STYLES: dict[Level, Style] = {
+    "ok": {"fg": "green"},
+    "note": {"fg": "cyan"},
+    "warn": {"fg": "yellow", "bold": True},
+    "fail": {"fg": "red", "bold": True},
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found, and what can be done about it."""
+
+    check: str
+    level: Level
+    says: str
+    remedy: str | None = None
+
+
+@click.command("doctor", short_help="Check the journal, and say what may be lost right now.")
+@click.option("--full", is_flag=True, help="Read every row and every index of the file too.")
+@db_option
+@json_option
+def command(full: bool, db: str, as_json: bool) -> None:
+    """Check the journal and what it stands on, and say what may be lost right now.
+
+    The file, its WAL and its schema; SQLite and its known faults; the file system; adapters,
+    tiktoken and prices. Nothing is changed. The exit code is 1 where a check failed. With --json,
+    an array of `check`, `level` (ok, note, warn, fail), `says`, `remedy`.
+
+    \b
+    Example:
+      rowtrail doctor
+      rowtrail doctor --full --json
+    """  # noqa: D301  (click reads the backspace)
+    missing: NotFound | None = None
+    findings = [*_machine()]
+    try:
+        open_journal(db).close()
+    except NotFound as error:
+        missing = error
+        findings.insert(0, Finding("file", "fail", error.message))
+    else:
+        findings = [*_journal(db, full=full), *findings]
+    if as_json:
+        click.echo(json_text([asdict(finding) for finding in findings], indent=2))
+    else:
+        _print(findings)
+    failed = [finding.check for finding in findings if finding.level == "fail"]
+    if missing is not None:
+        raise missing
+    if failed:
+        raise Failure(f"what failed: {', '.join(failed)}")
+
+
+def _print(findings: list[Finding]) -> None:
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        mark = click.style(finding.level.ljust(4), **_STYLES[finding.level])
+        click.echo(f"{mark}  {finding.check.ljust(width)}  {visible(finding.says)}")
+        if finding.remedy is not None:
+            click.echo(f"{' ' * (width + 8)}{visible(finding.remedy)}")
+
+
+def _journal(db: str, *, full: bool) -> Iterator[Finding]:
+    yield _access(db)
+    size = os.stat(db).st_size
+    check = "full" if full else "quick" if size < CHECKED_BELOW_BYTES else None
+    try:
+        with Reader(db) as reader:
+            reader.read(lambda tx: None)  # says what is wrong with it, if anything is
+            facts = inspect_file(db, check=check)
+            yield from _content(facts)
+            yield _place(db)
+            yield from _state(reader)
+    except RowtrailError as error:
+        yield Finding("content", "fail", str(error))
+
+
+def _access(db: str) -> Finding:
+    found = os.stat(db)
+    says = f"{os.path.abspath(db)}, {_size(found.st_size)}, mode {found.st_mode & 0o777:04o}"
+    if sys.platform != "win32" and found.st_mode & OTHERS_MAY_READ:
+        remedy = f"it holds conversations, and others may read it: chmod 600 {db}"
+        return Finding("file", "warn", says, remedy)
+    if not os.access(db, os.W_OK) or not os.access(os.path.dirname(os.path.abspath(db)), os.W_OK):
+        return Finding("file", "warn", f"{says}, not writable here", "agents need to write it")
+    return Finding("file", "ok", says)
+
+
+def _content(facts: FileFacts) -> Iterator[Finding]:
+    says = f"schema version {facts.schema_version}, {_size(facts.free_bytes)} free inside"
+    yield Finding("schema", "ok", f"{says} (this rowtrail writes version {schema.VERSION})")
+    if facts.faults is None:
+        says = f"not checked: {_size(facts.file_bytes)} take a while"
+        yield Finding("content", "note", says, "rowtrail doctor --full")
+    elif facts.faults:
+        remedy = "keep the file as it is; restore a backup, or `.recover` a copy with sqlite3"
+        yield Finding("content", "fail", f"damaged: {'; '.join(facts.faults)}", remedy)
+    else:
+        yield Finding("content", "ok", "SQLite finds no fault")
+    wal = f"mode {facts.journal_mode}, {_size(facts.wal_bytes)} waiting"
+    if facts.journal_mode != "wal":
+        remedy = "a backup is so; the next rowtrail.Journal sets it to WAL"
+        yield Finding("wal", "note", wal, remedy)
+    elif facts.wal_bytes > LARGE_WAL_BYTES:
+        remedy = (
+            "a program keeps an old read transaction open, so the WAL cannot be emptied: end it"
+        )
+        yield Finding("wal", "warn", wal, remedy)
+    else:
+        yield Finding("wal", "ok", wal)
+
+
+def _place(db: str) -> Finding:
+    kind = file_system_of(db)
+    room = shutil.disk_usage(os.path.dirname(os.path.abspath(db))).free
+    says = f"{kind or 'of unknown type'}, {_size(room)} left"
+    if kind in NETWORK_FILE_SYSTEMS:
+        remedy = "locks of SQLite do not work between machines: put the journal on a local disk"
+        return Finding("file system", "fail", says, remedy)
+    if kind in MEMORY_FILE_SYSTEMS:
+        return Finding("file system", "warn", says, "it is memory: a reboot loses the journal")
+    if room < LITTLE_ROOM_BYTES:
+        return Finding("file system", "warn", says, "free some space: rowtrail prune, or elsewhere")
+    return Finding("file system", "ok", says)
+
+
+def _state(reader: Reader) -> Iterator[Finding]:
+    """Say what may be lost if everything stopped now."""
+    runs: dict[str, int] = {
+        row["status"]: row["n"] for row in reader.read(lambda tx: tx.all("runs_by_status"))
+    }
+    flying: list[Row] = reader.read(lambda tx: tx.all("steps_in_flight"))
+    doubts: int = reader.read(lambda tx: tx.value("doubt_count"))
+    in_flight = ", ".join(f"{row['n']:,} {row['kind']}" for row in flying)
+    said = ", ".join(f"{n:,} {status}" for status, n in sorted(runs.items())) or "none"
+    yield Finding("runs", "ok", said)
+    if runs.get("crashed"):
+        says = f"{runs['crashed']:,} crashed: their recorded steps are replayed when they resume"
+        yield Finding(
+            "crashed", "note", says, "rowtrail runs --status crashed; rowtrail resume RUN"
+        )
+    if doubts:
+        says = f"{doubts:,} steps may or may not have happened"
+        yield Finding("in doubt", "warn", says, "rowtrail in-doubt")
+    says = (
+        f"only the results of the calls in flight ({in_flight})"
+        if in_flight
+        else "nothing: no call is in flight"
+    )
+    yield Finding(
+        "may be lost",
+        "note" if in_flight else "ok",
+        f"{says}; every recorded step survives a kill, and a power cut too unless the journal is "
+        "opened with durability='normal'",
+    )
+
+
+def _machine() -> Iterator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("rowtrail", "ok", f"{__version__} on Python {python}, {sys.platform}")
+    yield _sqlite()
+    yield _adapters()
+    if tiktoken_encoding("gpt-4o") is None:
+        says = "no vocabulary on this machine: tokens that a provider does not tell are estimates"
+        remedy = "put a cache of tiktoken here and name it in $TIKTOKEN_CACHE_DIR"
+        yield Finding("tiktoken", "note", says, remedy)
+    else:
+        yield Finding("tiktoken", "ok", "its vocabulary is here: tokens are counted exactly")
+    if has_prices():
+        yield Finding("prices", "ok", f"genai-prices {_version('genai-prices')}")
+    else:
+        says = "not installed: the cost of new calls stays unknown"
+        yield Finding("prices", "note", says, "pip install 'rowtrail[cost]'")
+
+
+def _sqlite() -> Finding:
+    version = sqlite_version()
+    if has_wal_reset_fault(version):
+        says = f"{version} has the WAL-reset fault: rarely, several processes lose commits"
+        remedy = "use a Python with SQLite 3.51.3 or newer (or 3.44.6, 3.50.7)"
+        return Finding("sqlite", "warn", says, remedy)
+    return Finding("sqlite", "ok", f"{version}, without known faults that concern a journal")
+
+
+def _adapters() -> Finding:
+    names = sorted(m.name for m in pkgutil.iter_modules() if m.name.startswith("rowtrail_"))
+    if not names:
+        return Finding("adapters", "note", "none: only @rowtrail.step records calls")
+    frameworks = [
+        f"{name} {_version(name)}"
+        for name in ("langgraph", "langchain-core", "langchain")
+        if util.find_spec(name.replace("-", "_")) is not None
+    ]
+    on = f" on {', '.join(frameworks)}" if frameworks else ", but no framework is installed"
+    return Finding("adapters", "ok" if frameworks else "warn", f"{', '.join(names)}{on}")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

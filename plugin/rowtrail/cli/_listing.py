@@ -1,0 +1,73 @@
+"""A listing: the first rows of many, read page by page, printed as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TypeVar
+
+import click
+
+from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table
+from rowtrail.store import Row
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def limit_option(default: int) -> Callable[[F], F]:
+    """Return what adds `--limit`."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="How many at most.",
+    )
+
+
+class Listing:
+    """The first `limit` rows of pages; whoever reads them asks for one more.
+
+    Attributes:
+        has_more: There was at least one row after the last one.
+    """
+
+    def __init__(self, pages: Iterable[list[Row]], limit: int) -> None:
+        self._pages = pages
+        self._limit = limit
+        self.has_more = False
+
+    def print(
+        self,
+        columns: Sequence[Column],
+        line: Callable[[Row], Sequence[Cell]],
+        *,
+        as_json: bool,
+        hidden: str | None = None,
+    ) -> bool:
+        """Print the rows, in JSON without the column `hidden`, and tell whether there were any."""
+        listed = self._first()
+        nothing: list[Row] = []
+        first = next(listed, nothing)
+        every = chain([first], listed)
+        if as_json:
+            rows = (dict(row) for page in every for row in page)
+            print_pieces(json_rows(_without(row, hidden) for row in rows))
+        elif first:
+            print_table(columns, ([line(row) for row in page] for page in every))
+        return bool(first)
+
+    def _first(self) -> Iterator[list[Row]]:
+        left = self._limit
+        for page in self._pages:
+            if left and (kept := page[:left]):
+                yield kept
+            if len(page) > left:
+                self.has_more = True
+                return
+            left -= len(page)
+
+
+def _without(row: dict[str, Any], hidden: str | None) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != hidden}

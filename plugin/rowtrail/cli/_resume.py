@@ -1,0 +1,131 @@
+"""`rowtrail resume`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from typing import NoReturn
+
+import click
+
+from rowtrail.cli import _figures as show
+from rowtrail.cli._group import Busy, Failure
+from rowtrail.cli._journal import (
+    db_option,
+    find_run,
+    json_option,
+    open_journal,
+    record_dead,
+    run_argument,
+)
+from rowtrail.cli._output import Cell, print_fields, say
+from rowtrail.errors import UnknownIdError
+from rowtrail.history import ResumePlan, json_text, resume_plan
+from rowtrail.journal import DB_VARIABLE, RUN_VARIABLE, THREAD_VARIABLE
+from rowtrail.store import Row
+from rowtrail.store.reading import Reader
+
+_BY_EFFECT = {
+    "read": "made again",
+    "idempotent": "made again with the same key",
+    "write": "its on_doubt decides; settle it before with `rowtrail in-doubt`",
+}
+
+
+@click.command(
+    "resume", short_help="Start a program that continues a run, or say what it would do."
+)
+@run_argument("run")
+@click.argument("program", metavar="[-- PROGRAM ...]", nargs=-1, type=click.UNPROCESSED)
+@db_option
+@json_option
+def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
+    """Start PROGRAM so that it continues RUN, with recorded calls replayed; without PROGRAM, say
+    what would be replayed, made again or asked about.
+
+    The program is told by its environment: $ROWTRAIL_DB is the journal, $ROWTRAIL_RUN the run and
+    $ROWTRAIL_THREAD its thread. `rowtrail.Journal()` and `RowtrailSaver()` without a path use the
+    journal, and the first `journal.run()` without an id continues the run. A graph goes on with its
+    thread and no input: thread = os.environ.get("ROWTRAIL_THREAD"); graph.invoke(None if thread
+    else question, {"configurable": {"thread_id": thread or "new"}}). The exit code is the
+    program's; 5 where a live process holds the run.
+
+    \b
+    Example:
+      rowtrail resume @last
+      rowtrail resume report-42 -- python agent.py
+    """  # noqa: D301  (click reads the backspace)
+    with open_journal(db) as reader:
+        record_dead(reader)
+        run_id = find_run(reader, run)
+        plan = resume_plan(reader, run_id)
+        if plan is None:  # deleted since it was found
+            raise UnknownIdError(f"the run {run_id!r} is gone", kind="run", value=run_id)
+        if program and plan.run["status"] == "running":
+            raise _held(reader, run_id)
+    if program:
+        say(f"resuming {run_id}: {_summary(plan)}")
+        _start(program, db, plan)
+    elif as_json:
+        click.echo(json_text(asdict(plan), indent=2))
+    else:
+        print_fields(_fields(plan))
+
+
+def _held(reader: Reader, run_id: str) -> Busy:
+    holder: Row | None = reader.read(lambda tx: tx.one("run_holder", run_id=run_id))
+    who = "a live process" if holder is None else f"process {holder['pid']} on {holder['host']}"
+    return Busy(f"{who} holds the run {run_id!r}: wait for it, or stop it")
+
+
+def _summary(plan: ResumePlan) -> str:
+    parts = [f"{sum(plan.replayed.values()):,} results at hand"]
+    if plan.again:
+        parts.append(f"{sum(plan.again.values()):,} calls to be made again")
+    if plan.in_doubt:
+        parts.append(f"{sum(plan.in_doubt.values()):,} in doubt")
+    return ", ".join(parts)
+
+
+def _fields(plan: ResumePlan) -> list[tuple[str, Cell]]:
+    kept = _counts(plan.replayed) or "nothing"
+    fields = [
+        ("run", show.text(plan.run["run_id"])),
+        ("thread", show.text(plan.run["thread_id"])),
+        ("status", show.status(plan.run["status"])),
+        ("replayed", Cell(f"{kept}, where they are asked for again")),
+        ("saved", Cell(f"{plan.saved_tokens:,} tokens, {show.money(plan.saved_usd).text}")),
+        ("made again", Cell(_counts(plan.again) or "no failed call")),
+    ]
+    fields += [
+        ("in doubt", Cell(f"{count:,} {effect}: {_BY_EFFECT[effect]}"))
+        for effect, count in plan.in_doubt.items()
+    ]
+    return fields
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+
+
+def _start(program: tuple[str, ...], db: str, plan: ResumePlan) -> NoReturn:
+    """Become the program, or where a process cannot, wait for it and end as it does."""
+    environment = {
+        **os.environ,
+        DB_VARIABLE: os.path.abspath(db),
+        RUN_VARIABLE: plan.run["run_id"],
+    }
+    environment.pop(THREAD_VARIABLE, None)
+    if plan.run["thread_id"] is not None:
+        environment[THREAD_VARIABLE] = plan.run["thread_id"]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        if os.name != "nt":
+            os.execvpe(program[0], program, environment)
+        import subprocess  # `exec` of Windows returns to the shell at once
+
+        sys.exit(subprocess.call(program, env=environment))
+    except (OSError, ValueError) as error:
+        raise Failure(f"{program[0]!r} cannot be started: {error}") from error

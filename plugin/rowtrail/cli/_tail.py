@@ -1,0 +1,106 @@
+"""`rowtrail tail`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rowtrail._clock import Clock
+from rowtrail.cli import _figures as show
+from rowtrail.cli._journal import (
+    db_option,
+    find_run,
+    find_thread,
+    json_option,
+    open_journal,
+    run_argument,
+)
+from rowtrail.cli._output import say
+from rowtrail.history import Follower, json_text
+from rowtrail.store.reading import Reader
+
+GOING_ON = "running"
+
+
+@click.command("tail", short_help="Follow what agents do, as they do it.")
+@run_argument("run", required=False)
+@click.option("--thread", metavar="ID", help="Only what happens in this thread.")
+@click.option(
+    "--lines",
+    type=click.IntRange(min=0, max=500),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Begin with the last N steps.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.05),
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look.",
+)
+@db_option
+@json_option
+def command(
+    run: str | None, thread: str | None, lines: int, interval: float, db: str, as_json: bool
+) -> None:
+    """Follow the steps of RUN, or of all runs, as they begin, end or are replayed.
+
+    With RUN it ends when the run does; else Ctrl-C ends it. With --json, an object a line: `event`
+    (begun, ended, replayed), `at`, `run_id`, `step_id`, `kind`, `name`, `status`, tokens and cost.
+
+    \b
+    Example:
+      rowtrail tail
+      rowtrail tail @last --lines 50
+      rowtrail tail --thread report --json
+    """  # noqa: D301  (click reads the backspace)
+    clock = Clock()
+    with open_journal(db) as reader:
+        run_id = None if run is None else find_run(reader, run)
+        thread_id = None if thread is None else find_thread(reader, thread)
+        follower = Follower(reader, run_id=run_id, thread_id=thread_id, recent=lines)
+        while True:
+            # Asked before the news: what was recorded until the run ended is still printed.
+            status = None if run_id is None else _status(reader, run_id)
+            news = follower.news()
+            for event in news:
+                click.echo(json_text(event) if as_json else _line(event))
+            if status is not None and status != GOING_ON and not news:
+                say(f"run {run_id} is {status}")
+                return
+            if not news:
+                clock.sleep(interval)
+
+
+def _status(reader: Reader, run_id: str) -> str:
+    row = reader.read(lambda tx: tx.one("run_shown", run_id=run_id))
+    return "gone" if row is None else str(row["status"])
+
+
+def _line(event: dict[str, Any]) -> str:
+    if event["event"] == "replayed":
+        state = click.style("replayed", fg="blue")
+    else:
+        cell = show.status(event["status"])
+        state = click.style(cell.text, **(cell.style or {}))
+    where = f"{show.text(event['node']).text}: " if event["node"] else ""
+    parts = [
+        show.moment(event["at"]).text[11:],
+        show.text(event["run_id"]).text,
+        f"#{event['seq']}",
+        f"{where}{event['kind']} {show.text(event['name']).text}",
+        state,
+    ]
+    if event["duration_ms"] is not None:
+        parts.append(show.duration(event["duration_ms"]).text)
+    if event["input_tokens"] or event["output_tokens"]:
+        parts.append(f"{show.tokens(event['input_tokens'], event['output_tokens']).text} tokens")
+    if event["cost_usd"] is not None:
+        parts.append(show.money(event["cost_usd"]).text)
+    if event["error"]:
+        parts.append(show.text(event["error"]).text)
+    return "  ".join(parts)

@@ -1,0 +1,33 @@
+"""What the environment says of a journal and a run: how `rowtrail resume` tells a program."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+DB_VARIABLE = "ROWTRAIL_DB"
+"""Variable with the path of the journal."""
+
+RUN_VARIABLE = "ROWTRAIL_RUN"
+"""Variable with the id of the run that is to be continued."""
+
+THREAD_VARIABLE = "ROWTRAIL_THREAD"
+"""Variable with the thread of that run, where it has one."""
+
+DEFAULT_PATH = "./agent.db"
+
+_taking = threading.Lock()
+
+
+def journal_path() -> str:
+    """Return the path of the journal where a program names none."""
+    return os.environ.get(DB_VARIABLE) or DEFAULT_PATH
+
+
+def take_run_id() -> str | None:
+    """Return the id of the run that is to be continued, once: it names one run, not the next too.
+
+    The variable is taken out of the environment, so that programs started from here do not take it.
+    """
+    with _taking:
+        return os.environ.pop(RUN_VARIABLE, None) or None

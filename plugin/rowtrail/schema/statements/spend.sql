@@ -1,0 +1,64 @@
+-- What was spent and saved. Days are whole ones in UTC; a cost that nobody knows is NULL.
+
+-- name: spend_by_model
+SELECT model, sum(calls) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+       sum(cost_usd) AS cost_usd, sum(saved_tokens) AS saved_tokens, sum(saved_usd) AS saved_usd
+FROM spend WHERE :day IS NULL OR day >= :day
+GROUP BY model ORDER BY cost_usd DESC, sum(input_tokens + output_tokens) DESC, model LIMIT :limit;
+
+-- name: spend_by_day
+SELECT day, sum(calls) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+       sum(cost_usd) AS cost_usd, sum(saved_tokens) AS saved_tokens, sum(saved_usd) AS saved_usd
+FROM spend WHERE :day IS NULL OR day >= :day
+GROUP BY day ORDER BY day DESC LIMIT :limit;
+
+-- name: spend_of_days
+SELECT coalesce(sum(calls), 0) AS calls, coalesce(sum(input_tokens), 0) AS input_tokens,
+       coalesce(sum(output_tokens), 0) AS output_tokens, sum(cost_usd) AS cost_usd,
+       coalesce(sum(saved_tokens), 0) AS saved_tokens, sum(saved_usd) AS saved_usd
+FROM spend WHERE :day IS NULL OR day >= :day;
+
+-- name: spend_by_thread
+SELECT t.thread_id AS thread, count(*) AS runs, sum(r.llm_calls) AS calls, sum(r.input_tokens) AS input_tokens,
+       sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
+       sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
+FROM run r LEFT JOIN thread t ON t.id = r.thread WHERE :since IS NULL OR r.started_at >= :since
+GROUP BY r.thread ORDER BY cost_usd DESC, sum(r.input_tokens + r.output_tokens) DESC, 1 LIMIT :limit;
+
+-- name: spend_by_agent
+SELECT r.agent, count(*) AS runs, sum(r.llm_calls) AS calls, sum(r.input_tokens) AS input_tokens,
+       sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
+       sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
+FROM run r WHERE :since IS NULL OR r.started_at >= :since
+GROUP BY r.agent ORDER BY cost_usd DESC, sum(r.input_tokens + r.output_tokens) DESC, 1 LIMIT :limit;
+
+-- name: spend_of_runs
+SELECT count(*) AS runs, coalesce(sum(llm_calls), 0) AS calls, coalesce(sum(input_tokens), 0) AS input_tokens,
+       coalesce(sum(output_tokens), 0) AS output_tokens, sum(cost_usd) AS cost_usd,
+       coalesce(sum(saved_tokens), 0) AS saved_tokens, sum(saved_usd) AS saved_usd
+FROM run WHERE :since IS NULL OR started_at >= :since;
+
+-- name: spend_by_tool
+-- Tokens and money are those of LLM calls made inside a tool, however deep.
+WITH RECURSIVE inside (tool, id) AS (
+    SELECT t.id, s.id FROM step s JOIN step t ON t.id = s.parent
+    WHERE s.parent IS NOT NULL AND t.kind = 'tool' AND (:since IS NULL OR t.started_at >= :since)
+    UNION ALL
+    SELECT i.tool, s.id FROM inside i JOIN step s ON s.parent = i.id),
+paid AS (
+    SELECT t.name, sum(s.input_tokens) AS input_tokens, sum(s.output_tokens) AS output_tokens,
+           sum(s.cost_usd) AS cost_usd
+    FROM inside i JOIN step s ON s.id = i.id AND s.kind = 'llm' JOIN step t ON t.id = i.tool GROUP BY t.name),
+replayed AS (
+    SELECT s.name, count(*) AS n, sum(s.duration_us) / 1000.0 AS ms,
+           sum(p.saved_input_tokens + p.saved_output_tokens) AS tokens, sum(p.saved_usd) AS usd
+    FROM replay p JOIN step s ON s.id = p.step
+    WHERE s.kind = 'tool' AND (:since IS NULL OR p.at >= :since) GROUP BY s.name),
+made AS (
+    SELECT name, count(*) AS calls, sum(status = 'failed') AS failed, sum(duration_us) / 1000.0 AS ms
+    FROM step WHERE kind = 'tool' AND (:since IS NULL OR started_at >= :since) GROUP BY name)
+SELECT m.name AS tool, m.calls, m.failed, m.ms AS duration_ms, coalesce(d.input_tokens, 0) AS input_tokens,
+       coalesce(d.output_tokens, 0) AS output_tokens, d.cost_usd, coalesce(r.n, 0) AS replays,
+       coalesce(r.ms, 0) AS saved_ms, coalesce(r.tokens, 0) AS saved_tokens, r.usd AS saved_usd
+FROM made m LEFT JOIN paid d ON d.name = m.name LEFT JOIN replayed r ON r.name = m.name
+ORDER BY m.ms DESC, m.name LIMIT :limit;

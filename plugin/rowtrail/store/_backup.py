@@ -1,0 +1,117 @@
+"""A copy of a journal, while agents go on writing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Generator
+
+from rowtrail.errors import DamagedError, StorageError
+from rowtrail.store._faults import named_errors
+from rowtrail.store._inspect import inspect_file
+from rowtrail.store._reader import JOURNAL, attach
+
+PAGES_AT_ONCE = 2_000
+
+
+def back_up(path: str, target: str, progress: Callable[[int, int], None]) -> int:
+    """Copy a journal into a new file of mode 0600, check it, and return its size in bytes.
+
+    What is copied is one snapshot; commits that others make meanwhile are not in it and do not
+    disturb it. `target` exists once the copy is whole, checked and on disk; it needs no WAL beside.
+
+    Args:
+        path: The journal.
+        target: A file that does not exist yet.
+        progress: Called with the pages that are copied, and with how many there are.
+
+    Raises:
+        StorageError: Either file cannot be used; the leaf and the message say why.
+        DamagedError: The copy did not pass SQLite's check.
+    """
+    if os.path.lexists(target):
+        raise _exists(target)
+    with _beside(target) as part:
+        _copy(path, part, progress)
+        found = inspect_file(part, check="quick")
+        if found.faults:
+            raise DamagedError(
+                f"the copy of {path!r} did not pass the check ({'; '.join(found.faults)}), and was "
+                "removed: run `rowtrail doctor --full` on the journal",
+                path=path,
+            )
+        _give_name(part, target)
+    return found.file_bytes
+
+
+@contextlib.contextmanager
+def _beside(target: str) -> Generator[str]:
+    """Yield the path of a new file, empty and private, which is removed in the end."""
+    part = f"{target}.{os.getpid()}.part"
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StorageError(
+            f"{target!r} cannot be written ({error.strerror}): check that its folder exists and "
+            "may be written",
+            path=target,
+        ) from error
+    try:
+        yield part
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+
+
+def _copy(path: str, part: str, progress: Callable[[int, int], None]) -> None:
+    source = sqlite3.connect(":memory:", uri=True, isolation_level=None)
+    copy = sqlite3.connect(part, isolation_level=None)
+
+    def tell(status: int, remaining: int, total: int) -> None:
+        progress(total - remaining, total)
+
+    try:
+        with named_errors(path):
+            attach(source, path, JOURNAL)
+            # The snapshot is held throughout: else every commit of others would begin it anew.
+            source.execute("BEGIN")
+            source.execute(f"SELECT count(*) FROM {JOURNAL}.sqlite_master").fetchone()
+        with named_errors(part):
+            source.backup(copy, pages=PAGES_AT_ONCE, progress=tell, name=JOURNAL, sleep=0)
+            copy.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, nothing beside it
+    finally:
+        copy.close()
+        source.close()
+
+
+def _give_name(part: str, target: str) -> None:
+    """Put a file that is on disk under its name, never over another one."""
+    handle = os.open(part, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    try:
+        os.link(part, target)
+    except FileExistsError as error:
+        raise StorageError(
+            f"{target!r} exists: give the path of a new file", path=target
+        ) from error
+    except OSError:  # a file system without links
+        os.rename(part, target)
+    sync_folder(target)
+
+
+def _exists(target: str) -> StorageError:
+    return StorageError(f"{target!r} exists: give the path of a new file", path=target)
+
+
+def sync_folder(path: str) -> None:
+    """Put the name of a file on disk, where folders can be synced."""
+    with contextlib.suppress(OSError):  # Windows opens no folders
+        handle = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

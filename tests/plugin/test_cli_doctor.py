@@ -1,0 +1,194 @@
+"""`rowtrail doctor`: the file, its place, the machine, and what may be lost right now."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rowtrail
+from rowtrail import Journal
+from rowtrail.store.reading import file_system_of, has_wal_reset_fault
+from tests.plugin.conftest import Cli, Done
+
+
+@rowtrail.step(kind="tool", name="send", effect="write")
+def send(to: str) -> None:
+    raise KeyboardInterrupt
+
+
+@rowtrail.step(kind="llm", name="think")
+def think() -> str:
+    return "thought"
+
+
+def levels(done: Done) -> dict[str, str]:
+    return {finding["check"]: finding["level"] for finding in done.json}
+
+
+def said(done: Done, check: str) -> str:
+    return next(str(f["says"]) for f in done.json if f["check"] == check)
+
+
+@pytest.fixture
+def sound(journal: Journal, db: Path) -> Path:
+    with journal.run("run"):
+        think()
+    journal.close()
+    return db
+
+
+def test_a_sound_journal_fails_no_check(cli: Cli, sound: Path) -> None:
+    before = sound.read_bytes()
+
+    done = cli("doctor", "--full", "--db", sound, "--json")
+    text = cli("doctor", "--db", sound)
+
+    found = levels(done)
+    assert done.code == 0
+    assert "fail" not in found.values()
+    assert {found[check] for check in ("file", "schema", "content", "wal", "may be lost")} == {"ok"}
+    assert "nothing: no call is in flight" in said(done, "may be lost")
+    assert next(line for line in text.lines if line[1] == "schema")[:4] == [
+        "ok",
+        "schema",
+        "schema",
+        "version",
+    ]
+    assert sound.read_bytes() == before, "nothing is changed"
+
+
+def test_what_may_be_lost_right_now_is_told(cli: Cli, journal: Journal, db: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), journal.run("crashed"):
+        send("a@example.org")
+    found: list[Done] = []
+
+    @rowtrail.step(kind="tool", name="slow")
+    def slow() -> None:
+        found.append(cli("doctor", "--db", db, "--json"))
+
+    with journal.run("alive"):
+        slow()
+
+    (done,) = found
+    assert said(done, "may be lost").startswith("only the results of the calls in flight (1 tool)")
+    assert levels(done)["in doubt"] == "warn"
+    assert "1 crashed, 1 running" in said(done, "runs")
+
+
+def test_a_file_that_others_may_read_is_warned_of(cli: Cli, sound: Path) -> None:
+    sound.chmod(0o644)
+
+    assert levels(cli("doctor", "--db", sound, "--json"))["file"] == "warn"
+
+
+def test_a_damaged_file_fails(cli: Cli, sound: Path) -> None:
+    with closing(sqlite3.connect(sound)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'step_key'"
+        ).fetchone()
+    with sound.open("r+b") as file:
+        file.seek((root - 1) * 8192)
+        file.write(b"\xff" * 8192)
+
+    done = cli("doctor", "--db", sound, "--json")
+
+    assert done.code == 1
+    assert levels(done)["content"] == "fail"
+    assert "what failed: content" in done.err
+    assert levels(done)["wal"] == "note", "the mode was changed by another program"
+
+
+def test_files_that_are_no_journal_fail_and_the_machine_is_checked_still(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "text").write_text("no database, and long enough to have a header\n" * 100)
+
+    wrong = cli("doctor", "--db", tmp_path / "text", "--json")
+    missing = cli("doctor", "--db", tmp_path / "none", "--json")
+
+    assert (wrong.code, levels(wrong)["content"]) == (1, "fail")
+    assert (missing.code, levels(missing)["file"]) == (3, "fail")
+    assert "sqlite" in levels(missing) and "adapters" in levels(missing)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes of folders")
+def test_a_journal_that_cannot_be_written_is_checked(cli: Cli, sound: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / "agent.db"
+        copy.write_bytes(sound.read_bytes())
+        copy.chmod(0o444)
+        Path(name).chmod(0o555)
+        is_root = os.geteuid() == 0
+        cli("doctor", "--db", sound)  # loads what the other user may not read
+        if is_root:
+            os.seteuid(65534)
+        try:
+            done = cli("doctor", "--db", copy, "--json")
+        finally:
+            if is_root:
+                os.seteuid(0)
+            Path(name).chmod(0o755)
+
+    assert levels(done)["content"] == "ok", done.out
+    assert levels(done)["file"] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [("nfs4", "fail"), ("tmpfs", "warn"), ("ext4", "ok"), (None, "ok")]
+)
+def test_file_systems_that_lose_rows_are_named(
+    cli: Cli, sound: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None, level: str
+) -> None:
+    monkeypatch.setattr("rowtrail.cli._doctor.file_system_of", lambda _: kind)
+
+    done = cli("doctor", "--db", sound, "--json")
+
+    assert levels(done)["file system"] == level
+    assert done.code == (1 if level == "fail" else 0)
+
+
+@pytest.mark.parametrize(
+    ("version", "faulty"),
+    [
+        ("3.40.1", True),
+        ("3.44.5", True),
+        ("3.44.6", False),
+        ("3.45.0", True),
+        ("3.50.6", True),
+        ("3.50.7", False),
+        ("3.51.2", True),
+        ("3.51.3", False),
+        ("3.54.1", False),
+    ],
+)
+def test_versions_of_sqlite_with_the_wal_reset_fault(version: str, faulty: bool) -> None:
+    assert has_wal_reset_fault(version) is faulty
+
+
+@pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="Linux")
+def test_the_file_system_is_that_of_the_nearest_mount() -> None:
+    assert file_system_of("/proc/self/status") == "proc"
+    assert file_system_of("/") not in (None, "proc")
+
+
+def test_what_is_missing_on_the_machine_is_said(
+    cli: Cli, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(*_: object) -> Any:
+        return []
+
+    monkeypatch.setattr("rowtrail.cli._doctor.has_prices", lambda: False)
+    monkeypatch.setattr("rowtrail.cli._doctor.tiktoken_encoding", lambda _: None)
+    monkeypatch.setattr("pkgutil.iter_modules", nothing)
+
+    found = levels(cli("doctor", "--db", sound, "--json"))
+
+    assert [found[check] for check in ("adapters", "tiktoken", "prices")] == ["note"] * 3

@@ -1,0 +1,180 @@
+"""`rowtrail resume`: what a resume would do, and programs that continue a run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rowtrail
+from rowtrail import Journal
+from tests.plugin.conftest import Cli, World
+
+PROGRAM = """
+import os, signal, sys
+import rowtrail
+
+def note(what):
+    with open(os.environ["LEDGER"], "a") as ledger:
+        ledger.write(what + "\\n")
+
+@rowtrail.step(kind="llm")
+def think(what):
+    note(what)
+    return what
+
+with rowtrail.Journal() as journal:
+    with journal.run(thread_id=os.environ.get("ROWTRAIL_THREAD", "thread")) as run:
+        think("one")
+        if run.attempt == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        think("two")
+        note(f"{run.run_id} {os.environ.get('ROWTRAIL_THREAD')} {os.environ.get('ROWTRAIL_RUN')}")
+    with journal.run() as other:
+        note("another" if other.run_id != run.run_id else "the same")
+sys.exit(7)
+"""
+
+
+@rowtrail.step(kind="llm", name="think")
+def think(prompt: str) -> str:
+    return prompt
+
+
+@rowtrail.step(kind="tool", name="send", effect="write")
+def send(to: str) -> None:
+    raise KeyboardInterrupt
+
+
+@rowtrail.step(kind="tool", name="fail")
+def fail() -> None:
+    raise ValueError("no")
+
+
+@pytest.fixture
+def crashed(journal: Journal, db: Path) -> Path:
+    with pytest.raises(KeyboardInterrupt), journal.run("run", thread_id="thread"):
+        think("a")
+        think("b")
+        with pytest.raises(ValueError, match="no"):
+            fail()
+        send("a@example.org")
+    journal.close()
+    return db
+
+
+def resume(db: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `rowtrail resume` as a process: it becomes the program."""
+    return subprocess.run(
+        [sys.executable, "-m", "rowtrail", "resume", *arguments],
+        env={**os.environ, "ROWTRAIL_DB": str(db), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_without_a_program_it_says_what_would_become_of_each_call(cli: Cli, crashed: Path) -> None:
+    done = cli("resume", "@last", "--db", crashed)
+    plan = cli("resume", "run", "--db", crashed, "--json").json
+
+    assert done.code == 0
+    assert ["replayed", "2", "llm,", "where", "they", "are", "asked", "for", "again"] in done.lines
+    assert "rowtrail in-doubt" in done.out
+    assert plan["run"]["run_id"] == "run"
+    assert (plan["replayed"], plan["again"]) == ({"llm": 2}, {"tool": 1})
+    assert plan["in_doubt"] == {"write": 1}
+
+
+def test_a_killed_program_is_started_again_and_pays_nothing_twice(world: World) -> None:
+    script = world.folder / "agent.py"
+    script.write_text(PROGRAM)
+    environment = {"LEDGER": str(world.folder / "ledger")}
+    killed = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "ROWTRAIL_DB": str(world.db), **environment},
+        check=False,
+        timeout=60,
+    )
+    assert killed.returncode < 0
+
+    done = resume(world.db, "@last", "--", sys.executable, str(script), **environment)
+
+    with Journal(world.db) as journal:
+        (run,) = [row for row in journal.runs() if row["attempts"] == 2]
+    assert done.returncode == 7, "the program's own exit code"
+    assert "1 results at hand" in done.stderr
+    assert world.ledger() == ["one", "two", f"{run['run_id']} thread None", "another"]
+    assert run["status"] == "done"
+
+
+def test_a_program_elsewhere_finds_the_journal(crashed: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    code = (
+        "import os; os.chdir('elsewhere'); print(os.environ['ROWTRAIL_DB']);"
+        "print(os.environ['ROWTRAIL_RUN'], os.environ['ROWTRAIL_THREAD'])"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "rowtrail", "resume", "run", "--db", crashed.name),
+            *("--", sys.executable, "-c", code),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout.splitlines() == [str(crashed), "run thread"]
+
+
+def test_a_run_that_a_live_process_holds_is_left_alone(
+    cli: Cli, journal: Journal, db: Path
+) -> None:
+    with journal.run("held"):
+        think("a")
+        busy = cli("resume", "held", "--db", db, "--", "true")
+        shown = cli("resume", "held", "--db", db)
+
+    assert (busy.code, busy.out) == (5, "")
+    assert f"process {os.getpid()}" in busy.err
+    assert shown.code == 0, "looking is allowed"
+
+
+def test_what_cannot_be_started_is_named(crashed: Path) -> None:
+    done = resume(crashed, "run", "--", "no-such-program")
+
+    assert done.returncode == 1
+    assert "'no-such-program' cannot be started" in done.stderr
+    assert resume(crashed, "nope", "--", "true").returncode == 3
+
+
+def test_a_journal_without_a_path_is_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROWTRAIL_DB", str(tmp_path / "named.db"))
+    Journal().close()
+    monkeypatch.setenv("ROWTRAIL_DB", "")
+    Journal().close()
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.db", "named.db"]
+
+
+def test_a_run_without_an_id_takes_the_named_one_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWTRAIL_RUN", "named")
+    ids: list[str] = []
+    for _ in range(2):
+        with journal.run() as run:
+            ids.append(run.run_id)
+
+    assert ids[0] == "named" and ids[1] != "named"
+    assert "ROWTRAIL_RUN" not in os.environ
