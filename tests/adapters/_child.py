@@ -1,18 +1,10 @@
-"""Agents that are really killed: a process that forks a child for each command on its stdin.
-
-Importing langchain takes seconds and a fork milliseconds, so many real kills fit in a test. Nothing
-is open when it forks. A child runs one scenario once. `Children` is the side of the tests.
-"""
+"""Agents that are really killed: a child runs one scenario once. `Children` starts them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
-import traceback
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +12,9 @@ from typing import Any
 from rowtrail.errors import RowtrailError
 from rowtrail.usage import Usage, price_usd
 from rowtrail_langgraph import RowtrailSaver
+from tests._forks import Zygote, serve
 from tests.adapters._graphs import Ledger, rows, shape, thread
 from tests.adapters._scenarios import SCENARIOS, Case, model_of
-
-FOLDER = Path(__file__).parents[2]
 
 
 def work(command: dict[str, Any]) -> None:
@@ -44,18 +35,6 @@ def work(command: dict[str, Any]) -> None:
     Path(command["out"]).write_text(json.dumps(ended))
 
 
-def main() -> None:
-    """Serve lists of commands, one on a line, until stdin ends; the commands of one run at once."""
-    for line in sys.stdin:
-        commands = json.loads(line)
-        for command in commands:
-            _warm_up(command["base_url"])
-        pids = [_fork(command) for command in commands]
-        print(json.dumps(pids), flush=True)
-        statuses = dict(os.wait() for _ in pids)
-        print(json.dumps([os.waitstatus_to_exitcode(statuses[pid]) for pid in pids]), flush=True)
-
-
 @cache
 def _warm_up(base_url: str) -> None:
     """Make once what every child would make: the client's TLS context, the price list."""
@@ -64,52 +43,11 @@ def _warm_up(base_url: str) -> None:
     price_usd(usage, model="gpt-4o-mini", provider="openai", at_ms=0)
 
 
-def _fork(command: dict[str, Any]) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        work(command)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-class Children:
+class Children(Zygote):
     """Runs commands in processes that are forked for them."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.adapters._child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=FOLDER,
-        )
-
-    def start(self, *commands: dict[str, Any]) -> list[int]:
-        """Start children that run at once, and return their pids."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(commands) + "\n")
-        self._process.stdin.flush()
-        return self._line()
-
-    def wait(self) -> list[int]:
-        """Wait for the children, and return their exit codes, negative for a signal."""
-        return self._line()
-
-    def close(self) -> None:
-        """End the process that forks them."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
-        self._process.stdout.close()
-
-    def _line(self) -> list[int]:
-        assert self._process.stdout is not None
-        found: list[int] = json.loads(self._process.stdout.readline())
-        return found
+        super().__init__("tests.adapters._child")
 
 
 class Agent:
@@ -161,4 +99,4 @@ class Agent:
 
 
 if __name__ == "__main__":
-    main()
+    serve(work, before=lambda command: _warm_up(command["base_url"]))

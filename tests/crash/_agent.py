@@ -20,6 +20,7 @@ from langgraph.prebuilt import ToolNode
 from pydantic import SecretStr
 
 from rowtrail_langgraph import RowtrailSaver
+from tests._forks import serve
 
 TOOL_SECONDS = 0.004
 QUESTION = "measure five files"
@@ -97,3 +98,7 @@ def _die_at_commit(saver: RowtrailSaver, number: int, *, after: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     saver.journal.store.connection.set_trace_callback(watch)
+
+
+if __name__ == "__main__":
+    serve(run)

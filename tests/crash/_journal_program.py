@@ -1,9 +1,4 @@
-"""A program without a framework, and a process that forks a child to run it for each command.
-
-Importing takes longer than the program: forked children let hundreds of real kills fit in a test.
-The process has one thread and no journal open when it forks. It prints `pid` when a child begins
-and `pid status` when it has ended.
-"""
+"""A program without a framework, and a process that forks a child to run it for each command."""
 
 from __future__ import annotations
 
@@ -13,15 +8,14 @@ import logging
 import os
 import signal
 import sqlite3
-import sys
 import time
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import rowtrail
 from rowtrail import NOT_DONE, Journal, Step, current_step
+from tests._forks import serve
 
 CITIES = ("Oslo", "Rome", "Lima", "Bonn", "Kiel")
 FILES = ("a", "b", "c")
@@ -161,29 +155,8 @@ def run(command: dict[str, Any]) -> None:
     Path(folder, "said").write_text(json.dumps(said))
 
 
-def child(command: dict[str, Any]) -> None:
-    try:
-        run(command)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def main() -> None:
-    """Serve commands until stdin ends."""
-    for line in sys.stdin:
-        command = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            child(command)
-        print(pid, flush=True)
-        _, status = os.waitpid(pid, 0)
-        print(pid, os.waitstatus_to_exitcode(status), flush=True)
-
-
 if __name__ == "__main__":
     logging.getLogger("rowtrail").setLevel(logging.ERROR)  # it warns of every call in doubt
     with Journal(":memory:") as journal, journal.run("imports what is needed"):
         asyncio.run(asyncio.sleep(0))
-    main()
+    serve(run)

@@ -6,14 +6,11 @@ calls in flight again; the answer is that of a run that nobody disturbed.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +21,7 @@ from typing import Any
 import pytest
 
 from rowtrail.testing import LLMServer, Reply
+from tests._forks import Zygote
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -41,37 +39,6 @@ def respond(request: dict[str, Any]) -> Reply:
             tool_calls=[("measure", {"name": name}) for name in FILES], delay=MODEL_SECONDS
         )
     return Reply(text=f"the {last}", delay=MODEL_SECONDS)
-
-
-class Zygote:
-    """Runs commands in forked children that have everything imported."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash._zygote"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-
-    def start(self, command: dict[str, Any]) -> int:
-        """Start a child and return its pid."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def wait(self) -> int:
-        """Wait for the child, and return its exit code, negative for a signal."""
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline().split()[1])
-
-    def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
-        self._process.stdout.close()
 
 
 @dataclass
@@ -92,15 +59,10 @@ class Case:
         }
 
     def run(self, **options: Any) -> int:
-        self.zygote.start(self.command(**options))
-        return self.zygote.wait()
+        return self.zygote.run(self.command(**options))[0]
 
     def run_and_kill(self, after_s: float, **options: Any) -> int:
-        pid = self.zygote.start(self.command(**options))
-        time.sleep(after_s)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        return self.zygote.wait()
+        return self.zygote.run_and_kill(after_s, self.command(**options))
 
     def answer(self) -> list[str]:
         found: list[str] = json.loads((self.folder / "out").read_text())
@@ -163,7 +125,7 @@ def server() -> Iterator[LLMServer]:
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    zygote = Zygote()
+    zygote = Zygote("tests.crash._agent")
     yield zygote
     zygote.close()
 

@@ -7,15 +7,12 @@ is synced to disk; what its callers were told is in another.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from tests._forks import Zygote
 from tests.crash._journal_program import CITIES, FILES
 
 pytestmark = [
@@ -40,37 +38,6 @@ WANTED = Counter(
     + [f"weather {city}" for city in CITIES]
     + [f"measure {name}" for name in FILES]
 )
-
-
-class Zygote:
-    """Runs the program in forked children."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash._journal_program"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-
-    def start(self, **command: Any) -> int:
-        """Start a child and return its pid."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def wait(self) -> int:
-        """Wait for the child, and return its exit code, negative for a signal."""
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline().split()[1])
-
-    def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
-        self._process.stdout.close()
 
 
 @dataclass
@@ -101,15 +68,10 @@ class Case:
         self._folder, self._zygote = folder, zygote
 
     def run(self, **die: Any) -> int:
-        self._zygote.start(folder=str(self._folder), **die)
-        return self._zygote.wait()
+        return self._zygote.run({"folder": str(self._folder), **die})[0]
 
     def run_and_kill(self, after_s: float) -> int:
-        pid = self._zygote.start(folder=str(self._folder))
-        time.sleep(after_s)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        return self._zygote.wait()
+        return self._zygote.run_and_kill(after_s, {"folder": str(self._folder)})
 
     def said(self) -> list[str]:
         said: list[str] = json.loads((self._folder / "said").read_text())
@@ -155,7 +117,7 @@ class Case:
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    started = Zygote()
+    started = Zygote("tests.crash._journal_program")
     yield started
     started.close()
 
