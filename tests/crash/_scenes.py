@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import sqlite3
 import time
 import traceback
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -63,9 +66,10 @@ class Scene:
 
     def note(self, book: str, line: str) -> None:
         """Write a line that is on disk when this returns."""
-        file = os.open(self.folder / book, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        # O_SYNC: a sync that is made to fail is always one of SQLite's
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_SYNC
+        file = os.open(self.folder / book, how, 0o600)
         os.write(file, f"{line}\n".encode())
-        os.fsync(file)
         os.close(file)
 
     def noted(self, book: str) -> list[str]:
@@ -165,6 +169,8 @@ class Steps(Scene):
         assert set(self.noted("told")) <= done, (self.noted("told"), done)
         self._done = self._made_by(done)
         self._made = Counter(line.split(" ")[0] for line in self.noted("effects"))
+        begun = {name for (name,) in self.rows("SELECT name FROM steps")}
+        assert set(self._made) <= begun  # no tool starts without its row on disk
         for name in self._done:
             self.note("committed", name)
 
@@ -404,20 +410,35 @@ def run(command: dict[str, Any]) -> None:
 def _act(scene: Scene, command: dict[str, Any]) -> None:
     scene.open()
     _wait_for_all(scene, command)
-    outcome: dict[str, Any] = {"outcome": "done"}
+    limit(command)
     with attached(command.get("strace")):
-        try:
-            scene.act()
-            if command.get("closes", True):
-                scene.close()
-        except Exception as error:
-            outcome = {
-                "outcome": type(error).__name__,
-                "is_ours": isinstance(error, RowtrailError),
-                "result": error.result if isinstance(error, NotRecordedError) else None,
-                "traceback": traceback.format_exc(),
-            }
-    (scene.folder / "outcome").write_text(json.dumps(outcome))
+        outcome = _tried(scene.act)
+        closing = _tried(scene.close)
+    limit({"size": resource.RLIM_INFINITY})
+    (scene.folder / "outcome").write_text(json.dumps(outcome | {"closing": closing}))
+    is_disturbed = bool(command.keys() & {"strace", "size"})
+    assert is_disturbed or outcome["is_done"], outcome["traceback"]
+
+
+def _tried(work: Callable[[], object]) -> dict[str, Any]:
+    try:
+        work()
+    except Exception as error:
+        return {
+            "is_done": False,
+            "error": type(error).__name__,
+            "is_ours": isinstance(error, RowtrailError),
+            "result": error.result if isinstance(error, NotRecordedError) else None,
+            "traceback": traceback.format_exc(),
+        }
+    return {"is_done": True}
+
+
+def limit(command: dict[str, Any]) -> None:
+    """Bound the size of the files that this process writes."""
+    if "size" in command:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (command["size"], resource.RLIM_INFINITY))
 
 
 def _wait_for_all(scene: Scene, command: dict[str, Any]) -> None:

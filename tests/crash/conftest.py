@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from rowtrail.testing import LLMServer, Reply
+from tests._forks import Zygote
 
 FIGURES = os.environ.get("ROWTRAIL_FIGURES")
 """Where the figures are written as JSON, when named."""
 
-_totals = pytest.StashKey[dict[str, int]]()
+IS_FULL = os.environ.get("ROWTRAIL_KILLS") == "full"
+"""Whether every kill is made and every fault injected, not a sample of them."""
+
+RANDOM_KILLS = 500 if IS_FULL else int(os.environ.get("ROWTRAIL_KILLS", "200"))
+"""How many kills at random instants each agent has to bear."""
 
 
 class Figures:
@@ -47,3 +58,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{value:7} {name}")
     if FIGURES:
         Path(FIGURES).write_text(json.dumps(totals, indent=2, sort_keys=True))
+
+
+def _echo(request: dict[str, Any]) -> Reply:
+    return Reply(text=f"re: {request['messages'][-1]['content']}")
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Iterator[Zygote]:
+    started = Zygote("tests.crash._scenes")
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[LLMServer]:
+    with LLMServer(_echo) as server:
+        yield server
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in memory: a sync costs nothing there, and a kill loses nothing."""
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shared if os.access(shared, os.W_OK) else tmp_path))
+    yield folder
+    shutil.rmtree(folder)

@@ -7,7 +7,6 @@ calls in flight again; the answer is that of a run that nobody disturbed.
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import sqlite3
@@ -22,10 +21,10 @@ import pytest
 
 from rowtrail.testing import LLMServer, Reply
 from tests._forks import Zygote
+from tests.crash.conftest import RANDOM_KILLS, Figures
 
 pytestmark = pytest.mark.timeout(600)
 
-RANDOM_KILLS = int(os.environ.get("ROWTRAIL_KILLS", "200"))
 FILES = ("a.txt", "bb.txt", "ccc.txt", "dddd.txt", "eeeee.txt")
 MODEL_SECONDS = 0.003
 NEEDED_CALLS, NEEDED_TOOLS = 4, 5
@@ -154,6 +153,7 @@ def test_a_kill_at_any_commit_repeats_no_committed_call(
     undisturbed: tuple[list[str], float],
     durability: str,
     after: bool,
+    figures: Figures,
 ) -> None:
     totals, number = Totals(), 0
     while True:
@@ -167,13 +167,18 @@ def test_a_kill_at_any_commit_repeats_no_committed_call(
         assert status == -signal.SIGKILL
         check(case, before, undisturbed[0], totals)
     print(f"\n{durability} {'after' if after else 'before'} each commit: {totals}")
+    figures.add("kills at each commit", totals.kills)
     assert totals.kills >= 12  # fewer where commits are shared
     assert totals.calls_repeated == 0
     assert totals.tools_repeated == 0
 
 
 def test_a_kill_at_a_random_instant_repeats_no_committed_call(
-    tmp_path: Path, server: LLMServer, zygote: Zygote, undisturbed: tuple[list[str], float]
+    tmp_path: Path,
+    server: LLMServer,
+    zygote: Zygote,
+    undisturbed: tuple[list[str], float],
+    figures: Figures,
 ) -> None:
     answer, seconds = undisturbed
     chance, totals, tried = random.Random(20261122), Totals(), 0
@@ -188,6 +193,7 @@ def test_a_kill_at_a_random_instant_repeats_no_committed_call(
         assert status == -signal.SIGKILL
         check(case, before, answer, totals)
     print(f"\nat random instants: {totals}")
+    figures.add("kills at random instants", totals.kills)
     assert totals.kills == RANDOM_KILLS
     assert totals.calls_repeated == 0
     assert totals.tools_repeated == 0

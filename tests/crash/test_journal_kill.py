@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import sqlite3
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,13 +24,13 @@ import pytest
 
 from tests._forks import Zygote
 from tests.crash._journal_program import CITIES, FILES
+from tests.crash.conftest import RANDOM_KILLS, Figures
 
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals"),
 ]
 
-RANDOM_KILLS = int(os.environ.get("ROWTRAIL_KILLS", "200"))
 WANTED = Counter(
     ["ask plan", "ask summary", "send"]
     + [f"weather {city}" for city in CITIES]
@@ -137,20 +135,16 @@ def undisturbed(
     return case.said(), seconds
 
 
-@pytest.fixture
-def in_memory(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder in memory: a sync costs nothing there, and a kill loses nothing."""
-    shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=shared if os.access(shared, os.W_OK) else tmp_path))
-    yield folder
-    shutil.rmtree(folder)
-
-
 @pytest.mark.parametrize(
     ("die_at", "kills"), [("before commit", 8), ("after commit", 8), ("statement", 120)]
 )
 def test_a_kill_at_every_step_of_the_journal_repeats_nothing_committed(
-    in_memory: Path, zygote: Zygote, undisturbed: tuple[list[str], float], die_at: str, kills: int
+    in_memory: Path,
+    zygote: Zygote,
+    undisturbed: tuple[list[str], float],
+    die_at: str,
+    kills: int,
+    figures: Figures,
 ) -> None:
     totals, number = Totals(), 0
     while True:
@@ -162,12 +156,13 @@ def test_a_kill_at_every_step_of_the_journal_repeats_nothing_committed(
         assert status == -signal.SIGKILL
         case.check(undisturbed[0], totals)
     print(f"\n{die_at}: {totals}")
+    figures.add(f"kills at each {die_at}", totals.kills)
     assert totals.kills >= kills
     totals.assert_kept()
 
 
 def test_a_kill_at_a_random_instant_repeats_nothing_committed(
-    tmp_path: Path, zygote: Zygote, undisturbed: tuple[list[str], float]
+    tmp_path: Path, zygote: Zygote, undisturbed: tuple[list[str], float], figures: Figures
 ) -> None:
     expected, seconds = undisturbed
     chance, totals, tried = random.Random(20261122), Totals(), 0
@@ -182,12 +177,13 @@ def test_a_kill_at_a_random_instant_repeats_nothing_committed(
         assert status == -signal.SIGKILL
         case.check(expected, totals)
     print(f"\nat random instants: {totals}")
+    figures.add("kills at random instants", totals.kills)
     assert totals.kills == RANDOM_KILLS
     totals.assert_kept()
 
 
 def test_a_program_may_be_killed_again_and_again(
-    tmp_path: Path, zygote: Zygote, undisturbed: tuple[list[str], float]
+    tmp_path: Path, zygote: Zygote, undisturbed: tuple[list[str], float], figures: Figures
 ) -> None:
     expected, seconds = undisturbed
     chance, case, kills = random.Random(7), Case(tmp_path / "one", zygote), 0
@@ -198,4 +194,5 @@ def test_a_program_may_be_killed_again_and_again(
     effects = case.lines("ledger")
     assert effects["send"] == 1
     assert case.recorded("done") == WANTED
+    figures.add("kills again and again", kills)
     print(f"\nkilled {kills} times, {(effects - WANTED).total()} calls made again")
