@@ -25,19 +25,21 @@ def fetch_lists(tx: Tx, wanted: Iterable[int], stamp: object) -> dict[int, list[
     rows = sorted(set(wanted))
     if not rows:
         return {}
-    versions = {
-        row["id"]: (row["log"], json.loads(row["pieces"]))
-        for row in tx.all("lists_pieces", lists=json.dumps(rows))
-    }
-    spans: dict[int, list[Span]] = {}
-    for log, pieces in versions.values():
-        spans.setdefault(log, []).extend((first, first + count) for _, first, count in pieces)
-    logs = {log: _items(tx, log, merged(found), stamp) for log, found in spans.items()}
     try:
+        versions = {
+            row["id"]: (row["log"], json.loads(row["pieces"]))
+            for row in tx.all("lists_pieces", lists=json.dumps(rows))
+        }
+        spans: dict[int, list[Span]] = {}
+        for log, pieces in versions.values():
+            spans.setdefault(log, []).extend((first, first + count) for _, first, count in pieces)
+        logs = {log: _items(tx, log, merged(found), stamp) for log, found in spans.items()}
         return {row: _assembled(*versions[row], logs) for row in rows}
-    except KeyError as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CorruptRowError(
-            f"an item of list {rows} is missing ({error}): run `rowtrail verify`", row="list"
+            f"an item of lists {rows} is missing, or what they are made of is no JSON ({error}): "
+            "run `rowtrail verify`",
+            row="list",
         ) from error
 
 

@@ -6,6 +6,7 @@ import re
 import zlib
 
 from rowtrail.content import Encoded
+from rowtrail.errors import CorruptRowError
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -46,8 +47,17 @@ def pack_body(body: Encoded) -> bytes:
 
 
 def unpack_body(stored: bytes) -> Encoded:
-    """Undo `pack_body`."""
+    """Undo `pack_body`.
+
+    Raises:
+        CorruptRowError: It is not what `pack_body` wrote.
+    """
     if stored[:1] == _PACKED_DATA:
         return Encoded("dict", None, stored[1:])
     unpacker = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
-    return Encoded("dict", unpacker.decompress(stored[1:]).decode())
+    try:
+        return Encoded("dict", unpacker.decompress(stored[1:]).decode())
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise CorruptRowError(
+            f"a checkpoint cannot be unpacked ({error}): run `rowtrail verify`", row="checkpoint"
+        ) from error

@@ -20,6 +20,9 @@ BUSY_TIMEOUT_MS = 30_000
 FULL_BELOW_BYTES = 64 * 1024
 """A file system with less room than this is full: SQLite grows its files by pages and regions."""
 
+_NO_COLUMN = "No item with that key"
+"""What `sqlite3.Row` says when a statement gave no column of this name."""
+
 _PRIMARY = 0xFF
 """The low byte of an extended result code is the primary one."""
 
@@ -31,15 +34,24 @@ def named_errors(path: str) -> Generator[None]:
         yield
     except sqlite3.Error as error:
         raise named_error(error, path) from error
+    except (UnicodeDecodeError, IndexError) as error:
+        if isinstance(error, IndexError) and str(error) != _NO_COLUMN:
+            raise
+        # bytes that are no text, in a row or in a message of SQLite; a column that lost its name
+        raise _leaf(sqlite3.SQLITE_CORRUPT, path, error) from error
 
 
 def named_error(error: sqlite3.Error, path: str) -> StorageError:
     """Return rowtrail's error for one of SQLite."""
     # By code: the text of a message may quote anything. Errors of the Python module have none.
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
-    leaf, advice = _LEAVES.get(code, (StorageError, "look at the message of SQLite"))
     if code == sqlite3.SQLITE_IOERR and _is_full(path):
-        leaf, advice = _LEAVES[sqlite3.SQLITE_FULL]
+        code = sqlite3.SQLITE_FULL
+    return _leaf(code, path, error)
+
+
+def _leaf(code: int, path: str, error: Exception) -> StorageError:
+    leaf, advice = _LEAVES.get(code, (StorageError, "look at the message of SQLite"))
     return leaf(f"{path!r} {advice} (SQLite: {error})", path=path)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from rowtrail._clock import Clock
-from rowtrail.errors import ClosedError, ForkedError
+from rowtrail.errors import ClosedError, DamagedError, ForkedError
 from rowtrail.store._faults import named_errors
 from rowtrail.store._open import (
     MEMORY,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HEARTBEAT_S = 2.0
+HASH_KEY_BYTES = 16
 MAX_IDLE_READERS = 8
 READ_THREADS = 4
 
@@ -75,7 +76,7 @@ class Store:
             raise
         self.process_row: int = facts[0]
         self.journal_id: str = facts[1]
-        self.hash_key: bytes = bytes.fromhex(facts[2])
+        self.hash_key: bytes = facts[2]
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction and return its result once it is committed."""
@@ -258,7 +259,7 @@ class Store:
     def _forget(self) -> None:
         self.epoch += 1
 
-    def _introduce(self, tx: Tx) -> tuple[int, str, str]:
+    def _introduce(self, tx: Tx) -> tuple[int, str, bytes]:
         me = current_process()
         row = tx.insert(
             "process_insert",
@@ -269,7 +270,21 @@ class Store:
             host=me.host,
             now=self.clock.now_ms(),
         )
-        return row, tx.value("meta_value", key="journal_id"), tx.value("meta_value", key="hash_key")
+        return row, tx.value("meta_value", key="journal_id"), self._hash_key(tx)
+
+    def _hash_key(self, tx: Tx) -> bytes:
+        """Return the secret of the file, without which nothing in it can be recognised."""
+        text = str(tx.value("meta_value", key="hash_key") or "")
+        try:
+            key = bytes.fromhex(text)
+        except ValueError:
+            key = b""
+        if len(key) != HASH_KEY_BYTES:
+            raise DamagedError(
+                f"{self.path!r} has lost its hash key: keep the file, and restore a backup",
+                path=self.path,
+            )
+        return key
 
     def _beat(self, tx: Tx) -> None:
         """Tell other hosts, and the views, that this process lives while it has work open."""
