@@ -28,7 +28,7 @@ from rowtrail.checkpoint import (
     Value,
 )
 from rowtrail.content import LONGEST_INT, Prepared
-from rowtrail.errors import UsageError
+from rowtrail.errors import CorruptRowError, UsageError
 from rowtrail.store import Tx
 from rowtrail_langgraph._address import Address, address_of, configurable_of
 from rowtrail_langgraph._runs import attempt_of
@@ -253,14 +253,32 @@ class Transactions:
         if to_go_on_from and stored.placed is not None:
             self._remember(place, stored.values, stored.placed)
         checkpoint: Any = {**self.values.checkpoint(stored.body), "channel_values": values}
+        if checkpoint.get("id") != stored.checkpoint_id:
+            raise _corrupt(stored, f"it says that it is {checkpoint.get('id')!r}")
         parent = stored.parent_id and place._replace(checkpoint_id=stored.parent_id).config
         return CheckpointTuple(
             config=place.config,
             checkpoint=checkpoint,
-            metadata=json.loads(stored.metadata),
+            metadata=_metadata(stored),
             parent_config=parent or None,
             pending_writes=[self.values.pending(write) for write in stored.writes],
         )
+
+
+def _metadata(stored: StoredCheckpoint) -> CheckpointMetadata:
+    try:
+        metadata: CheckpointMetadata = json.loads(stored.metadata)
+    except ValueError as error:
+        raise _corrupt(stored, f"its metadata are no JSON: {error}") from error
+    return metadata
+
+
+def _corrupt(stored: StoredCheckpoint, why: str) -> CorruptRowError:
+    return CorruptRowError(
+        f"checkpoint {stored.checkpoint_id!r} of thread {stored.thread_id!r} is damaged ({why}): "
+        "run `rowtrail verify`",
+        row=f"checkpoint {stored.checkpoint_id}",
+    )
 
 
 def _text_or_none(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ class Values:
 
     def read(self, stored: Value, key: object = None) -> Any:
         """Return a stored value; `key` as for `written`."""
+        self.content.check([stored] if isinstance(stored, Prepared) else stored)
         if isinstance(stored, Prepared):
             return self.codec.decode(stored.encoded)
         if stored and stored[0].encoded.type == PARTS:
@@ -85,7 +87,8 @@ class Values:
                 outline.append([name, None, part])
         encoded = replace(self.codec.encode_value(outline), type=PARTS)
         if encoded.identity is not None:
-            encoded = replace(encoded, identity=PARTS.encode() + encoded.identity)
+            stored = (encoded.text or "").encode() if encoded.data is None else encoded.data
+            encoded = replace(encoded, identity=PARTS.encode() + b"\0" + stored)
         return [self.content.prepare(encoded), *items]
 
     def _whole(self, stored: list[Prepared]) -> dict[str, Any]:
@@ -110,8 +113,11 @@ class Values:
 
     def checkpoint(self, body: Encoded) -> dict[str, Any]:
         """Undo `body`."""
-        is_plain = body.data is None and TAG not in (body.text or TAG)
-        found: dict[str, Any] = json.loads(body.text or "") if is_plain else self.codec.decode(body)
+        if body.data is None and TAG not in (body.text or TAG):
+            with contextlib.suppress(ValueError):  # its own decoding says what is wrong
+                plain: dict[str, Any] = json.loads(body.text or "")
+                return plain
+        found: dict[str, Any] = self.codec.decode(body)
         return found
 
     def _prepared(self, value: Any) -> Prepared:

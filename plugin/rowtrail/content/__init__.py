@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rowtrail.content._canonical import canonical_json
 from rowtrail.content._codec import LONGEST_INT, MAX_DEPTH, Codec, Encoded, dump_json
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 DIGEST_BYTES = 16
+SEAL_BYTES = 8
 MAX_CACHED_DIGESTS = 50_000
 
 _NO_LIST: tuple[Sequence[Prepared], list[int]] = ((), [])
@@ -48,6 +49,7 @@ class Prepared:
     stamp: object = None
     mould: object = None
     canonical: object = None
+    is_checked: bool = False
 
 
 class Content:
@@ -79,7 +81,34 @@ class Content:
         from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
 
         digest = blake2b(encoded.identity, key=self._key, digest_size=DIGEST_BYTES).digest()
-        return Prepared(encoded, digest)
+        return Prepared(encoded, digest, is_checked=True)
+
+    def seal(self, encoded: Encoded, fingerprint: bytes, n: int) -> bytes:
+        """Return what tells, when a result is read, that it is the one that this step returned."""
+        from hashlib import blake2b
+
+        value = encoded.data if encoded.data is not None else (encoded.text or "").encode()
+        parts = (fingerprint, str(n).encode(), encoded.type.encode(), value)
+        return blake2b(b"\0".join(parts), key=self._key, digest_size=SEAL_BYTES).digest()
+
+    def check(self, items: Sequence[Prepared]) -> None:
+        """Compare values that were read with their digests, each once.
+
+        Raises:
+            CorruptRowError: A value is not the one that was stored: a bit of the file has changed.
+        """
+        for item in items:
+            if not item.is_checked and item.digest is not None:
+                encoded = item.encoded
+                value = encoded.data if encoded.data is not None else (encoded.text or "").encode()
+                identity = b"\0".join((encoded.type.encode(), value))
+                if self.prepare(replace(encoded, identity=identity)).digest != item.digest:
+                    raise CorruptRowError(
+                        f"a stored {encoded.type} (item {item.row or '?'}) is not what was stored: "
+                        "run `rowtrail verify`",
+                        row=f"item {item.row}",
+                    )
+            item.is_checked = True
 
     def put(self, tx: Tx, prepared: Prepared, *, refreshed: bool = False) -> int:
         """Store a value, or find it stored already, and return its row.

@@ -212,8 +212,10 @@ class Journal:
             if output is None:
                 tx.run("step_supersede", id=row["id"], reason="settled: it did not happen")
                 return
-            item = self.recorder.content.put(tx, self.recorder.content.prepare(output))
-            tx.run("step_settle", id=row["id"], output=item, reason=SETTLED)
+            content = self.recorder.content
+            item = content.put(tx, content.prepare(output))
+            seal = content.seal(output, row["fingerprint"], row["n"])
+            tx.run("step_settle", id=row["id"], output=item, seal=seal, reason=SETTLED)
 
         self.store.write(work)
 

@@ -65,6 +65,11 @@ class Call:
             scope.attempt.open.add(started.row)
 
     @property
+    def identity(self) -> tuple[bytes, int]:
+        """Return the fingerprint of the request, and which of the equal ones of its scope it is."""
+        return self._key[0], self._key[2]
+
+    @property
     def step(self) -> Step:
         """Return the step as its own code sees it."""
         assert self._started is not None

@@ -61,7 +61,7 @@ class Doubt:
         if answer is NOT_DONE:
             yield Write(lambda tx: tx.run("step_supersede", id=step, reason=None))
             return None
-        scope = self._scope
+        scope, (fingerprint, _, n) = self._scope, key
         result = request.shape(answer)
         output: Prepared | None = None
         reason = "in doubt: settled with this result"
@@ -73,7 +73,8 @@ class Doubt:
         def settle(tx: Tx) -> None:
             content = scope.attempt.recorder.content
             row = None if output is None else content.put(tx, output)
-            tx.run("step_settle", id=step, output=row, reason=reason)
+            seal = output and content.seal(output.encoded, fingerprint, n)
+            tx.run("step_settle", id=step, output=row, seal=seal, reason=reason)
 
         yield Write(settle)
         return Call(scope, request, key, result=result, replayed_row=step, interrupts=0)

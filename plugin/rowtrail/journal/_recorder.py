@@ -96,6 +96,7 @@ class Recorder:
             attempt=call.attempt_row,
             duration_us=self.duration_us(started),
             output=None if output is None else self.content.put(tx, output),
+            seal=None if output is None else self.content.seal(output.encoded, *call.identity),
             reason=reason,
             model=model,
             provider=provider,

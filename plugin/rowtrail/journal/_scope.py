@@ -15,6 +15,7 @@ from rowtrail.journal._call import Call, Started
 from rowtrail.journal._current import Step
 from rowtrail.journal._doubt import Doubt
 from rowtrail.journal._flow import Flow, Read, Sleep, Write, adrive, drive
+from rowtrail.journal._log import log
 from rowtrail.journal._request import Request
 from rowtrail.replay import Decision, Live, Recorded, Replay, Resolve, decide
 from rowtrail.replay import Wait as WaitForOwner
@@ -190,7 +191,7 @@ class Scope:
             recorded = self._recorded = yield Read(self._fetch_recorded)
         found: list[Row] = recorded.get(key, [])
         decision = decide(
-            [_recorded(row) for row in found],
+            [self._as_recorded(row) for row in found],
             kind=request.kind,
             effect=request.effect,
             diverged=False,
@@ -243,7 +244,7 @@ class Scope:
         scope = self.row_in(tx)
         rows = self._candidates(tx, scope, key)
         decision = decide(
-            [_recorded(row) for row in rows],
+            [self._as_recorded(row) for row in rows],
             kind=request.kind,
             effect=request.effect,
             diverged=self._has_diverged(request),
@@ -260,6 +261,32 @@ class Scope:
         if isinstance(decision, Resolve):
             tx.run("step_doubt", id=decision.step)
         return _Verdict(decision, row)
+
+    def _as_recorded(self, row: Row) -> Recorded:
+        has_result = row["output"] is not None
+        return Recorded(
+            id=row["id"],
+            attempt=row["attempt"],
+            kind=row["kind"],
+            status=row["status"],
+            has_result=has_result,
+            is_damaged=has_result and row["status"] == "done" and self._is_damaged(row),
+        )
+
+    def _is_damaged(self, row: Row) -> bool:
+        """Tell whether a result is not the one that was recorded: a bit of the file has changed."""
+        seal = self.attempt.recorder.content.seal
+        has_item = row["output_type"] is not None
+        if has_item and seal(_output(row), row["fingerprint"], row["n"]) == row["seal"]:
+            return False
+        log().warning(
+            "the recorded result of step %s is damaged (item %s of %r) and is not replayed: "
+            "run `rowtrail verify`",
+            row["id"],
+            row["output"],
+            self._store.path,
+        )
+        return True
 
     def _candidates(self, tx: Tx, scope: int, key: Key) -> list[Row]:
         fingerprint, tool_call_id, n = key
@@ -345,8 +372,7 @@ class Scope:
 
     def _replayed(self, request: Request, key: Key, row: Row | None) -> Flow[Call]:
         assert row is not None
-        stored = Encoded(row["output_type"], row["output_text"], row["output_data"])
-        result = self.codec_of(request).decode(stored)
+        result = self.codec_of(request).decode(_output(row))
         if row["reason"] == SETTLED:
             result = request.shape(result)
         if row["last_asked"]:
@@ -372,11 +398,5 @@ class Scope:
         return request.codec or self.attempt.codec
 
 
-def _recorded(row: Row) -> Recorded:
-    return Recorded(
-        id=row["id"],
-        attempt=row["attempt"],
-        kind=row["kind"],
-        status=row["status"],
-        has_result=row["output"] is not None,
-    )
+def _output(row: Row) -> Encoded:
+    return Encoded(row["output_type"], row["output_text"], row["output_data"])

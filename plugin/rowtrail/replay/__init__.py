@@ -41,6 +41,7 @@ CHANGED = "changed: the recorded calls of this scope were made with other reques
 FAILED = "the recorded call failed"
 CRASHED = "the process died during the recorded call"
 NOT_STORED = "the recorded result could not be stored"
+DAMAGED = "the recorded result is damaged"
 SUPERSEDED = "the recorded answer was set aside"
 IN_DOUBT_AGAIN = "in doubt: made again, the effect is {effect}"
 
@@ -54,6 +55,7 @@ class Recorded:
     kind: Kind
     status: Status
     has_result: bool
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,11 @@ def decide(
 
 
 def _of_done(step: Recorded, effect: Effect) -> Decision:
-    if step.has_result:
+    if step.has_result and not step.is_damaged:
         return Replay(step.id)
     if effect == "write":
         return Resolve(step.id)  # it happened; somebody must say what it returned
-    return Live(NOT_STORED, step.id)
+    return Live(DAMAGED if step.is_damaged else NOT_STORED, step.id)
 
 
 def _of_doubtful(step: Recorded, kind: Kind, effect: Effect) -> Decision:

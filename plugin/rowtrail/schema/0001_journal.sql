@@ -118,6 +118,7 @@ CREATE TABLE step (
     input              INTEGER,            -- item: arguments, or the parameters of an LLM request
     prompt             INTEGER,            -- list: the messages of an LLM request
     output             INTEGER,            -- item: what the caller got
+    seal               BLOB,               -- keyed BLAKE2b-64 of fingerprint, n and output: a damaged row is not replayed
     error              TEXT,
     tool_call_id       TEXT,
     model              TEXT,

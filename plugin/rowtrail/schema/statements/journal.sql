@@ -86,7 +86,7 @@ INSERT INTO scope (run, name, node) VALUES (:run, :name, :node);
 -- name: scope_steps
 -- What is recorded in one scope, with the results, oldest first.
 SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
-       s.tool_call_id, s.output, s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+       s.tool_call_id, s.output, s.seal, s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
           AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
@@ -95,7 +95,7 @@ WHERE s.scope = :scope ORDER BY s.id;
 
 -- name: step_candidates
 SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
-       s.tool_call_id, s.output, s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+       s.tool_call_id, s.output, s.seal, s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
           AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
@@ -108,7 +108,7 @@ ORDER BY s.id;
 -- The newest runs of the thread that recorded this request, for replay on demand. People answered
 -- those runs, not this one.
 SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
-       s.tool_call_id, s.output, s.input_tokens, s.output_tokens, s.cost_usd, 0 AS interrupts, 0 AS asked, s.effect,
+       s.tool_call_id, s.output, s.seal, s.input_tokens, s.output_tokens, s.cost_usd, 0 AS interrupts, 0 AS asked, s.effect,
        NULL AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.fingerprint = :fingerprint
@@ -136,7 +136,7 @@ VALUES (:scope, :attempt, :parent, :seq, :kind, :name, 'running', :reason, :effe
         :now, :arguments, :input, :prompt, :tool_call_id, :model, :provider);
 
 -- name: step_complete
-UPDATE step SET status = 'done', duration_us = :duration_us, output = :output,
+UPDATE step SET status = 'done', duration_us = :duration_us, output = :output, seal = :seal,
     reason = coalesce(:reason, reason), error = NULL,
     model = coalesce(:model, model), provider = coalesce(:provider, provider),
     input_tokens = :input_tokens, output_tokens = :output_tokens,
@@ -162,7 +162,7 @@ WHERE id = :id AND attempt = :attempt AND fingerprint = :fingerprint AND n = :n 
 UPDATE step SET status = 'in_doubt' WHERE id = :id AND status = 'running';
 
 -- name: step_settle
-UPDATE step SET status = 'done', output = :output, reason = :reason WHERE id = :id;
+UPDATE step SET status = 'done', output = :output, seal = :seal, reason = :reason WHERE id = :id;
 
 -- name: step_asked
 UPDATE step SET asked = 1 + (SELECT max(q.asked) FROM step q WHERE q.scope = :scope)
