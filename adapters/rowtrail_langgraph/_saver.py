@@ -26,6 +26,7 @@ from rowtrail.store import Durability
 from rowtrail_langgraph import _capture
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._effects import Effects
+from rowtrail_langgraph._guard import default_serde
 from rowtrail_langgraph._memo import Memo
 from rowtrail_langgraph._opening import Opening, run_in_thread
 from rowtrail_langgraph._runs import note_failure, note_interrupt
@@ -73,7 +74,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         strict: bool = False,
         embedder: Embeddings | None = None,
     ) -> None:
-        super().__init__(serde=serde)
+        super().__init__(serde=default_serde() if serde is None else serde)
         self.effects = Effects(effects or {})
         self.capture = capture
         if capture:
