@@ -82,8 +82,10 @@ def assert_right_or_refused(found: dict[str, Any], whole: dict[str, Any]) -> Non
     """Assert that every value that was handed out is the one that was recorded."""
     assert found["answers"] == [[n, answer(n)] for n, _ in found["answers"]]
     states = {state[0]: state for state in whole["states"]}
-    for state in found["states"]:
-        assert state == states[state[0]]
+    for checkpoint_id, messages, note in found["states"]:
+        _, recorded_messages, recorded_note = states[checkpoint_id]
+        # damage may hide a channel whose row lost its key; it never changes a value
+        assert messages in ([], recorded_messages) and note in (None, recorded_note)
     assert [text for kind, _, text in found["errors"] if kind == "foreign"] == []
 
 
