@@ -3,6 +3,7 @@
 #   make test PYTHON=python3.12          in .venv-3.12
 #   make test ARGS="-k replay -n 0"      further arguments for pytest
 #   make bench QUICK=1                   a small run
+#   make soak MINUTES=60                 an hour of kills
 
 # python3 if it is new enough, else the newest one found; PYTHON= chooses, in a folder of its own
 ifeq ($(origin PYTHON),undefined)
@@ -18,6 +19,7 @@ CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2 --dist worksteal
 ARGS ?=
 QUICK ?=
+MINUTES ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -29,7 +31,7 @@ SOURCES := $(shell find plugin adapters -name __pycache__ -prune -o ! -name '*.p
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lint types format wheel test-lowest test-newest constraints clean
+.PHONY: help demo test check bench soak lint types format wheel test-lowest test-newest constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +46,9 @@ check: lint types ## ruff, mypy --strict, pyright strict
 
 bench: $(VENV)/.wheel ## Run the benchmarks
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.wheel ## Kill agents for MINUTES=2, and report what was lost: nothing
+	$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)
 
 lint: $(VENV)/.deps ## ruff alone
 	$(BIN)/ruff check $(CODE)
