@@ -23,6 +23,9 @@ FULL_BELOW_BYTES = 64 * 1024
 _NO_COLUMN = "No item with that key"
 """What `sqlite3.Row` says when a statement gave no column of this name."""
 
+DAMAGE = (UnicodeDecodeError, IndexError)
+"""Bytes that are no text, in a row or in a message of SQLite; a column that lost its name."""
+
 _PRIMARY = 0xFF
 """The low byte of an extended result code is the primary one."""
 
@@ -32,13 +35,21 @@ def named_errors(path: str) -> Generator[None]:
     """Turn the errors of SQLite into rowtrail's."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise named_error(error, path) from error
-    except (UnicodeDecodeError, IndexError) as error:
-        if isinstance(error, IndexError) and str(error) != _NO_COLUMN:
+    except (sqlite3.Error, *DAMAGE) as error:
+        named = storage_error(error, path)
+        if named is None:
             raise
-        # bytes that are no text, in a row or in a message of SQLite; a column that lost its name
-        raise _leaf(sqlite3.SQLITE_CORRUPT, path, error) from error
+        raise named from error
+
+
+def storage_error(error: BaseException, path: str) -> StorageError | None:
+    """Return rowtrail's error for one of SQLite or of a damaged row, None for any other."""
+    if isinstance(error, sqlite3.Error):
+        return named_error(error, path)
+    is_damage = isinstance(error, DAMAGE) and (
+        isinstance(error, UnicodeDecodeError) or str(error) == _NO_COLUMN
+    )
+    return _leaf(sqlite3.SQLITE_CORRUPT, path, error) if is_damage else None
 
 
 def named_error(error: sqlite3.Error, path: str) -> StorageError:
@@ -50,7 +61,7 @@ def named_error(error: sqlite3.Error, path: str) -> StorageError:
     return _leaf(code, path, error)
 
 
-def _leaf(code: int, path: str, error: Exception) -> StorageError:
+def _leaf(code: int, path: str, error: BaseException) -> StorageError:
     leaf, advice = _LEAVES.get(code, (StorageError, "look at the message of SQLite"))
     return leaf(f"{path!r} {advice} (SQLite: {error})", path=path)
 

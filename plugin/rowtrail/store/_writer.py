@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rowtrail.errors import ClosedError, StorageError
-from rowtrail.store._faults import named_error
+from rowtrail.store._faults import storage_error
 from rowtrail.store._open import Durability, begin, set_durability
 from rowtrail.store._tx import Tx
 
@@ -360,9 +360,9 @@ class Writer:
                 self.connection.execute("RELEASE job")
 
     def _named(self, error: BaseException) -> BaseException:
-        if not isinstance(error, sqlite3.Error):
+        named = storage_error(error, self._path)
+        if named is None:
             return error
-        named = named_error(error, self._path)
         named.__cause__ = error
         return named
 
