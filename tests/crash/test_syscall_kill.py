@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(REASON is not None, reason=str(REASON)),
 ]
 
-SAMPLED = 8
+SAMPLED = 6
 """Kills of a scene in the default run."""
 
 PROCESSES = 4
