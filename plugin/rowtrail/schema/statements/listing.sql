@@ -1,10 +1,10 @@
 -- name: runs_newest
-SELECT * FROM runs
-WHERE run_id IN (
-    SELECT r.run_id FROM run r LEFT JOIN thread t ON t.id = r.thread
-    WHERE (:thread_id IS NULL OR t.thread_id = :thread_id) AND (:before IS NULL OR r.id < :before)
-    ORDER BY r.id DESC LIMIT :limit)
-ORDER BY started_at DESC, run_id DESC;
+-- By the order in which they began: a clock may have been set back since.
+SELECT v.*
+FROM run r CROSS JOIN runs v ON v.run_id = r.run_id
+WHERE (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+  AND (:before IS NULL OR r.id < :before)
+ORDER BY r.id DESC LIMIT :limit;
 
 -- name: runs_page
 -- Newest first; `page` of the last row is where the next page begins. With :urgent 1 only runs that
