@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -169,12 +170,32 @@ class Journal:
 
     def _attempt(self, beginning: Beginning, codec: Codec | None) -> Flow[Attempt]:
         owed = list(self.recorder.owed)
-        row = yield Write(lambda tx: begin(tx, self, beginning))
+        begun: list[Attempt] = []
+
+        def work(tx: Tx) -> None:
+            begun[:] = [Attempt(self, beginning, begin(tx, self, beginning), codec or self._codec)]
+
+        try:
+            yield Write(work)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # cancelled: it may still begin, and nobody end it
+                self._give_up(begun, self.store.epoch)
+            raise
         for ended in owed:
             self.recorder.owed.pop(ended, None)
-        attempt = Attempt(self, beginning, row, codec or self._codec)
-        self._attempts.add(attempt)
-        return attempt
+        self._attempts.add(begun[0])
+        return begun[0]
+
+    def _give_up(self, begun: list[Attempt], epoch: int) -> None:
+        """Queue the end of an attempt whose caller was cancelled while it began."""
+
+        def work(tx: Tx) -> None:
+            # rolled back meanwhile, the attempt is not there, and its row may be another's
+            for attempt in begun if self.store.epoch == epoch else ():
+                attempt.end_rows(tx, "cancelled", None)
+
+        with contextlib.suppress(ClosedError):
+            self.store.submit(work)
 
     def release(self, attempt: Attempt) -> None:
         """Forget an attempt that has ended."""

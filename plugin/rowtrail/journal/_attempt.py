@@ -169,7 +169,7 @@ class Attempt:
         self.journal.release(self)
 
         def work(tx: Tx) -> None:
-            self._end_rows(tx, outcome, error)
+            self.end_rows(tx, outcome, error)
 
         try:
             yield Write(work)
@@ -180,7 +180,8 @@ class Attempt:
             # Whoever calls is about to raise what went wrong: that must not be hidden.
             log().warning("the end of run %r could not be recorded", self.run_id, exc_info=True)
 
-    def _end_rows(self, tx: Tx, outcome: Outcome, error: str | None) -> None:
+    def end_rows(self, tx: Tx, outcome: Outcome, error: str | None) -> None:
+        """Write the end of the attempt, and of its run where no other attempt goes on."""
         now = self.recorder.store.clock.now_ms()
         self.recorder.write_replays(tx)
         for step in sorted(self.open):  # calls that were cancelled, or left behind

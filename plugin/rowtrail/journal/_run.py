@@ -11,7 +11,7 @@ from rowtrail.content import Codec
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import run_scope
 from rowtrail.journal._attempt import Attempt, Beginning, Outcome
-from rowtrail.journal._flow import Flow, adrive, drive
+from rowtrail.journal._flow import Flow, adrive, drive, launch
 from rowtrail.journal._scope import Scope
 from rowtrail.journal._threads import hand_on_to_threads
 from rowtrail.replay import culprit
@@ -88,7 +88,11 @@ class Run:
         self._attempt = None
         if isinstance(error, Exception) and culprit(error, attempt.failures) is None:
             reason = f"set aside: the code after this answer raised {type(error).__name__}"
-            yield from attempt.setting_aside(WHOLE_RUN, reason)
+            try:
+                yield from attempt.setting_aside(WHOLE_RUN, reason)
+            except BaseException:  # cancelled while it ends: the run must not stay held
+                launch(attempt.ending("cancelled", None), self._journal.store)
+                raise
         described = None if error is None else attempt.recorder.describe(error)
         yield from attempt.ending(_outcome(error), described)
 
