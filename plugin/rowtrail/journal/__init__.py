@@ -190,9 +190,8 @@ class Journal:
         """Queue the end of an attempt whose caller was cancelled while it began."""
 
         def work(tx: Tx) -> None:
-            # rolled back meanwhile, the attempt is not there, and its row may be another's
-            for attempt in begun if self.store.epoch == epoch else ():
-                attempt.end_rows(tx, "cancelled", None)
+            if begun and self.store.epoch == epoch:  # else rolled back: its row may be another's
+                begun[0].end_rows(tx, "cancelled", None)
 
         with contextlib.suppress(ClosedError):
             self.store.submit(work)
@@ -219,7 +218,7 @@ class Journal:
                 "settle() takes either result=... (it happened) or happened=False (it did not)"
             )
         self._refuse_closed()
-        output = None if not happened else self._codec.encode(result)
+        output, content = self._codec.encode(result) if happened else None, self.recorder.content
 
         def work(tx: Tx) -> None:
             record_crashes(tx, self.store)
@@ -233,7 +232,6 @@ class Journal:
             if output is None:
                 tx.run("step_supersede", id=row["id"], reason="settled: it did not happen")
                 return
-            content = self.recorder.content
             item = content.put(tx, content.prepare(output))
             seal = content.seal(output, row["fingerprint"], row["n"])
             tx.run("step_settle", id=row["id"], output=item, seal=seal, reason=SETTLED)
