@@ -196,6 +196,11 @@ def test_a_crash_is_written_down_when_the_journal_is_next_used(world: World, row
         assert [run["status"] for run in journal.runs()] == ["crashed"]
         assert [step["status"] for step in journal.steps("r")] == ["done", "failed"]
     assert [row["outcome"] for row in rows("SELECT outcome FROM attempts")] == ["crashed"]
+    ((last, ended),) = (
+        tuple(row.values())
+        for row in rows("SELECT max(s.started_at), a.ended_at FROM steps s, attempts a")
+    )
+    assert ended >= last  # the heartbeat alone is older
 
 
 def test_the_views_know_of_a_crash_before_anybody_opens_the_journal(

@@ -19,6 +19,7 @@ from rowtrail.journal._current import Step, current_frame, current_step
 from rowtrail.journal._environment import (
     DB_VARIABLE,
     DEFAULT_PATH,
+    RUN_FROM_ENVIRONMENT,
     RUN_VARIABLE,
     THREAD_VARIABLE,
     journal_path,
@@ -120,7 +121,7 @@ class Journal:
 
     def run(
         self,
-        run_id: str | None = None,
+        run_id: str = RUN_FROM_ENVIRONMENT,
         *,
         thread_id: str | None = None,
         agent: str | None = None,
@@ -132,8 +133,8 @@ class Journal:
         rest is made; given again after it finished, all of it is replayed.
 
         Args:
-            run_id: The id; when None, that of the run which `rowtrail resume` continues with this
-                program ($ROWTRAIL_RUN, which is taken once), else a new one.
+            run_id: The id; when left out, that of the run which `rowtrail resume` continues with
+                this program ($ROWTRAIL_RUN, which is taken once), else a new one.
             thread_id: The conversation that the run belongs to.
             agent: Name of the agent.
             fresh: Start over: the recorded steps are set aside, and stay readable.
@@ -143,7 +144,7 @@ class Journal:
             RunBusyError: On entering, when a live process or thread holds the run.
         """
         self._refuse_closed()
-        if run_id is None:
+        if run_id == RUN_FROM_ENVIRONMENT:
             run_id = take_run_id() or self.store.clock.new_id()
         _check_id("run_id", run_id)
         for name, value in (("thread_id", thread_id), ("agent", agent)):

@@ -11,6 +11,9 @@ DB_VARIABLE = "ROWTRAIL_DB"
 RUN_VARIABLE = "ROWTRAIL_RUN"
 """Variable with the id of the run that is to be continued."""
 
+RUN_FROM_ENVIRONMENT = "$ROWTRAIL_RUN"
+"""Stands for the run that the environment names; no run has this id."""
+
 THREAD_VARIABLE = "ROWTRAIL_THREAD"
 """Variable with the thread of that run, where it has one."""
 

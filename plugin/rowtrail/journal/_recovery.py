@@ -12,7 +12,8 @@ def record_crashes(tx: Tx, store: Store) -> int:
     """
     dead = [row for row in tx.all("open_attempts") if not store.is_alive(row)]
     for row in dead:
-        _record_crash(tx, row, row["last_seen_at"])
+        last_step_at = tx.value("attempt_last_step_at", attempt=row["id"])
+        _record_crash(tx, row, max(row["last_seen_at"], last_step_at or 0))
     return len(dead)
 
 

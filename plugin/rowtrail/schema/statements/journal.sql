@@ -23,6 +23,12 @@ WHERE id = :id AND status = 'running';
 SELECT s.id FROM attempt a JOIN scope sc ON sc.run = a.run JOIN step s ON s.scope = sc.id
 WHERE a.id = :attempt AND s.attempt = :attempt AND s.status = 'running';
 
+-- name: attempt_last_step_at
+-- When an attempt was last seen at work: the heartbeat of its process is up to two seconds older.
+SELECT max(s.started_at + coalesce(s.duration_us, 0) / 1000)
+FROM attempt a JOIN scope sc ON sc.run = a.run JOIN step s ON s.scope = sc.id
+WHERE a.id = :attempt AND s.attempt = :attempt;
+
 -- name: run_crash
 UPDATE run SET status = 'crashed', ended_at = :at
 WHERE id = :run AND status = 'running'
