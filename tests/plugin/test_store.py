@@ -441,3 +441,10 @@ def test_writes_of_one_thread_are_committed_in_their_order(journal: Journal) -> 
         act(lambda tx, n=n: order.append(n))
     journal.store.write(lambda tx: None)
     assert order == list(range(JOBS))
+
+
+def test_text_that_utf8_cannot_hold_is_escaped_in_the_middle_of_many_rows(journal: Journal) -> None:
+    wanted = ("before", "half \udfff", "\ud83d", "after")
+    rows = [{"key": key, "value": "here"} for key in wanted]
+    journal.store.write(lambda tx: tx.many("meta_set", rows))
+    assert keys(journal.store) == {"before", "half \\udfff", "\\ud83d", "after"}

@@ -55,7 +55,18 @@ class Tx:
 
     def many(self, name: str, /, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run the named statement once for each row of parameters."""
-        self._connection.executemany(self._statements[name], rows)
+        taken: list[Mapping[str, Any]] = []
+        source = iter(rows)
+        left = _noting(source, taken)
+        while True:
+            try:
+                self._connection.executemany(self._statements[name], left)
+                return
+            except UnicodeEncodeError:  # of the row taken last; those before it are written
+                if not taken:
+                    raise
+                self._execute(name, taken.pop())
+                left = _noting(source, taken)
 
     def _execute(self, name: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
         statement = self._statements[name]
@@ -63,6 +74,15 @@ class Tx:
             return self._connection.execute(statement, params)
         except UnicodeEncodeError:  # half of a surrogate pair, in an id that a provider sent, say
             return self._connection.execute(statement, _encodable(params))
+
+
+def _noting(
+    rows: Iterable[Mapping[str, Any]], taken: list[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield rows, and keep the one that was yielded last."""
+    for row in rows:
+        taken[:] = [row]
+        yield row
 
 
 def _encodable(params: Mapping[str, Any]) -> dict[str, Any]:
