@@ -211,6 +211,8 @@ class Bench:
             "api_key": "none",
             "max_retries": 0,
             "timeout": 20,
+            # langchain-openai shares its connections between event loops, also with closed ones
+            "default_headers": {"Connection": "close"},
         }
         return ChatOpenAI(**(asked | options))
 
