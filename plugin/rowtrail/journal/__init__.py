@@ -32,7 +32,16 @@ from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, fingerprint_of
 from rowtrail.journal._run import Run
 from rowtrail.journal._scope import SETTLED, Scope
 from rowtrail.journal._step import DECLARED, check_effect, step
-from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
+from rowtrail.store import (
+    MEMORY,
+    Durability,
+    Row,
+    Store,
+    Tx,
+    close_store,
+    open_store,
+    warn_unclosed,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -41,6 +50,7 @@ if TYPE_CHECKING:
     from rowtrail.history.searching import EmbedderLike, Indexed, Kind, Mode
     from rowtrail.history.searching import Progress as IndexProgress
     from rowtrail.retention import Progress, Pruned
+    from rowtrail.verify import DurabilityReport
 
 __all__ = [
     "CONTROL_FLOW",
@@ -83,7 +93,8 @@ class Journal:
         path: The file, or `":memory:"` for a journal that lives as long as the object; when None,
             what $ROWTRAIL_DB says, else `./agent.db`, as on the command line.
         durability: `full` (each commit is synced to disk) or `normal` (a power cut may take the
-            last commits; a crash of the process takes nothing).
+            last commits; a crash of the process takes nothing). The row of a call with effect
+            `write` is on disk before the call is made with either; `durability()` tells of each.
         strict: Raise `DivergedError` when a resumed run asks for something that is not recorded,
             instead of making the call.
         embedder: What `search` finds meanings with: a LangChain `Embeddings`, or a function that
@@ -366,6 +377,27 @@ class Journal:
         self._refuse_closed()
         chosen = self.embedder if embedder is None else embedder
         return build_index(self.store, embedder=chosen, rebuild=rebuild, progress=progress)
+
+    def durability(self, *, limit: int = 20) -> DurabilityReport:
+        """Tell of the newest steps whether they are on disk, and what could still take one.
+
+        With `durability="full"` every step is, once its caller goes on. With `normal` the report is
+        exact for the steps of this process; what another process with `normal` wrote is unknown.
+
+        Example:
+            `for step in journal.durability().at_risk: print(step.step_id, step.says)`
+        """
+        from rowtrail.verify import recent_durability
+
+        self._refuse_closed()
+        store = self.store
+        return recent_durability(
+            store,
+            limit=limit,
+            process=store.process_row,
+            unsynced=store.writer.unsynced.steps,
+            in_memory=store.path == MEMORY,
+        )
 
     def runs(self, *, thread_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest runs as rows of the view `runs`, newest first."""

@@ -19,9 +19,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Write:
-    """Wait for a transaction to be committed."""
+    """Wait for a transaction to be committed, and with `synced` to be on disk in any case."""
 
     work: Callable[[Tx], Any]
+    synced: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ async def adrive(flow: Flow[T], store: Store) -> T:
 
 def _now(wait: Wait, store: Store) -> Any:
     if isinstance(wait, Write):
-        return store.write(wait.work)
+        return store.write(wait.work, synced=wait.synced)
     if isinstance(wait, Read):
         return store.read(wait.work)
     if isinstance(wait, Sleep):
@@ -109,7 +110,7 @@ def _now(wait: Wait, store: Store) -> Any:
 
 async def _later(wait: Wait, store: Store) -> Any:
     if isinstance(wait, Write):
-        return await store.awrite(wait.work)
+        return await store.awrite(wait.work, synced=wait.synced)
     if isinstance(wait, Read):
         return await store.aread(wait.work)
     if isinstance(wait, Sleep):

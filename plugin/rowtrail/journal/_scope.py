@@ -215,7 +215,8 @@ class Scope:
             return verdict
 
         try:
-            verdict: _Verdict = yield Write(decide_it)
+            # No power cut may take the row of a call that changes the world, once it is made.
+            verdict: _Verdict = yield Write(decide_it, synced=request.effect == "write")
         except BaseException as error:
             if not isinstance(error, Exception):  # cancelled: the row may still be written
                 self._take_back(key, started)

@@ -19,6 +19,7 @@ from rowtrail.store._store import Store, forked
 from rowtrail.store._tx import Row, Tx
 
 __all__ = [
+    "MEMORY",
     "Connection",
     "Durability",
     "ProcessIdentity",

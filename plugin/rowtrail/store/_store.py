@@ -34,6 +34,8 @@ HEARTBEAT_S = 2.0
 HASH_KEY_BYTES = 16
 MAX_IDLE_READERS = 8
 READ_THREADS = 4
+NORMAL = "normal/"
+"""In `meta`, before the row of a process that has the file open with `durability="normal"`."""
 
 
 class Store:
@@ -65,6 +67,7 @@ class Store:
         self.writer = Writer(
             path,
             open_writer(path, durability, clock.now_ms()),
+            durability=durability,
             on_rollback=self._forget,
             beat=self._beat,
             beat_every_s=HEARTBEAT_S,
@@ -78,19 +81,27 @@ class Store:
         self.journal_id: str = facts[1]
         self.hash_key: bytes = facts[2]
 
-    def write(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` in a transaction and return its result once it is committed."""
+    def write(self, work: Callable[[Tx], T], *, synced: bool = False) -> T:
+        """Run `work` in a transaction and return its result once it is committed.
+
+        Args:
+            work: The transaction.
+            synced: Have it on disk before this returns, also with `durability="normal"`.
+        """
         if self.writer.is_in_transaction:
             raise RuntimeError("a transaction cannot wait for another one")
         self._refuse_child()
-        result: T = self.writer.write(work)
+        result: T = self.writer.write(work, synced=synced)
         return result
 
-    async def awrite(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` in a transaction; committed also when the awaiting task is cancelled."""
+    async def awrite(self, work: Callable[[Tx], T], *, synced: bool = False) -> T:
+        """Run `work` in a transaction; committed also when the awaiting task is cancelled.
+
+        `synced` as for `write`.
+        """
         import asyncio  # not for `import rowtrail`
 
-        job = Awaited(work, asyncio.get_running_loop())
+        job = Awaited(work, asyncio.get_running_loop(), synced=synced)
         self._put(job)
         result: T = await job.future  # cancelled or not, the job runs
         return result
@@ -270,6 +281,8 @@ class Store:
             host=me.host,
             now=self.clock.now_ms(),
         )
+        if self.durability == "normal":  # others cannot see what is synced, and go by this
+            tx.run("meta_set", key=f"{NORMAL}{row}", value="1")
         return row, tx.value("meta_value", key="journal_id"), self._hash_key(tx)
 
     def _hash_key(self, tx: Tx) -> bytes:
@@ -297,6 +310,7 @@ class Store:
             self.chore(tx)
         if self.farewell is not None:
             self.farewell(tx)
+        tx.run("meta_delete", key=f"{NORMAL}{self.process_row}")
         tx.run("process_forget", id=self.process_row)
 
 

@@ -11,13 +11,26 @@ from rowtrail import schema
 Row = sqlite3.Row
 """One row: columns by name and by position."""
 
+_CHANGES_A_STEP = frozenset(
+    (
+        *("step_complete", "step_fail", "step_supersede", "step_never_made", "step_doubt"),
+        *("step_crash", "step_settle", "step_asked", "step_not_asked"),
+    )
+)
+
 
 class Tx:
-    """Runs the statements of `rowtrail/schema/statements` by name, inside one transaction."""
+    """Runs the statements of `rowtrail/schema/statements` by name, inside one transaction.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Args:
+        connection: The connection that has the transaction.
+        changed: Where the rows of steps are noted that it adds or changes.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, changed: set[int] | None = None) -> None:
         connection.row_factory = sqlite3.Row
         self._connection = connection
+        self._changed = set[int]() if changed is None else changed
         self._statements = schema.statements()
 
     def one(self, name: str, /, **params: Any) -> Row | None:
@@ -40,12 +53,16 @@ class Tx:
 
     def run(self, name: str, /, **params: Any) -> int:
         """Run the named statement and return how many rows it changed."""
+        if name in _CHANGES_A_STEP:
+            self._changed.add(params["id"])
         return self._execute(name, params).rowcount
 
     def insert(self, name: str, /, **params: Any) -> int:
         """Run the named `INSERT` and return the id of the new row."""
         cursor = self._execute(name, params)
         assert cursor.lastrowid is not None
+        if name == "step_insert":
+            self._changed.add(cursor.lastrowid)
         return cursor.lastrowid
 
     def insert_absent(self, name: str, /, **params: Any) -> int | None:

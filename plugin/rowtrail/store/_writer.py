@@ -15,6 +15,7 @@ from rowtrail.errors import ClosedError, StorageError
 from rowtrail.store._faults import storage_error
 from rowtrail.store._open import Durability, begin, set_durability
 from rowtrail.store._tx import Tx
+from rowtrail.store._unsynced import Unsynced
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,10 +25,14 @@ MAX_GROUP = 256  # transactions in one commit; bounds what one failed commit tak
 
 
 class Job:
-    """One transaction that waits for the writer, and where its outcome goes."""
+    """One transaction that waits for the writer, and where its outcome goes.
 
-    def __init__(self, work: Callable[[Tx], Any]) -> None:
+    With `synced` it is on disk once it is committed, whatever the durability.
+    """
+
+    def __init__(self, work: Callable[[Tx], Any], *, synced: bool = False) -> None:
         self.work = work
+        self.synced = synced
         self.result: Any = None
         self.error: BaseException | None = None
         self.has_run = False
@@ -53,8 +58,8 @@ class WaitedFor(Job):
     A bare lock: a `Future` costs twice as much to wait for (measured: 28 us against 14 us).
     """
 
-    def __init__(self, work: Callable[[Tx], Any]) -> None:
-        super().__init__(work)
+    def __init__(self, work: Callable[[Tx], Any], *, synced: bool = False) -> None:
+        super().__init__(work, synced=synced)
         self._ended = threading.Lock()
         self._ended.acquire()
 
@@ -92,8 +97,10 @@ class Promised(Job):
 class Awaited(Job):
     """A job of a coroutine; the coroutines of one event loop are woken together."""
 
-    def __init__(self, work: Callable[[Tx], Any], loop: AbstractEventLoop) -> None:
-        super().__init__(work)
+    def __init__(
+        self, work: Callable[[Tx], Any], loop: AbstractEventLoop, *, synced: bool = False
+    ) -> None:
+        super().__init__(work, synced=synced)
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
 
@@ -137,13 +144,17 @@ class Writer:
         path: str,
         connection: sqlite3.Connection,
         *,
+        durability: Durability,
         on_rollback: Callable[[], None],
         beat: Callable[[Tx], None],
         beat_every_s: float,
     ) -> None:
         self.connection = connection
         self._path = path
-        self._tx = Tx(connection)
+        self.unsynced = Unsynced(path)
+        self._tx = Tx(connection, self.unsynced.changed)
+        self._durability: Durability = durability
+        self._level: Durability = durability  # what the connection is set to
         self._on_rollback = on_rollback
         self._beat = beat
         self._beat_every_s = beat_every_s
@@ -157,20 +168,24 @@ class Writer:
         self._thread = threading.Thread(target=self._loop, name="rowtrail-writer", daemon=True)
         self._thread.start()
 
-    def write(self, work: Callable[[Tx], Any]) -> Any:
+    def write(self, work: Callable[[Tx], Any], *, synced: bool = False) -> Any:
         """Run a transaction and return its result once it is committed.
+
+        Args:
+            work: The transaction.
+            synced: Have it on disk before this returns, whatever the durability.
 
         Raises:
             ClosedError: The store was closed.
         """
         if not self._pending and not self._turn.locked():
-            job = Job(work)
+            job = Job(work, synced=synced)
             if self._commit_here(job):
                 return job.outcome()
-        return self._write_there(work)
+        return self._write_there(work, synced=synced)
 
-    def _write_there(self, work: Callable[[Tx], Any]) -> Any:
-        job = WaitedFor(work)
+    def _write_there(self, work: Callable[[Tx], Any], *, synced: bool) -> Any:
+        job = WaitedFor(work, synced=synced)
         self.put(job)
         return job.wait()
 
@@ -204,9 +219,9 @@ class Writer:
             raise error
         job.error = None
         if not isinstance(error, Exception):
-            self.put(Job(job.work))
+            self.put(Job(job.work, synced=job.synced))
             raise error
-        job.result = self._write_there(job.work)
+        job.result = self._write_there(job.work, synced=job.synced)
         if not isinstance(error, StorageError):  # it was no error of the job
             raise error
 
@@ -235,7 +250,7 @@ class Writer:
     def set_durability(self, durability: Durability) -> None:
         """Change when the disk is synced, from the next commit on."""
         with self._turn:
-            set_durability(self.connection, durability)
+            self._durability = durability
 
     @property
     def is_current_thread(self) -> bool:
@@ -253,7 +268,7 @@ class Writer:
             if not self._is_closed:
                 self._is_closed = True
                 self._pending += 1
-                self._queue.put(Job(last))
+                self._queue.put(Job(last, synced=True))
                 self._queue.put(None)
         if not self.is_current_thread:
             self._thread.join()
@@ -341,11 +356,22 @@ class Writer:
     def _transact(self, batch: list[Job]) -> None:
         if self.connection.in_transaction:  # a signal's handler raised while it was rolled back
             self._roll_back()
+        self._set_level(batch)
+        changes = self.connection.total_changes
         begin(self.connection, self._path)
         for job in batch:
             self._run(job, alone=len(batch) == 1)
         if self.connection.in_transaction:
             self.connection.execute("COMMIT")
+        if self.connection.total_changes > changes:  # what changes nothing syncs nothing
+            self.unsynced.note(is_synced=self._level == "full")
+
+    def _set_level(self, batch: list[Job]) -> None:
+        """Sync the commit that holds a job which asks for it; SQLite changes this outside only."""
+        level = "full" if any(job.synced for job in batch) else self._durability
+        if level != self._level:
+            set_durability(self.connection, level)
+            self._level = level
 
     def _was_committed(self, batch: list[Job], error: BaseException) -> bool:
         """Tell whether the commit had ended when a signal's handler raised."""

@@ -5,6 +5,9 @@ SELECT value FROM meta WHERE key = :key;
 INSERT INTO meta (key, value) VALUES (:key, :value)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
+-- name: meta_delete
+DELETE FROM meta WHERE key = :key;
+
 -- name: process_insert
 INSERT INTO process (pid, pid_start, boot_id, pid_space, host, last_seen_at)
 VALUES (:pid, :pid_start, :boot_id, :pid_space, :host, :now);

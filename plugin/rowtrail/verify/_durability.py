@@ -1,0 +1,139 @@
+"""Which of the newest steps are on disk, and which event could still take one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from rowtrail.store import Row, Tx
+
+T = TypeVar("T")
+
+Event = Literal["process kill", "power cut", "disk loss"]
+"""What can happen: the process dies; the machine does (or its kernel); the disk does."""
+
+ON_DISK: tuple[Event, ...] = ("disk loss",)
+IN_CACHE: tuple[Event, ...] = ("power cut", "disk loss")
+IN_MEMORY: tuple[Event, ...] = ("process kill", "power cut", "disk loss")
+
+
+class Source(Protocol):
+    """A journal to ask: a `Store` or a `Reader`."""
+
+    def read(self, work: Callable[[Tx], T]) -> T: ...
+
+
+@dataclass(frozen=True)
+class StepDurability:
+    """What could still become of the row of one step.
+
+    Attributes:
+        on_disk: Whether the newest change of the row is on disk; None where another process with
+            `durability="normal"` wrote it, which alone knows.
+        may_vanish: The events that could still take that change.
+        says: The same in words, with what it means for the step.
+    """
+
+    step_id: str
+    run_id: str
+    kind: str
+    name: str
+    status: str
+    on_disk: bool | None
+    may_vanish: tuple[Event, ...]
+    says: str
+
+
+@dataclass(frozen=True)
+class DurabilityReport:
+    """The newest steps, the newest first.
+
+    Attributes:
+        normal_processes: How many processes have the journal open with `durability="normal"`, or
+            died so: the newest commits of such a process a power cut may take.
+    """
+
+    steps: tuple[StepDurability, ...]
+    normal_processes: int
+
+    @property
+    def at_risk(self) -> tuple[StepDurability, ...]:
+        """Return the steps whose newest change is not known to be on disk."""
+        return tuple(step for step in self.steps if not step.on_disk)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON types."""
+        return asdict(self)
+
+
+def recent_durability(
+    source: Source,
+    *,
+    limit: int = 20,
+    process: int | None = None,
+    unsynced: Callable[[], frozenset[int]] = frozenset,
+    in_memory: bool = False,
+) -> DurabilityReport:
+    """Tell which of the newest steps are on disk.
+
+    Args:
+        source: The journal.
+        limit: How many steps.
+        process: Row of the process that asks, when it writes the journal itself.
+        unsynced: Returns the steps that it changed since it last synced.
+        in_memory: The journal is no file.
+    """
+    rows, normal = source.read(
+        lambda tx: (tx.all("steps_newest", limit=limit), tx.value("normal_processes"))
+    )
+    changed = unsynced()  # after the rows: what is committed between is told as if it were not
+    steps = (_told(row, _place(row, process, changed, in_memory=in_memory)) for row in rows)
+    return DurabilityReport(tuple(steps), normal)
+
+
+def _place(
+    row: Row, process: int | None, unsynced: frozenset[int], *, in_memory: bool
+) -> tuple[bool | None, tuple[Event, ...]]:
+    if in_memory:
+        return False, IN_MEMORY
+    if row["id"] in unsynced:
+        return False, IN_CACHE
+    if row["is_normal"] and row["process"] != process and not _is_intent(row):
+        return None, IN_CACHE
+    return True, ON_DISK
+
+
+def _is_intent(row: Row) -> bool:
+    """Tell whether all that is recorded is that a call which changes the world begins."""
+    return bool(row["effect"] == "write" and row["status"] == "running")
+
+
+def _told(row: Row, place: tuple[bool | None, tuple[Event, ...]]) -> StepDurability:
+    on_disk, events = place
+    return StepDurability(
+        step_id=str(row["id"]),
+        run_id=row["run_id"],
+        kind=row["kind"],
+        name=row["name"],
+        status=row["status"],
+        on_disk=on_disk,
+        may_vanish=events,
+        says=_words(row, on_disk, events),
+    )
+
+
+def _words(row: Row, on_disk: bool | None, events: tuple[Event, ...]) -> str:
+    if events == IN_MEMORY:
+        return "in memory only: it ends with the process"
+    in_flight = row["status"] == "running"
+    if on_disk:
+        if in_flight:
+            return "the row is on disk; the result of the call in flight is nowhere yet"
+        return "on disk: only the loss of the disk takes it"
+    sure = "may not be on disk yet" if on_disk is None else "is not on disk yet"
+    if row["effect"] == "write" and not in_flight:
+        return (
+            f"that the call began is on disk, its result {sure}: after a power cut it is in doubt"
+        )
+    return f"{sure}: a power cut takes it, and the call is made again; a kill does not"

@@ -1,0 +1,287 @@
+"""What is on disk, and when: `Journal.durability`, and the rows of calls that change the world."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from rowtrail import Journal, step
+from rowtrail.store.reading import Reader
+from rowtrail.verify import recent_durability
+
+# Writes one line to a file of its own for each call, so that the trace has all in one order.
+PROGRAM = """
+import asyncio, os, sys
+from rowtrail import Journal, step
+DB, LEDGER, DURABILITY, HOW = sys.argv[1:]
+ledger = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+@step(kind="tool", effect="read")
+def look(what):
+    os.write(ledger, b"look\\n")
+    return what
+
+@step(kind="tool", effect="write")
+def send(what):
+    os.write(ledger, b"send\\n")
+    return what
+
+@step(kind="tool", effect="write")
+async def asend(what):
+    os.write(ledger, b"send\\n")
+    return what
+
+async def gather():
+    async with journal.run("r"):
+        look(0)
+        await asyncio.gather(*(asend(n) for n in range(5)))
+
+with Journal(DB, durability=DURABILITY) as journal:
+    os.write(ledger, b"begin\\n")
+    if HOW == "async":
+        asyncio.run(gather())
+    else:
+        with journal.run("r"):
+            for n in range(5):
+                look(n)
+                send(n)
+    os.write(ledger, b"end\\n")
+    os.write(ledger, repr([s.on_disk for s in journal.durability().steps]).encode() + b"\\n")
+"""
+
+CALL = re.compile(r"(fdatasync|fsync|pwrite64|write)\((\d+)<([^>]*)>(?:, \"(\w+))?")
+
+
+@step(kind="tool", name="look", effect="read")
+def look(what: str) -> str:
+    return what
+
+
+@step(kind="tool", name="send", effect="write")
+def send(what: str) -> str:
+    return what
+
+
+def traced(tmp_path: Path, durability: str, how: str = "sync") -> list[str]:
+    """Run the program under strace; give `look`, `send` and each write and sync of the WAL."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed here")
+    trace, ledger = tmp_path / "trace", tmp_path / "ledger"
+    watched = "trace=fdatasync,fsync,pwrite64,write"
+    command = ["strace", "-f", "-y", "-e", watched, "-o", str(trace), sys.executable, "-c", PROGRAM]
+    done = subprocess.run(
+        [*command, str(tmp_path / "agent.db"), str(ledger), durability, how],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen: list[str] = []
+    for line in trace.read_text(errors="replace").splitlines():
+        found = CALL.search(line)
+        if found is None:
+            continue
+        name, _, path, text = found.groups()
+        if path == str(ledger):
+            seen.append(text or "")
+        elif path.endswith("agent.db-wal"):
+            seen.append("sync" if "sync" in name else "wal")
+    return seen[seen.index("begin") + 1 : seen.index("end")]
+
+
+def before(seen: list[str], call: str) -> list[set[str]]:
+    """Give what happened to the WAL right before each call of a tool."""
+    found: list[set[str]] = []
+    since: set[str] = set()
+    for event in seen:
+        if event in ("look", "send"):
+            if event == call:
+                found.append(since)
+            since = set()
+        elif event == "sync":
+            since.discard("wal")  # what was written before it is on disk
+            since.add("sync")
+        else:
+            since.add(event)
+    return found
+
+
+def test_with_normal_durability_the_row_of_a_write_is_synced_before_it_is_made(
+    tmp_path: Path,
+) -> None:
+    seen = traced(tmp_path, "normal")
+    assert before(seen, "send") == [{"sync"}] * 5
+    assert all("sync" not in events for events in before(seen, "look"))
+    assert Counter(seen)["sync"] == 5
+
+
+def test_writes_made_together_share_their_sync_and_none_begins_before_it(tmp_path: Path) -> None:
+    seen = traced(tmp_path, "normal", "async")
+    syncs = [index for index, event in enumerate(seen) if event == "sync"]
+    sends = [index for index, event in enumerate(seen) if event == "send"]
+    assert len(sends) == 5
+    assert syncs
+    assert min(syncs) < min(sends)
+    assert len(syncs) <= 5
+    assert "sync" not in seen[: seen.index("look")]
+
+
+def test_with_full_durability_every_row_is_synced_before_its_call(tmp_path: Path) -> None:
+    seen = traced(tmp_path, "full")
+    assert before(seen, "send") == [{"sync"}] * 5
+    assert before(seen, "look") == [{"sync"}] * 5
+
+
+def places(journal: Journal) -> dict[str, tuple[bool | None, bool]]:
+    """Give, by step, whether it is on disk and whether a power cut could take it."""
+    return {
+        found.step_id: (found.on_disk, "power cut" in found.may_vanish)
+        for found in journal.durability().steps
+    }
+
+
+def test_with_full_durability_only_the_loss_of_the_disk_takes_a_step(journal: Journal) -> None:
+    with journal.run("r"):
+        look("a")
+        send("b")
+    report = journal.durability()
+    assert [found.name for found in report.steps] == ["send", "look"]
+    assert {found.may_vanish for found in report.steps} == {("disk loss",)}
+    assert report.at_risk == ()
+
+
+def test_with_normal_durability_a_power_cut_may_take_what_was_not_synced(db: Path) -> None:
+    with Journal(db, durability="normal") as journal, journal.run("r"):
+        look("a")
+        assert places(journal) == {"1": (False, True)}
+        send("b")  # its row is synced, and with it all before
+        assert places(journal) == {"1": (True, False), "2": (False, True)}
+        [result, _] = journal.durability().steps
+        assert "in doubt" in result.says
+        journal.store.require("full")
+        look("c")
+        assert {place for place, _ in places(journal).values()} == {True}
+
+
+def what_a_power_cut_leaves(db: Path, synced: bytes, folder: Path) -> dict[int, str]:
+    """Open the file with a WAL cut to what was synced, and give the steps in it."""
+    folder.mkdir()
+    copy = folder / "agent.db"
+    copy.write_bytes(db.read_bytes())
+    Path(f"{copy}-wal").write_bytes(synced)
+    with closing(sqlite3.connect(copy)) as connection:
+        return dict(connection.execute("SELECT id, status FROM step"))
+
+
+def test_a_step_told_to_be_on_disk_is_in_what_was_synced(db: Path, tmp_path: Path) -> None:
+    """The WAL as it was at each sync is what a power cut leaves at least."""
+    wal = Path(f"{db}-wal")
+    with Journal(db, durability="normal") as journal, journal.run("r"):
+        synced = b""
+        for number in range(40):
+            look(f"{number} {'x' * 300}")
+            if number % 7 == 3:
+                connection = journal.store.connection
+                seen: list[str] = []
+                connection.set_trace_callback(seen.append)
+                at_intent: list[bytes] = []
+
+                @step(kind="tool", name="act", effect="write")
+                def act(number: int, kept: list[bytes] = at_intent) -> int:
+                    kept.append(wal.read_bytes())  # the intent was synced right before
+                    return number
+
+                act(number)
+                connection.set_trace_callback(None)
+                synced = at_intent[0]
+            if synced:
+                left = what_a_power_cut_leaves(db, synced, tmp_path / str(number))
+                now = {int(row["step_id"]): row["status"] for row in journal.steps("r")}
+                for found in journal.durability(limit=100).steps:
+                    row = int(found.step_id)
+                    assert (left.get(row) == now[row]) == found.on_disk, found
+
+
+def test_a_checkpoint_of_the_wal_puts_what_was_before_it_on_disk(db: Path) -> None:
+    with Journal(db, durability="normal") as journal, journal.run("r"):
+        look("before")
+        journal.store.shrink(1)  # moves the WAL into the file
+        look("after")  # and this begins it anew
+        assert places(journal) == {"1": (True, False), "2": (False, True)}
+
+
+def test_what_is_rolled_back_or_read_syncs_nothing_that_was_told(db: Path) -> None:
+    with Journal(db, durability="normal") as journal, journal.run("r"):
+        look("a")
+        journal.store.write(lambda tx: tx.value("meta_value", key="x"), synced=True)
+        assert places(journal) == {"1": (False, True)}
+
+
+def test_closing_syncs(db: Path) -> None:
+    with Journal(db, durability="normal") as journal, journal.run("r"):
+        look("a")
+    with Journal(db) as journal:
+        assert places(journal) == {"1": (True, False)}
+        assert journal.durability().normal_processes == 0
+
+
+def test_what_another_process_has_not_synced_is_unknown_here(db: Path) -> None:
+    code = """
+import sys
+from rowtrail import Journal, step
+@step(kind="tool", name="look")
+def look(): return 1
+@step(kind="tool", name="send", effect="write")
+def send():
+    print("in", flush=True)
+    sys.stdin.readline()
+with Journal(sys.argv[1], durability="normal") as journal, journal.run("r"):
+    look()
+    send()
+"""
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(db)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "in\n"
+    with Reader(str(db)) as reader:  # as `rowtrail doctor` asks
+        report = recent_durability(reader)
+    assert [(s.name, s.on_disk) for s in report.steps] == [("send", True), ("look", None)]
+    assert report.normal_processes == 1
+    other.communicate("\n", timeout=30)
+    with Reader(str(db)) as reader:
+        assert recent_durability(reader).at_risk == ()
+
+
+def test_a_journal_in_memory_ends_with_its_process() -> None:
+    with Journal(":memory:") as journal, journal.run("r"):
+        look("a")
+        [found] = journal.durability().steps
+    assert (found.on_disk, found.may_vanish[0]) == (False, "process kill")
+
+
+def test_asking_from_a_coroutine_and_for_few_steps(db: Path) -> None:
+    with Journal(db, durability="normal") as journal:
+
+        async def main() -> None:
+            async with journal.run("r"):
+                look("a")
+                send("b")
+                assert [s.name for s in journal.durability(limit=1).steps] == ["send"]
+
+        asyncio.run(main())
+        assert os.path.exists(db)
