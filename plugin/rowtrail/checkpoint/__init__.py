@@ -15,7 +15,7 @@ from rowtrail.checkpoint._ancestry import delta_ancestors
 from rowtrail.checkpoint._filter import columns_of
 from rowtrail.checkpoint._labels import Labels
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
-from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_body, unpack_id
+from rowtrail.checkpoint._packing import body_fault, pack_body, pack_id, unpack_body, unpack_id
 from rowtrail.checkpoint._rows import (
     Known,
     NewCheckpoint,
@@ -38,9 +38,11 @@ __all__ = [
     "StoredCheckpoint",
     "StoredWrite",
     "Value",
+    "body_fault",
     "delta_ancestors",
     "newest_checkpoint",
     "threads_among",
+    "unpack_id",
 ]
 
 _LAST_ID = b"\xff" * 17

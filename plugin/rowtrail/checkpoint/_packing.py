@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
+from typing import cast
 
 from rowtrail.content import Encoded
 from rowtrail.errors import CorruptRowError
@@ -21,6 +23,9 @@ _DICTIONARY = (
 
 _ZLIB_LEVEL = 6
 _PACKED_JSON, _PACKED_DATA = b"z", b"d"
+
+MAX_BODY_BYTES = 256 * 2**20
+"""More than any checkpoint's versions are, and what checking those of a hostile file may take."""
 
 
 def pack_id(text: str | None) -> bytes | str | None:
@@ -61,3 +66,25 @@ def unpack_body(stored: bytes) -> Encoded:
         raise CorruptRowError(
             f"a checkpoint cannot be unpacked ({error}): run `rowtrail verify`", row="checkpoint"
         ) from error
+
+
+def body_fault(stored: bytes, checkpoint_id: bytes | str | None) -> str | None:
+    """Return what is wrong with the packed versions of a checkpoint, None where nothing is."""
+    if stored[:1] == _PACKED_DATA:
+        return None
+    if stored[:1] != _PACKED_JSON:
+        return "its versions are packed in no known way"
+    unpacker = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
+    try:
+        text = unpacker.decompress(stored[1:], MAX_BODY_BYTES)
+        body = json.loads(text)
+    except (zlib.error, ValueError, RecursionError) as error:
+        return f"its versions cannot be unpacked ({error})"
+    if not unpacker.eof or unpacker.unused_data:
+        return "its versions are cut short"
+    if not isinstance(body, dict):
+        return "its versions are no JSON object"
+    inner = cast("dict[str, object]", body).get("id", unpack_id(checkpoint_id))
+    if inner != unpack_id(checkpoint_id):
+        return f"its versions are those of checkpoint {inner!r}"
+    return None

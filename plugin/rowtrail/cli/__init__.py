@@ -49,6 +49,10 @@ COMMANDS = {
     "tail": Entry("rowtrail.cli._tail:command", "Follow what agents do, as they do it."),
     "threads": Entry("rowtrail.cli._threads:command", "List threads, the last active first."),
     "why": Entry("rowtrail.cli._why:command", "Say why a step was made or replayed."),
+    "verify": Entry("rowtrail.cli._verify:command", "Check that the journal is whole."),
+    "repair": Entry(
+        "rowtrail.cli._repair:command", "Build a sound journal of what a damaged one still holds."
+    ),
     "import": Entry(
         "rowtrail_langgraph.importing:command", "Take over a file of LangGraph's SqliteSaver."
     ),

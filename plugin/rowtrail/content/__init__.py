@@ -24,6 +24,7 @@ __all__ = [
     "TypeCodec",
     "canonical_json",
     "dump_json",
+    "is_genuine",
     "is_sweeping",
     "stored",
 ]
@@ -215,6 +216,29 @@ class Content:
             self._known.clear()
             self._newest.clear()
             self.lists.forget(reuse=not self._is_sweeping)
+
+
+def is_genuine(row: Row, key: bytes) -> bool:
+    """Tell whether a row of `item` still holds what was stored: its digest is that of the value.
+
+    Of a value that has a form beside JSON, the JSON that the views show is not in the digest.
+    """
+    from hashlib import blake2b
+
+    digest, text, data = row["digest"], row["text"], row["data"]
+    if digest is None:  # only what nobody reads back has none
+        return text is None and not data
+    kind: bytes = str(row["type"]).encode()
+    value: bytes = bytes(data) if data is not None else str(text or "").encode()
+    identities = [kind + b"\0" + value]
+    if data is None:
+        identities.append(b"shown\0" + value)
+    if kind.startswith(b"{"):  # an adapter's outline of a value: a list that got a name of its own
+        identities.append(kind + b"list\0" + value)
+    return any(
+        blake2b(identity, key=key, digest_size=DIGEST_BYTES).digest() == digest
+        for identity in identities
+    )
 
 
 def is_sweeping(generation: str) -> bool:

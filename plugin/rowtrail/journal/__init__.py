@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from rowtrail.history.searching import EmbedderLike, Indexed, Kind, Mode
     from rowtrail.history.searching import Progress as IndexProgress
     from rowtrail.retention import Progress, Pruned
-    from rowtrail.verify import DurabilityReport
+    from rowtrail.verify import DurabilityReport, Verification
+    from rowtrail.verify import Progress as VerifyProgress
 
 __all__ = [
     "CONTROL_FLOW",
@@ -377,6 +378,31 @@ class Journal:
         self._refuse_closed()
         chosen = self.embedder if embedder is None else embedder
         return build_index(self.store, embedder=chosen, rebuild=rebuild, progress=progress)
+
+    def verify(
+        self, *, quick: bool = False, progress: VerifyProgress | None = None
+    ) -> Verification:
+        """Check the file: SQLite's own check, hashes, references, lists, checkpoints and counts.
+
+        Reads all of it over one snapshot and writes nothing; others may go on writing meanwhile.
+
+        Args:
+            quick: Leave out the hashes of the content, and what nothing refers to.
+            progress: Called with what is read, how much of it, and of how much.
+
+        Raises:
+            UsageError: The journal is in memory.
+            BusyError: The file stayed locked.
+
+        Example:
+            `for fault in journal.verify().faults: print(fault.row, fault.says, fault.affects)`
+        """
+        from rowtrail.verify import verify
+
+        self._refuse_closed()
+        if self.store.path == MEMORY:
+            raise UsageError("a journal in memory has no file to check")
+        return verify(self.store.path, quick=quick, progress=progress)
 
     def durability(self, *, limit: int = 20) -> DurabilityReport:
         """Tell of the newest steps whether they are on disk, and what could still take one.

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rowtrail.checkpoint import delta_ancestors
 from rowtrail.errors import BusyError, UnknownIdError, UsageError
-from rowtrail.retention._marks import Doomed, Garbage, find_garbage
+from rowtrail.retention._marks import Bits, Doomed, Garbage, find_garbage
 
 if TYPE_CHECKING:
     from rowtrail.checkpoint import Checkpoints
     from rowtrail.store import Store, Tx
 
-__all__ = ["Policy", "Progress", "Pruned", "plan_prune", "prune"]
+__all__ = ["Bits", "Policy", "Progress", "Pruned", "find_garbage", "plan_prune", "prune"]
 
 T = TypeVar("T")
 

@@ -109,11 +109,11 @@ def attach(connection: sqlite3.Connection, path: str, name: str) -> None:
         except sqlite3.OperationalError:
             # A closed journal in a folder that cannot be written: SQLite cannot make the shared
             # memory that it locks readers with. Without a WAL there is nothing to lock either.
-            if _has_wal(path):
+            if has_wal(path):
                 raise
             _attach(connection, path, name, "immutable=1")
     connection.execute(f"PRAGMA {name}.cache_size = -{CACHE_KIB}")
-    _check_version(connection, path, name)
+    check_version(connection, path, name)
 
 
 def _attach(connection: sqlite3.Connection, path: str, name: str, how: str) -> None:
@@ -123,7 +123,8 @@ def _attach(connection: sqlite3.Connection, path: str, name: str, how: str) -> N
     connection.execute(f"ATTACH ? AS {name}", (uri,))
 
 
-def _has_wal(path: str) -> bool:
+def has_wal(path: str) -> bool:
+    """Tell whether the file has a WAL beside it that is not empty."""
     try:
         return os.stat(f"{path}-wal").st_size > 0
     except OSError:
@@ -144,7 +145,8 @@ def _told_from_writing(path: str) -> Generator[None]:
         ) from error
 
 
-def _check_version(connection: sqlite3.Connection, path: str, name: str) -> None:
+def check_version(connection: sqlite3.Connection, path: str, name: str) -> None:
+    """Refuse what is no journal of this version, attached as `name`."""
     (application,) = connection.execute(f"PRAGMA {name}.application_id").fetchone()
     (version,) = connection.execute(f"PRAGMA {name}.user_version").fetchone()
     if application != schema.APPLICATION_ID:

@@ -6,6 +6,7 @@ Apart from `rowtrail.store`, so that programs that only record do not load it.
 from __future__ import annotations
 
 from rowtrail.store._backup import back_up, sync_folder
+from rowtrail.store._damaged import DamagedFile, Hole
 from rowtrail.store._foreign import ForeignFile
 from rowtrail.store._inspect import (
     MEMORY_FILE_SYSTEMS,
@@ -37,4 +38,12 @@ __all__ = [
     "public_columns",
     "sqlite_version",
     "sync_folder",
+    "DamagedFile",
+    "ForeignFile",
+    "Found",
+    "Hole",
+    "Reader",
+    "UnansweredError",
+    "ask",
+    "public_columns",
 ]

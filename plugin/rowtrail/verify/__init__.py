@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from rowtrail.verify._check import verify
 from rowtrail.verify._durability import (
     DurabilityReport,
     Event,
     StepDurability,
     recent_durability,
 )
+from rowtrail.verify._report import Check, Fault, Progress, Verification
 
 __all__ = [
+    "Check",
     "DurabilityReport",
     "Event",
+    "Fault",
+    "Progress",
     "StepDurability",
+    "Verification",
     "recent_durability",
+    "verify",
 ]

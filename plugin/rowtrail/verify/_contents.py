@@ -1,0 +1,179 @@
+"""Items, logs and lists: which of them are what was stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rowtrail.content import is_genuine
+from rowtrail.errors import DamagedError
+from rowtrail.retention import Bits
+from rowtrail.store import Row
+from rowtrail.store.reading import DamagedFile
+from rowtrail.verify._report import Progress
+
+MAX_ROW = 2**34
+"""Rows are numbered from 1: a larger number is no row of a journal, and costs memory to note."""
+
+EVERY = 10_000
+"""Rows between two reports of progress."""
+
+Piece = tuple[int, int, int]
+Span = tuple[int, int]
+
+
+class Contents:
+    """What is sound in the content of a journal, and why the rest is not."""
+
+    def __init__(self) -> None:
+        self.items = Bits()
+        self.lists = Bits()
+        self.bad_items: dict[int, str] = {}
+        self.bad_lists: dict[int, str] = {}
+        self.spans: dict[int, list[Span]] = {}
+        """By log, the positions that hold a sound item."""
+        self.missing_logs: set[int] = set()
+        """Logs that have no row of their own, and lists over them."""
+        self.rows: dict[str, int] = {}
+
+    def item_fault(self, row: int) -> str | None:
+        """Return what is wrong with an item, None where nothing is."""
+        if _is_row(row) and row in self.items:
+            return None
+        return self.bad_items.setdefault(row, "it is missing")
+
+    def list_fault(self, row: int) -> str | None:
+        """Return what is wrong with a list, None where nothing is."""
+        if _is_row(row) and row in self.lists:
+            return None
+        return self.bad_lists.setdefault(row, "it is missing")
+
+    def holds(self, log: int, first: int, end: int) -> bool:
+        """Tell whether each of these positions of a log holds a sound item."""
+        return any(low <= first and end <= high for low, high in self.spans.get(log, ()))
+
+
+def read_contents(
+    file: DamagedFile, tell: Progress, *, key: bytes | None, quick: bool = False
+) -> Contents:
+    """Look at every item, log and list.
+
+    Args:
+        file: The journal.
+        tell: Told how far it is.
+        key: The key of the digests; None where it is lost: then nothing can be proved.
+        quick: Leave the digests out.
+    """
+    found = Contents()
+    for row in counted(file, "item", found.rows, tell):
+        why = None if _is_row(row["id"]) else "its number is none of a row"
+        if why is None and not quick:
+            why = _item_fault(row, key)
+        if why is None:
+            found.items.add(row["id"])
+        else:
+            found.bad_items[row["id"]] = why
+    logs = [row["id"] for row in counted(file, "log", found.rows, tell)]
+    found.rows["log_item"] = 0
+    for log in logs:
+        found.spans[log] = _spans(file, found, log)
+    for row in counted(file, "list", found.rows, tell):
+        if row["log"] not in found.spans:
+            found.missing_logs.add(row["log"])
+            found.spans[row["log"]] = _spans(file, found, row["log"])
+        why = _list_fault(found, row)
+        if why is None:
+            found.lists.add(row["id"])
+        else:
+            found.bad_lists[row["id"]] = why
+    return found
+
+
+def counted(file: DamagedFile, table: str, rows: dict[str, int], tell: Progress) -> Iterator[Row]:
+    """Yield the rows of a table, count them, and tell how far it is."""
+    total = newest_row(file, table)
+    rows[table] = 0
+    for row in file.scan(table, f"{table}_scan"):
+        if rows[table] % EVERY == 0:
+            tell(table, rows[table], total)
+        rows[table] += 1
+        yield row
+
+
+def newest_row(file: DamagedFile, table: str) -> int:
+    """Return the largest row number of a table; 0 where it has none, or cannot be read."""
+    try:
+        [found] = file.all(f"{table}_last")
+    except DamagedError:
+        return 0
+    return int(found[0] or 0)
+
+
+def hash_key(file: DamagedFile) -> bytes | None:
+    """Return the key of the digests, None where it cannot be read or is none."""
+    try:
+        found = file.all("meta_value", key="hash_key")
+        key = bytes.fromhex(found[0]["value"]) if found else b""
+    except (DamagedError, ValueError, TypeError):
+        return None
+    return key if len(key) == 16 else None
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, int) and 0 <= row < MAX_ROW
+
+
+def _item_fault(row: Row, key: bytes | None) -> str | None:
+    if key is None:
+        return "it cannot be proved: the key of the hashes is lost"
+    return None if is_genuine(row, key) else "its hash is wrong"
+
+
+def _spans(file: DamagedFile, found: Contents, log: int) -> list[Span]:
+    spans: list[Span] = []
+    for row in file.scan("log_item", "log_item_scan", log=log):
+        found.rows["log_item"] += 1
+        if found.item_fault(row["item"]) is not None:
+            continue
+        pos = row["pos"]
+        if spans and spans[-1][1] == pos:
+            spans[-1] = (spans[-1][0], pos + 1)
+        else:
+            spans.append((pos, pos + 1))
+    return spans
+
+
+def _list_fault(found: Contents, row: Row) -> str | None:
+    if not _is_row(row["id"]):
+        return "its number is none of a row"
+    pieces = _pieces(row["pieces"])
+    if pieces is None:
+        return "its pieces are no [[offset, first, length], ...]"
+    at = 0
+    for offset, first, length in pieces:
+        if offset != at:
+            return f"its pieces do not join at {at}"
+        if length and not found.holds(row["log"], first, first + length):
+            return f"of its {length} items from {first} on of log {row['log']} some are not sound"
+        at += length
+    if at != row["length"]:
+        return f"its pieces make {at} items, and its length is {row['length']}"
+    return None
+
+
+def _pieces(text: Any) -> list[Piece] | None:
+    try:
+        pieces: Any = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    is_sound = type(pieces) is list and all(map(_is_piece, pieces))
+    return pieces if is_sound else None
+
+
+def _is_piece(piece: Any) -> bool:
+    return (
+        type(piece) is list
+        and len(piece) == 3
+        and all(type(number) is int and _is_row(number) for number in piece)
+    )
