@@ -41,6 +41,14 @@ def delta_ancestors(tx: Tx, thread: int, doomed: Iterable[int]) -> set[int]:
     return _walk(wanted, parent, stored) & gone
 
 
+def has_delta_channels(tx: Tx, thread: int) -> bool:
+    """Tell whether a checkpoint of the thread is rebuilt from others."""
+    rows = tx.all("thread_lineage", thread=thread, key=COUNTERS)
+    if any(row["metadata"] is not None for row in rows):
+        return True
+    return bool(tx.all("thread_snapshots", thread=thread, type=SNAPSHOT))
+
+
 def _walk(
     wanted: dict[int, set[str]], parent: dict[int, int | None], stored: set[tuple[int, str]]
 ) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ MAX_MESSAGES = 200
 
 _DAMAGE = (
     sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_ERROR,  # the statements are right: an index or a column is missing
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_NOTADB,
@@ -115,26 +117,39 @@ class DamagedFile:
         """Return every row of the named query.
 
         Raises:
-            DamagedError: Some of it cannot be read.
+            DamagedError: Some of it cannot be read, or a table is not what rowtrail made.
         """
+        self._refuse_strange(name)
         try:
             return self._tx.all(name, **params)
         except (sqlite3.Error, MemoryError) as error:
             raise self._named(error) from error
+
+    def _refuse_strange(self, name: str) -> None:
+        """Refuse to ask what somebody put in the place of a table: a view may never end."""
+        words = set(re.findall(r"\w+", schema.statements()[name]))
+        strange = sorted((_tables() - self.tables) & words)
+        if strange:
+            raise DamagedError(
+                f"{self.path!r} has no sound table {', '.join(strange)}", path=self.path
+            )
 
     @property
     def tx(self) -> Tx:
         """Return the transaction, for what is only asked of a file that is whole."""
         return self._tx
 
-    def scan(self, table: str, name: str, /, **params: Any) -> Iterator[Row]:
+    def scan(
+        self, table: str, name: str, /, *, label: str | None = None, **params: Any
+    ) -> Iterator[Row]:
         """Yield the rows of a table in the order of their keys; what cannot be read is a hole.
 
         The statement takes `:after` and `:until`, and its first column is the key, in order. Rows
-        of one key come together or not at all.
+        of one key come together or not at all. A hole is named after `label`.
         """
+        place = label or table
         if table not in self.tables:
-            self.holes.append(Hole(table, 0, None, "the table is missing or is not rowtrail's"))
+            self.holes.append(Hole(place, 0, None, "the table is missing or is not rowtrail's"))
             return
         after = -1
         while True:
@@ -148,9 +163,9 @@ class DamagedFile:
                 why = str(error)
             beyond = self._beyond(name, params, after)
             if beyond is None:
-                self.holes.append(Hole(table, after + 1, None, why))
+                self.holes.append(Hole(place, after + 1, None, why))
                 return
-            yield from self._between(table, _Reading(self._tx, name, params), after, beyond, why)
+            yield from self._between(place, _Reading(self._tx, name, params), after, beyond, why)
             after = beyond
 
     def _beyond(self, name: str, params: dict[str, Any], after: int) -> int | None:
@@ -277,6 +292,14 @@ def _opened(path: str, how: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+@cache
+def _tables() -> frozenset[str]:
+    """Return the names of the tables of a journal."""
+    return frozenset(
+        name for name, text in _layout().items() if (text or "").startswith("CREATE TABLE")
+    )
 
 
 @cache

@@ -74,8 +74,8 @@ _LEAVES: dict[int, tuple[type[StorageError], str]] = {
     sqlite3.SQLITE_CORRUPT: (
         DamagedError,
         (
-            "is damaged: keep the file as it is, and restore a backup or run `.recover` of the "
-            "sqlite3 shell on a copy"
+            "is damaged: keep the file as it is, see `rowtrail verify`, and build a sound one with "
+            "`rowtrail repair`, or restore a backup"
         ),
     ),
     sqlite3.SQLITE_FULL: (

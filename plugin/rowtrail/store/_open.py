@@ -194,7 +194,7 @@ def _migrate(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not _is_current(connection):  # another process may have been first
-            _apply(connection, path, now_ms)
+            apply_schema(connection, path, now_ms)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # an I/O error has rolled back already
@@ -202,7 +202,8 @@ def _migrate(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
         raise
 
 
-def _apply(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
+def apply_schema(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
+    """Bring the file to the newest schema, inside a transaction."""
     _refuse_foreign(connection, path)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     for number in range(version + 1, schema.VERSION + 1):

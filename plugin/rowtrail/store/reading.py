@@ -18,15 +18,19 @@ from rowtrail.store._inspect import (
     sqlite_version,
 )
 from rowtrail.store._only import Only
+from rowtrail.store._new_file import NewFile
 from rowtrail.store._query import Found, UnansweredError, ask, public_columns
 from rowtrail.store._reader import Reader
 
 __all__ = [
     "MEMORY_FILE_SYSTEMS",
     "NETWORK_FILE_SYSTEMS",
+    "DamagedFile",
     "FileFacts",
     "ForeignFile",
     "Found",
+    "Hole",
+    "NewFile",
     "Only",
     "Reader",
     "UnansweredError",
@@ -38,12 +42,4 @@ __all__ = [
     "public_columns",
     "sqlite_version",
     "sync_folder",
-    "DamagedFile",
-    "ForeignFile",
-    "Found",
-    "Hole",
-    "Reader",
-    "UnansweredError",
-    "ask",
-    "public_columns",
 ]

@@ -9,6 +9,7 @@ from rowtrail.verify._durability import (
     StepDurability,
     recent_durability,
 )
+from rowtrail.verify._repair import Loss, Repair, repair
 from rowtrail.verify._report import Check, Fault, Progress, Verification
 
 __all__ = [
@@ -16,9 +17,12 @@ __all__ = [
     "DurabilityReport",
     "Event",
     "Fault",
+    "Loss",
     "Progress",
+    "Repair",
     "StepDurability",
     "Verification",
     "recent_durability",
+    "repair",
     "verify",
 ]

@@ -11,7 +11,14 @@ from rowtrail.errors import BusyError, DamagedError, NotAJournalError
 from rowtrail.retention import Bits, find_garbage
 from rowtrail.store import Row
 from rowtrail.store.reading import DamagedFile
-from rowtrail.verify._contents import MAX_ROW, Contents, counted, hash_key, read_contents
+from rowtrail.verify._contents import (
+    MAX_ROW,
+    Contents,
+    counted,
+    hash_key,
+    metadata_fault,
+    read_contents,
+)
 from rowtrail.verify._report import (
     MAX_AFFECTED,
     Check,
@@ -89,6 +96,8 @@ class _Journal:
         key = hash_key(self._file)
         if key is None:
             self._findings.add("reference", "meta 'hash_key'", "the key of the hashes is lost")
+        if not self._answer("meta_value", key="journal_id"):
+            self._findings.add("reference", "meta 'journal_id'", "the id of the journal is lost")
         self._contents = read_contents(self._file, self._tell, key=key, quick=self._quick)
         self._findings.rows.update(self._contents.rows)
         for table in REFERENCES:
@@ -123,15 +132,19 @@ class _Journal:
                     late.append((row, column, target))
             self._check_content(table, row)
             if table == "checkpoint" and row["body"] is not None:
-                fault = body_fault(row["body"], row["checkpoint_id"])
-                if fault is not None:
-                    name = f"checkpoint {row['id']}"
-                    self._findings.add("checkpoint", name, fault, self._user(table, row))
+                self._check_checkpoint(row)
         for row, column, target in late:
             if not self._is_there(row[column], target):  # a parent may come after its child
                 says = f"its {column}, {target} {row[column]}, is missing"
                 affected = self._user(table, row)
                 self._findings.add("reference", f"{table} {row[0]}", says, affected)
+
+    def _check_checkpoint(self, row: Row) -> None:
+        faults = (body_fault(row["body"], row["checkpoint_id"]), metadata_fault(row["metadata"]))
+        for fault in faults:
+            if fault is not None:
+                user = self._user("checkpoint", row)
+                self._findings.add("checkpoint", f"checkpoint {row['id']}", fault, user)
 
     def _is_there(self, row: int | None, table: str) -> bool:
         return row is None or (0 <= row < MAX_ROW and row in self._rows[table])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from rowtrail.content import is_genuine
 from rowtrail.errors import DamagedError
@@ -101,6 +101,11 @@ def counted(file: DamagedFile, table: str, rows: dict[str, int], tell: Progress)
         yield row
 
 
+def log_items(file: DamagedFile, log: int) -> Iterator[Row]:
+    """Yield the positions of a log."""
+    return file.scan("log_item", "log_item_scan", label=f"log_item of log {log}", log=log)
+
+
 def newest_row(file: DamagedFile, table: str) -> int:
     """Return the largest row number of a table; 0 where it has none, or cannot be read."""
     try:
@@ -132,7 +137,7 @@ def _item_fault(row: Row, key: bytes | None) -> str | None:
 
 def _spans(file: DamagedFile, found: Contents, log: int) -> list[Span]:
     spans: list[Span] = []
-    for row in file.scan("log_item", "log_item_scan", log=log):
+    for row in log_items(file, log):
         found.rows["log_item"] += 1
         if found.item_fault(row["item"]) is not None:
             continue
@@ -167,13 +172,23 @@ def _pieces(text: Any) -> list[Piece] | None:
         pieces: Any = json.loads(text)
     except (ValueError, TypeError, RecursionError):
         return None
-    is_sound = type(pieces) is list and all(map(_is_piece, pieces))
-    return pieces if is_sound else None
+    if not isinstance(pieces, list):
+        return None
+    found = cast("list[object]", pieces)
+    return cast("list[Piece]", found) if all(map(_is_piece, found)) else None
 
 
-def _is_piece(piece: Any) -> bool:
-    return (
-        type(piece) is list
-        and len(piece) == 3
-        and all(type(number) is int and _is_row(number) for number in piece)
-    )
+def _is_piece(piece: object) -> bool:
+    if not isinstance(piece, list):
+        return False
+    numbers = cast("list[object]", piece)
+    return len(numbers) == 3 and all(type(number) is int and _is_row(number) for number in numbers)
+
+
+def metadata_fault(text: str) -> str | None:
+    """Return what is wrong with the metadata of a checkpoint, None where nothing is."""
+    try:
+        is_object = type(json.loads(text)) is dict
+    except (ValueError, TypeError, RecursionError):
+        is_object = False
+    return None if is_object else "its metadata is no JSON object"
