@@ -19,8 +19,8 @@ from rowtrail.store._open import CACHE_KIB, check_sqlite_version
 from rowtrail.store._reader import check_version, decode, has_wal
 from rowtrail.store._tx import Row, Tx
 
-MAX_KEY = 2**62
-"""Beyond every key that a journal has."""
+MAX_KEY = 2**63 - 1
+"""The largest key that SQLite has."""
 
 MAX_PROBES = 200_000
 """How often a stretch that cannot be read is looked into, some microseconds each."""
