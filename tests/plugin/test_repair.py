@@ -34,7 +34,7 @@ from tests.plugin._damage import (
 from tests.plugin.conftest import World
 
 RECORDED = 40
-FLIPS = int(os.environ.get("ROWTRAIL_FLIPS", "60"))
+FLIPS = int(os.environ.get("ROWTRAIL_FLIPS", "40"))
 RIGHT = right_answers()
 
 
@@ -220,19 +220,19 @@ def test_every_page_destroyed(killed: Path, tmp_path: Path, garbage: bytes | Non
     # the first page, and the pages of the schema
     assert ends["refused"] < pages(killed) / 3
     assert ends["write repeated"] == 0
-    assert ends["repaired"] > 10
+    assert ends["repaired"] > 5
 
 
 def test_the_file_cut_short_anywhere(killed: Path, tmp_path: Path) -> None:
     ends: Counter[str] = Counter()
     size, schema = killed.stat().st_size, 40 * PAGE_BYTES  # what a new journal takes
-    for length in (0, 100, PAGE_BYTES, schema // 2, *range(schema, size, 3_000)):
+    for length in (0, 100, PAGE_BYTES, schema // 2, *range(schema, size, 6_000)):
         broken = Path(shutil.copy(killed, tmp_path / "broken.db"))
         os.truncate(broken, length)
         assert not verify(str(broken)).ok, length
         ends[damaged_and_resumed(broken)] += 1
     assert ends["refused"] <= 5  # those without the whole schema
-    assert ends["repaired"] > 10
+    assert ends["repaired"] > 5
 
 
 def test_bits_flipped_in_what_is_hashed(killed: Path, tmp_path: Path) -> None:
