@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rowtrail.checkpoint._ancestry import delta_ancestors, has_delta_channels
 from rowtrail.checkpoint._filter import columns_of
 from rowtrail.checkpoint._labels import Labels
-from rowtrail.checkpoint._ancestry import delta_ancestors, has_delta_channels
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import body_fault, pack_body, pack_id, unpack_body, unpack_id
 from rowtrail.checkpoint._rows import (

@@ -26,6 +26,7 @@ __all__ = [
     "dump_json",
     "is_genuine",
     "is_sweeping",
+    "seal_of",
     "stored",
 ]
 
@@ -86,11 +87,7 @@ class Content:
 
     def seal(self, encoded: Encoded, fingerprint: bytes, n: int) -> bytes:
         """Return what tells, when a result is read, that it is the one that this step returned."""
-        from hashlib import blake2b
-
-        value = encoded.data if encoded.data is not None else (encoded.text or "").encode()
-        parts = (fingerprint, str(n).encode(), encoded.type.encode(), value)
-        return blake2b(b"\0".join(parts), key=self._key, digest_size=SEAL_BYTES).digest()
+        return seal_of(self._key, encoded, fingerprint, n)
 
     def check(self, items: Sequence[Prepared]) -> None:
         """Compare values that were read with their digests, each once.
@@ -216,6 +213,15 @@ class Content:
             self._known.clear()
             self._newest.clear()
             self.lists.forget(reuse=not self._is_sweeping)
+
+
+def seal_of(key: bytes, encoded: Encoded, fingerprint: bytes, n: int) -> bytes:
+    """Return the seal of a step's result, with the key of its journal."""
+    from hashlib import blake2b
+
+    value = encoded.data if encoded.data is not None else (encoded.text or "").encode()
+    parts = (fingerprint, str(n).encode(), encoded.type.encode(), value)
+    return blake2b(b"\0".join(parts), key=key, digest_size=SEAL_BYTES).digest()
 
 
 def is_genuine(row: Row, key: bytes) -> bool:

@@ -384,18 +384,9 @@ class Journal:
     ) -> Verification:
         """Check the file: SQLite's own check, hashes, references, lists, checkpoints and counts.
 
-        Reads all of it over one snapshot and writes nothing; others may go on writing meanwhile.
+        Args and errors as for `rowtrail.verify.verify`; a journal in memory raises `UsageError`.
 
-        Args:
-            quick: Leave out the hashes of the content, and what nothing refers to.
-            progress: Called with what is read, how much of it, and of how much.
-
-        Raises:
-            UsageError: The journal is in memory.
-            BusyError: The file stayed locked.
-
-        Example:
-            `for fault in journal.verify().faults: print(fault.row, fault.says, fault.affects)`
+        Example: `for fault in journal.verify().faults: print(fault.row, fault.says)`
         """
         from rowtrail.verify import verify
 
@@ -410,8 +401,7 @@ class Journal:
         With `durability="full"` every step is, once its caller goes on. With `normal` the report is
         exact for the steps of this process; what another process with `normal` wrote is unknown.
 
-        Example:
-            `for step in journal.durability().at_risk: print(step.step_id, step.says)`
+        Example: `for step in journal.durability().at_risk: print(step.step_id, step.says)`
         """
         from rowtrail.verify import recent_durability
 

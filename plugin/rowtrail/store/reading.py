@@ -17,8 +17,8 @@ from rowtrail.store._inspect import (
     inspect_file,
     sqlite_version,
 )
-from rowtrail.store._only import Only
 from rowtrail.store._new_file import NewFile
+from rowtrail.store._only import Only
 from rowtrail.store._query import Found, UnansweredError, ask, public_columns
 from rowtrail.store._reader import Reader
 

@@ -18,6 +18,7 @@ from rowtrail.verify._contents import (
     hash_key,
     metadata_fault,
     read_contents,
+    unsealed_steps,
 )
 from rowtrail.verify._report import (
     MAX_AFFECTED,
@@ -103,6 +104,8 @@ class _Journal:
         for table in REFERENCES:
             self._check_table(table)
         self._tell_broken()
+        if not self._quick:
+            self._check_seals(key)
         self._check_counts()
         self._check_statuses()
         for hole in self._file.holes:
@@ -180,7 +183,7 @@ class _Journal:
         return f"{table} {row[0]}" if known is None else f"run {known!r}"
 
     def _step(self, step: int) -> str:
-        found = self._file.all("step_place", id=step)
+        found = self._file.all("step_names", id=step)
         if not found:
             return f"step {step}"
         [row] = found
@@ -189,7 +192,7 @@ class _Journal:
         return f"step {step} ({row['status']} {row['kind']} {row['name']!r}{of}{on})"
 
     def _checkpoint(self, checkpoint: int) -> str:
-        found = self._file.all("checkpoint_place", id=checkpoint)
+        found = self._file.all("checkpoint_names", id=checkpoint)
         if not found:
             return f"checkpoint {checkpoint}"
         [row] = found
@@ -211,6 +214,15 @@ class _Journal:
                 of: Check = "reference" if why == "it is missing" else check
                 users = self._users.get((kind, row), ())
                 self._findings.add(of, f"{kind} {row}", why, *users)
+
+    def _check_seals(self, key: bytes | None) -> None:
+        known = list(self._file.holes)
+        for step, item in unsealed_steps(self._file, key):
+            if item in self._contents.bad_items:
+                continue  # it was told of the item
+            says = "its seal is wrong: the result, or the step, is another"
+            self._findings.add("hash", f"step {step}", says, self._step(step))
+        self._file.holes[:] = known  # they were told when the steps were read
 
     def _check_counts(self) -> None:
         """Compare what is counted as it happens with the steps that are there."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, cast
 
-from rowtrail.content import is_genuine
+from rowtrail.content import is_genuine, seal_of, stored
 from rowtrail.errors import DamagedError
 from rowtrail.retention import Bits
 from rowtrail.store import Row
@@ -183,6 +183,13 @@ def _is_piece(piece: object) -> bool:
         return False
     numbers = cast("list[object]", piece)
     return len(numbers) == 3 and all(type(number) is int and _is_row(number) for number in numbers)
+
+
+def unsealed_steps(file: DamagedFile, key: bytes | None) -> Iterator[tuple[int, int]]:
+    """Yield the steps whose result is another than their row was sealed with, and its item."""
+    for row in file.scan("step", "sealed_scan"):
+        if key is None or seal_of(key, stored(row), row["fingerprint"], row["n"]) != row["seal"]:
+            yield row["id"], row["output"]
 
 
 def metadata_fault(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 from rowtrail.errors import DamagedError
 from rowtrail.store import Row
 from rowtrail.store.reading import DamagedFile, NewFile
-from rowtrail.verify._contents import MAX_ROW, Contents, counted, hash_key, read_contents
+from rowtrail.verify._contents import (
+    MAX_ROW,
+    Contents,
+    counted,
+    hash_key,
+    read_contents,
+    unsealed_steps,
+)
 from rowtrail.verify._rebuild_state import State
 from rowtrail.verify._report import Progress
 
@@ -31,7 +39,17 @@ _STEP_STUB: dict[str, Any] = {
     "asked": 0,
 }
 _STEP_EMPTY = (
-    *("duration_us", "arguments", "input", "prompt", "output", "error", "tool_call_id", "model"),
+    *(
+        "duration_us",
+        "arguments",
+        "input",
+        "prompt",
+        "output",
+        "seal",
+        "error",
+        "tool_call_id",
+        "model",
+    ),
     *("provider", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
     *("reasoning_tokens", "tokens_source", "cost_usd"),
 )
@@ -46,6 +64,7 @@ class Rebuild:
         self._rows: dict[str, dict[int, int | None]] = {}
         """By table, the rows that the new journal has; of scopes and attempts with their run."""
         self._newest_attempt: dict[int, int] = {}
+        self._key: bytes | None = None
         self._contents = Contents()
         self._has_left_out = False
         """Whether a step is left out of which an index may still tell."""
@@ -53,8 +72,8 @@ class Rebuild:
 
     def build(self) -> None:
         """Copy everything that can be."""
-        key = self._copy_facts()
-        self._contents = read_contents(self._file, self._tell, key=key)
+        self._key = self._copy_facts()
+        self._contents = read_contents(self._file, self._tell, key=self._key)
         self._copy_contents()
         for table in ("process", "thread", "label", "run", "scope", "attempt"):
             self._copy_plain(table)
@@ -225,11 +244,11 @@ class Rebuild:
                 self._new.add("replay_salvage", dict(made))
 
     def _strangers(self) -> set[int]:
-        """Return the steps whose result answers another call."""
-        try:
-            return {row["id"] for row in self._file.all("results_of_other_calls")}
-        except DamagedError:
-            return set()
+        """Return the steps whose result is that of another call."""
+        found = {step for step, _ in unsealed_steps(self._file, self._key)}
+        with contextlib.suppress(DamagedError):
+            found |= {row["id"] for row in self._file.all("results_of_other_calls")}
+        return found
 
     def _copy_step(self, row: dict[str, Any], *, doubtful: bool, stranger: bool) -> None:
         scopes, attempts = self._rows["scope"], self._rows["attempt"]

@@ -44,13 +44,13 @@ VALUES (:id, :run, :name, :node);
 
 -- name: step_salvage
 INSERT INTO step (id, scope, attempt, parent, seq, kind, name, status, reason, effect, fingerprint, n,
-    started_at, duration_us, arguments, input, prompt, output, error, tool_call_id, model, provider,
+    started_at, duration_us, arguments, input, prompt, output, seal, error, tool_call_id, model, provider,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, tokens_source,
     cost_usd, interrupts, asked)
 VALUES (:id, :scope, :attempt, :parent, :seq, :kind, :name, :status, :reason, :effect, :fingerprint, :n,
-    :started_at, :duration_us, :arguments, :input, :prompt, :output, :error, :tool_call_id, :model, :provider,
-    :input_tokens, :output_tokens, :cache_read_tokens, :cache_write_tokens, :reasoning_tokens, :tokens_source,
-    :cost_usd, :interrupts, :asked);
+    :started_at, :duration_us, :arguments, :input, :prompt, :output, :seal, :error, :tool_call_id, :model,
+    :provider, :input_tokens, :output_tokens, :cache_read_tokens, :cache_write_tokens, :reasoning_tokens,
+    :tokens_source, :cost_usd, :interrupts, :asked);
 
 -- name: replay_salvage
 INSERT INTO replay (id, step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)

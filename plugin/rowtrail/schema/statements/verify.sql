@@ -55,12 +55,12 @@ SELECT * FROM pending_write WHERE checkpoint > :after AND checkpoint <= :until O
 -- name: log_item_scan
 SELECT pos, log, item FROM log_item WHERE log = :log AND pos > :after AND pos <= :until ORDER BY pos;
 
--- name: step_place
+-- name: step_names
 SELECT s.kind, s.name, s.effect, s.status, r.run_id, t.thread_id
 FROM step s LEFT JOIN scope sc ON sc.id = s.scope LEFT JOIN run r ON r.id = sc.run
 LEFT JOIN thread t ON t.id = r.thread WHERE s.id = :id;
 
--- name: checkpoint_place
+-- name: checkpoint_names
 SELECT c.checkpoint_id, c.ns, t.thread_id FROM checkpoint c LEFT JOIN thread t ON t.id = c.thread
 WHERE c.id = :id;
 
@@ -165,3 +165,9 @@ SELECT max(checkpoint) FROM channel_value;
 
 -- name: pending_write_last
 SELECT max(checkpoint) FROM pending_write;
+
+-- name: sealed_scan
+-- What would be replayed, with what it was sealed with.
+SELECT s.id, s.fingerprint, s.n, s.seal, s.output, i.type, i.text, i.data
+FROM step s JOIN item i ON i.id = s.output
+WHERE s.status = 'done' AND s.id > :after AND s.id <= :until ORDER BY s.id;
