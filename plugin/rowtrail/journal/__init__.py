@@ -15,6 +15,7 @@ from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.journal._active import active_scope, run_scope, scope_finders
 from rowtrail.journal._attempt import Attempt, Beginning, begin
 from rowtrail.journal._call import CONTROL_FLOW, Call
+from rowtrail.journal._checks import Checks
 from rowtrail.journal._current import Step, current_frame, current_step
 from rowtrail.journal._environment import (
     DB_VARIABLE,
@@ -32,16 +33,7 @@ from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, fingerprint_of
 from rowtrail.journal._run import Run
 from rowtrail.journal._scope import SETTLED, Scope
 from rowtrail.journal._step import DECLARED, check_effect, step
-from rowtrail.store import (
-    MEMORY,
-    Durability,
-    Row,
-    Store,
-    Tx,
-    close_store,
-    open_store,
-    warn_unclosed,
-)
+from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -50,8 +42,6 @@ if TYPE_CHECKING:
     from rowtrail.history.searching import EmbedderLike, Indexed, Kind, Mode
     from rowtrail.history.searching import Progress as IndexProgress
     from rowtrail.retention import Progress, Pruned
-    from rowtrail.verify import DurabilityReport, Verification
-    from rowtrail.verify import Progress as VerifyProgress
 
 __all__ = [
     "CONTROL_FLOW",
@@ -83,7 +73,7 @@ __all__ = [
 _UNSET: Any = object()
 
 
-class Journal:
+class Journal(Checks):
     """One journal file: every LLM call, tool call and checkpoint as rows.
 
     Opening the same file again in this process shares one store. The file is created when it does
@@ -292,11 +282,6 @@ class Journal:
         checkpoints = Checkpoints(self.store, self.recorder.content)
         return prune(self.store, checkpoints, policy, progress)
 
-    def recover(self) -> int:
-        """Write down which attempts have died, and return how many; opening a run does it too."""
-        self._refuse_closed()
-        return self.store.write(lambda tx: record_crashes(tx, self.store))
-
     def sql(
         self,
         query: str,
@@ -378,42 +363,6 @@ class Journal:
         self._refuse_closed()
         chosen = self.embedder if embedder is None else embedder
         return build_index(self.store, embedder=chosen, rebuild=rebuild, progress=progress)
-
-    def verify(
-        self, *, quick: bool = False, progress: VerifyProgress | None = None
-    ) -> Verification:
-        """Check the file: SQLite's own check, hashes, references, lists, checkpoints and counts.
-
-        Args and errors as for `rowtrail.verify.verify`; a journal in memory raises `UsageError`.
-
-        Example: `for fault in journal.verify().faults: print(fault.row, fault.says)`
-        """
-        from rowtrail.verify import verify
-
-        self._refuse_closed()
-        if self.store.path == MEMORY:
-            raise UsageError("a journal in memory has no file to check")
-        return verify(self.store.path, quick=quick, progress=progress)
-
-    def durability(self, *, limit: int = 20) -> DurabilityReport:
-        """Tell of the newest steps whether they are on disk, and what could still take one.
-
-        With `durability="full"` every step is, once its caller goes on. With `normal` the report is
-        exact for the steps of this process; what another process with `normal` wrote is unknown.
-
-        Example: `for step in journal.durability().at_risk: print(step.step_id, step.says)`
-        """
-        from rowtrail.verify import recent_durability
-
-        self._refuse_closed()
-        store = self.store
-        return recent_durability(
-            store,
-            limit=limit,
-            process=store.process_row,
-            unsynced=store.writer.unsynced.steps,
-            in_memory=store.path == MEMORY,
-        )
 
     def runs(self, *, thread_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return the newest runs as rows of the view `runs`, newest first."""

@@ -1,0 +1,60 @@
+"""What a journal says of its own file: whether it is whole, and what could still be lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rowtrail.errors import UsageError
+from rowtrail.journal._recovery import record_crashes
+from rowtrail.store import MEMORY, Store
+
+if TYPE_CHECKING:
+    from rowtrail.verify import DurabilityReport, Progress, Verification
+
+
+class Checks:
+    """The part of a `Journal` that looks at its file."""
+
+    store: Store
+
+    def _refuse_closed(self) -> None:
+        raise NotImplementedError
+
+    def verify(self, *, quick: bool = False, progress: Progress | None = None) -> Verification:
+        """Check the file: SQLite's own check, hashes, references, lists, checkpoints and counts.
+
+        Args and errors as for `rowtrail.verify.verify`; a journal in memory raises `UsageError`.
+
+        Example: `for fault in journal.verify().faults: print(fault.row, fault.says)`
+        """
+        from rowtrail.verify import verify
+
+        self._refuse_closed()
+        if self.store.path == MEMORY:
+            raise UsageError("a journal in memory has no file to check")
+        return verify(self.store.path, quick=quick, progress=progress)
+
+    def durability(self, *, limit: int = 20) -> DurabilityReport:
+        """Tell of the newest steps whether they are on disk, and what could still take one.
+
+        With `durability="full"` every step is, once its caller goes on. With `normal` the report is
+        exact for the steps of this process; what another process with `normal` wrote is unknown.
+
+        Example: `for step in journal.durability().at_risk: print(step.step_id, step.says)`
+        """
+        from rowtrail.verify import recent_durability
+
+        self._refuse_closed()
+        store = self.store
+        return recent_durability(
+            store,
+            limit=limit,
+            process=store.process_row,
+            unsynced=store.writer.unsynced.steps,
+            in_memory=store.path == MEMORY,
+        )
+
+    def recover(self) -> int:
+        """Write down which attempts have died, and return how many; opening a run does it too."""
+        self._refuse_closed()
+        return self.store.write(lambda tx: record_crashes(tx, self.store))
