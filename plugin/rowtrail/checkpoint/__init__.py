@@ -15,7 +15,14 @@ from rowtrail.checkpoint._ancestry import delta_ancestors, has_delta_channels
 from rowtrail.checkpoint._filter import columns_of
 from rowtrail.checkpoint._labels import Labels
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
-from rowtrail.checkpoint._packing import body_fault, pack_body, pack_id, unpack_body, unpack_id
+from rowtrail.checkpoint._packing import (
+    body_fault,
+    pack_body,
+    pack_id,
+    unpack_body,
+    unpack_id,
+    values_fault,
+)
 from rowtrail.checkpoint._rows import (
     Known,
     NewCheckpoint,
@@ -27,7 +34,7 @@ from rowtrail.checkpoint._rows import (
 )
 from rowtrail.checkpoint._threads import threads_among
 from rowtrail.content import Content, Prepared, is_sweeping
-from rowtrail.errors import BusyError
+from rowtrail.errors import BusyError, CorruptRowError
 from rowtrail.store import Row, Store, Tx
 
 __all__ = [
@@ -44,6 +51,7 @@ __all__ = [
     "newest_checkpoint",
     "threads_among",
     "unpack_id",
+    "values_fault",
 ]
 
 _LAST_ID = b"\xff" * 17
@@ -87,7 +95,7 @@ class Checkpoints:
             "step": new.step,
             "source": new.source,
             "now": now,
-            "body": pack_body(new.body),
+            "body": pack_body(new.body, len(new.values)),
             "metadata": new.metadata,
         }
         row = tx.insert_absent("checkpoint_insert", **key, **rest)
@@ -346,6 +354,8 @@ class Checkpoints:
         for row in found:
             if row["list"]:
                 lists[row["checkpoint"]][row["channel"]] = row["list"]
+        for row in rows:
+            _refuse_torn(row, len(values[row["id"]]))
         return [
             StoredCheckpoint(
                 row=row["id"],
@@ -406,6 +416,16 @@ def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str 
     if row is None:
         return None, None, None
     return row["step"], unpack_id(row["checkpoint_id"]), row["source"]
+
+
+def _refuse_torn(row: Row, values: int) -> None:
+    why = values_fault(row["body"], values)
+    if why is not None:
+        raise CorruptRowError(
+            f"checkpoint {unpack_id(row['checkpoint_id'])} is damaged: {why}; "
+            "run `rowtrail verify`",
+            row=f"checkpoint {row['id']}",
+        )
 
 
 def _value(row: Row, lists: dict[int, list[Prepared]]) -> Value:

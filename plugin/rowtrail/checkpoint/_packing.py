@@ -23,6 +23,8 @@ _DICTIONARY = (
 
 _ZLIB_LEVEL = 6
 _PACKED_JSON, _PACKED_DATA = b"z", b"d"
+_HEAD_BYTES = 2  # how it is packed, and the number of channel values
+_MANY = 255  # that many or more
 
 MAX_BODY_BYTES = 256 * 2**20
 """More than any checkpoint's versions are, and what checking those of a hostile file may take."""
@@ -43,12 +45,17 @@ def unpack_id(stored: bytes | str | None) -> str | None:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def pack_body(body: Encoded) -> bytes:
-    """Return the versions of a checkpoint, compressed: no view shows them."""
+def pack_body(body: Encoded, values: int) -> bytes:
+    """Return the versions of a checkpoint, compressed: no view shows them.
+
+    Args:
+        values: How many channels have a value: damage must not let one of them go unseen.
+    """
+    count = bytes((min(values, _MANY),))
     if body.data is not None:
-        return _PACKED_DATA + body.data
+        return _PACKED_DATA + count + body.data
     packer = zlib.compressobj(_ZLIB_LEVEL, zdict=_DICTIONARY, wbits=-15)
-    return _PACKED_JSON + packer.compress((body.text or "").encode()) + packer.flush()
+    return _PACKED_JSON + count + packer.compress((body.text or "").encode()) + packer.flush()
 
 
 def unpack_body(stored: bytes) -> Encoded:
@@ -58,14 +65,22 @@ def unpack_body(stored: bytes) -> Encoded:
         CorruptRowError: It is not what `pack_body` wrote.
     """
     if stored[:1] == _PACKED_DATA:
-        return Encoded("dict", None, stored[1:])
+        return Encoded("dict", None, stored[_HEAD_BYTES:])
     unpacker = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
     try:
-        return Encoded("dict", unpacker.decompress(stored[1:]).decode())
+        return Encoded("dict", unpacker.decompress(stored[_HEAD_BYTES:]).decode())
     except (zlib.error, UnicodeDecodeError) as error:
         raise CorruptRowError(
             f"a checkpoint cannot be unpacked ({error}): run `rowtrail verify`", row="checkpoint"
         ) from error
+
+
+def values_fault(stored: bytes, values: int) -> str | None:
+    """Return what is wrong with the number of a checkpoint's channel values, None if nothing is."""
+    wanted = stored[1] if len(stored) >= _HEAD_BYTES else 0
+    if wanted == min(values, _MANY):
+        return None
+    return f"{values} of its {wanted} channel values are there"
 
 
 def body_fault(stored: bytes, checkpoint_id: bytes | str | None) -> str | None:
@@ -76,7 +91,7 @@ def body_fault(stored: bytes, checkpoint_id: bytes | str | None) -> str | None:
         return "its versions are packed in no known way"
     unpacker = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
     try:
-        text = unpacker.decompress(stored[1:], MAX_BODY_BYTES)
+        text = unpacker.decompress(stored[_HEAD_BYTES:], MAX_BODY_BYTES)
         body = json.loads(text)
     except (zlib.error, ValueError, RecursionError) as error:
         return f"its versions cannot be unpacked ({error})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from rowtrail.checkpoint import body_fault, unpack_id
+from rowtrail.checkpoint import body_fault, unpack_id, values_fault
 from rowtrail.content import is_sweeping
 from rowtrail.errors import BusyError, DamagedError, NotAJournalError
 from rowtrail.retention import Bits, find_garbage
@@ -143,11 +143,22 @@ class _Journal:
                 self._findings.add("reference", f"{table} {row[0]}", says, affected)
 
     def _check_checkpoint(self, row: Row) -> None:
-        faults = (body_fault(row["body"], row["checkpoint_id"]), metadata_fault(row["metadata"]))
+        faults = (
+            body_fault(row["body"], row["checkpoint_id"]),
+            metadata_fault(row["metadata"]),
+            self._values_fault(row),
+        )
         for fault in faults:
             if fault is not None:
                 user = self._user("checkpoint", row)
                 self._findings.add("checkpoint", f"checkpoint {row['id']}", fault, user)
+
+    def _values_fault(self, row: Row) -> str | None:
+        try:
+            (found,) = self._file.all("checkpoint_values", checkpoint=row["id"])
+        except DamagedError as error:
+            return f"its values cannot be read: {error}"
+        return values_fault(row["body"], found[0])
 
     def _is_there(self, row: int | None, table: str) -> bool:
         return row is None or (0 <= row < MAX_ROW and row in self._rows[table])

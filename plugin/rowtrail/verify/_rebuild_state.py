@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from rowtrail.checkpoint import body_fault, has_delta_channels, unpack_id
+from rowtrail.checkpoint import body_fault, has_delta_channels, unpack_id, values_fault
 from rowtrail.errors import DamagedError
 from rowtrail.store import Row
 from rowtrail.store.reading import DamagedFile, NewFile
@@ -110,9 +110,18 @@ class State:
             return "its values cannot be read"
         if row["body"] is not None:
             why = body_fault(row["body"], row["checkpoint_id"])
+            if why is None:
+                why = self._values_fault(row)
             if why is not None:
                 return why
         return metadata_fault(row["metadata"])
+
+    def _values_fault(self, row: Row) -> str | None:
+        try:
+            (found,) = self._file.all("checkpoint_values", checkpoint=row["id"])
+        except DamagedError as error:
+            return f"its values cannot be read: {error}"
+        return values_fault(row["body"], found[0])
 
     def _is_in_hole(self, table: str, key: int) -> bool:
         return any(

@@ -60,6 +60,9 @@ SELECT s.kind, s.name, s.effect, s.status, r.run_id, t.thread_id
 FROM step s LEFT JOIN scope sc ON sc.id = s.scope LEFT JOIN run r ON r.id = sc.run
 LEFT JOIN thread t ON t.id = r.thread WHERE s.id = :id;
 
+-- name: checkpoint_values
+SELECT count(*) FROM channel_value WHERE checkpoint = :checkpoint;
+
 -- name: checkpoint_names
 SELECT c.checkpoint_id, c.ns, t.thread_id FROM checkpoint c LEFT JOIN thread t ON t.id = c.thread
 WHERE c.id = :id;
