@@ -29,6 +29,7 @@ from rowtrail.errors import (
     UnsupportedError,
 )
 from rowtrail.store import Tx
+from rowtrail.store._open import _refuse_foreign  # what races with other processes
 from tests.conftest import Child
 
 TINY_DISK_KB = 1500
@@ -403,3 +404,18 @@ def test_an_error_that_quotes_the_words_of_another_is_not_taken_for_it(journal: 
     with pytest.raises(StorageError, match="full_locked_readonly") as caught:
         journal.store.write(misspelt)
     assert type(caught.value) is StorageError
+
+
+@pytest.mark.parametrize("reads", range(4))
+def test_a_file_that_becomes_a_journal_while_it_is_looked_at_is_one(db: Path, reads: int) -> None:
+    class Looking(sqlite3.Connection):
+        left = reads
+
+        def execute(self, *arguments: Any) -> sqlite3.Cursor:
+            if self.left == 0:
+                Journal(db).close()
+            self.left -= 1
+            return super().execute(*arguments)
+
+    with closing(sqlite3.connect(db, factory=Looking)) as connection:
+        _refuse_foreign(connection, str(db))

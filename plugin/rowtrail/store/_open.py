@@ -147,8 +147,10 @@ def _refuse_short(path: str) -> None:
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    # The id last: another process may be creating the tables, and its commit sets the id with them.
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master LIMIT 5")]
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application == schema.APPLICATION_ID:
         if version > schema.VERSION:
             raise NewerSchemaError(
@@ -159,7 +161,6 @@ def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
                 supported=schema.VERSION,
             )
         return
-    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master LIMIT 5")]
     if tables or application or version:
         raise NotAJournalError(
             f"{path!r} is a SQLite file of another program (tables: {', '.join(tables)}): "
