@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
-from rowtrail.errors import DamagedError, StorageError
+from rowtrail.errors import DamagedError
 from rowtrail.store._faults import named_errors
 from rowtrail.store._inspect import inspect_file
 from rowtrail.store._reader import JOURNAL, attach
+from rowtrail.store._whole_file import beside, give_name, refuse_existing
 
 PAGES_AT_ONCE = 2_000
 
@@ -30,9 +29,8 @@ def back_up(path: str, target: str, progress: Callable[[int, int], None]) -> int
         StorageError: Either file cannot be used; the leaf and the message say why.
         DamagedError: The copy did not pass SQLite's check.
     """
-    if os.path.lexists(target):
-        raise _exists(target)
-    with _beside(target) as part:
+    refuse_existing(target)
+    with beside(target) as part:
         _copy(path, part, progress)
         found = inspect_file(part, check="quick")
         if found.faults:
@@ -41,27 +39,8 @@ def back_up(path: str, target: str, progress: Callable[[int, int], None]) -> int
                 "removed: run `rowtrail doctor --full` on the journal",
                 path=path,
             )
-        _give_name(part, target)
+        give_name(part, target)
     return found.file_bytes
-
-
-@contextlib.contextmanager
-def _beside(target: str) -> Generator[str]:
-    """Yield the path of a new file, empty and private, which is removed in the end."""
-    part = f"{target}.{os.getpid()}.part"
-    try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise StorageError(
-            f"{target!r} cannot be written ({error.strerror}): check that its folder exists and "
-            "may be written",
-            path=target,
-        ) from error
-    try:
-        yield part
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
 
 
 def _copy(path: str, part: str, progress: Callable[[int, int], None]) -> None:
@@ -83,35 +62,3 @@ def _copy(path: str, part: str, progress: Callable[[int, int], None]) -> None:
     finally:
         copy.close()
         source.close()
-
-
-def _give_name(part: str, target: str) -> None:
-    """Put a file that is on disk under its name, never over another one."""
-    handle = os.open(part, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    try:
-        os.link(part, target)
-    except FileExistsError as error:
-        raise StorageError(
-            f"{target!r} exists: give the path of a new file", path=target
-        ) from error
-    except OSError:  # a file system without links
-        os.rename(part, target)
-    sync_folder(target)
-
-
-def _exists(target: str) -> StorageError:
-    return StorageError(f"{target!r} exists: give the path of a new file", path=target)
-
-
-def sync_folder(path: str) -> None:
-    """Put the name of a file on disk, where folders can be synced."""
-    with contextlib.suppress(OSError):  # Windows opens no folders
-        handle = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from types import TracebackType
 from typing import Any, Self
 
 from rowtrail._clock import Clock
-from rowtrail.errors import StorageError
 from rowtrail.store._faults import named_errors
 from rowtrail.store._open import PAGE_BYTES, apply_schema, check_sqlite_version
 from rowtrail.store._tx import Tx
+from rowtrail.store._whole_file import COMPANIONS, beside, give_name, refuse_existing
 
 
 class NewFile:
@@ -27,27 +26,14 @@ class NewFile:
     def __init__(self, target: str) -> None:
         check_sqlite_version()
         self.target = target
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            if os.path.lexists(target + suffix):
-                raise StorageError(
-                    f"{target + suffix!r} exists: give the path of a new file", path=target
-                )
-        self.path = f"{target}.{os.getpid()}.part"
-        try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise StorageError(
-                f"{target!r} cannot be written ({error.strerror}): check that its folder exists "
-                "and may be written",
-                path=target,
-            ) from error
-        try:
+        refuse_existing(target, COMPANIONS)
+        with contextlib.ExitStack() as stack:
+            self.path = stack.enter_context(beside(target))
             with named_errors(self.path):
                 self._connection = sqlite3.connect(self.path, isolation_level=None)
+                stack.callback(self._connection.close)
                 self._begin()
-        except BaseException:
-            self._remove()
-            raise
+            self._stack = stack.pop_all()
         self.tx = Tx(self._connection)
 
     def _begin(self) -> None:
@@ -68,41 +54,18 @@ class NewFile:
         return True
 
     def commit(self) -> None:
-        """Commit the rows, and put them on disk."""
+        """Commit the rows; they are on disk once the file has its name."""
         with named_errors(self.path):
             self._connection.execute("COMMIT")
             self._connection.close()
-        handle = os.open(self.path, os.O_RDWR)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
     def give_name(self) -> None:
-        """Put the file under its name, never over another one.
+        """Put the file under its name, and both on disk.
 
         Raises:
             StorageError: A file of this name was made meanwhile.
         """
-        try:
-            os.link(self.path, self.target)
-        except FileExistsError as error:
-            raise StorageError(
-                f"{self.target!r} exists: give the path of a new file", path=self.target
-            ) from error
-        except OSError:  # a file system without links
-            os.rename(self.path, self.target)
-        with contextlib.suppress(OSError):  # Windows opens no folders
-            folder = os.open(os.path.dirname(os.path.abspath(self.target)), os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-    def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            with contextlib.suppress(OSError):
-                os.unlink(self.path + suffix)
+        give_name(self.path, self.target)
 
     def __enter__(self) -> Self:
         return self
@@ -113,5 +76,4 @@ class NewFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._connection.close()
-        self._remove()
+        self._stack.close()

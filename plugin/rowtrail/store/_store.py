@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rowtrail._clock import Clock
 from rowtrail.errors import ClosedError, DamagedError, ForkedError
 from rowtrail.store._faults import named_errors
+from rowtrail.store._jobs import Awaited, Job, Promised
 from rowtrail.store._open import (
     MEMORY,
     Durability,
@@ -23,7 +24,7 @@ from rowtrail.store._open import (
 )
 from rowtrail.store._process import ProcessIdentity, current_process
 from rowtrail.store._tx import Row, Tx
-from rowtrail.store._writer import Awaited, Job, Promised, Writer, leak
+from rowtrail.store._writer import Writer, leak
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -5,7 +5,7 @@ Apart from `rowtrail.store`, so that programs that only record do not load it.
 
 from __future__ import annotations
 
-from rowtrail.store._backup import back_up, sync_folder
+from rowtrail.store._backup import back_up
 from rowtrail.store._damaged import DamagedFile, Hole
 from rowtrail.store._foreign import ForeignFile
 from rowtrail.store._inspect import (
@@ -21,6 +21,7 @@ from rowtrail.store._new_file import NewFile
 from rowtrail.store._only import Only
 from rowtrail.store._query import Found, UnansweredError, ask, public_columns
 from rowtrail.store._reader import Reader
+from rowtrail.store._whole_file import sync_folder
 
 __all__ = [
     "MEMORY_FILE_SYSTEMS",
