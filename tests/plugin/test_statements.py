@@ -101,6 +101,39 @@ def test_every_view_can_be_selected_from(connection: sqlite3.Connection, view: s
     assert connection.execute(f"SELECT * FROM {view}").fetchall() == []
 
 
+def plan_of(connection: sqlite3.Connection, query: str) -> list[str]:
+    asked = connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters(query))
+    return [str(row[3]) for row in asked]
+
+
+@pytest.mark.parametrize("view", ["messages", "state"])
+def test_an_item_of_a_list_is_found_by_its_place_in_the_log(
+    connection: sqlite3.Connection, view: str
+) -> None:
+    plan = plan_of(connection, f"SELECT count(*) FROM {view}")
+    found = [line for line in plan if line.startswith("SEARCH li ")]
+    assert found
+    assert all("log=? AND pos>? AND pos<?" in line for line in found), plan
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT count(*) FROM state WHERE checkpoint_id = 'x'",
+        "SELECT value FROM state WHERE thread_id = 'x' AND channel = 'messages' ORDER BY position",
+        "SELECT type FROM state WHERE checkpoint_id = (SELECT max(checkpoint_id) FROM checkpoints)",
+        schema.named()["state"],
+    ],
+)
+def test_the_state_of_one_checkpoint_is_not_built_for_all(
+    connection: sqlite3.Connection, query: str
+) -> None:
+    plan = plan_of(connection, query)
+    whole = re.compile(r"MATERIALIZE (?!newest)|CO-ROUTINE (?!newest)|SCAN (cv|li|l|i)\b")
+    assert [line for line in plan if whole.match(line)] == [], plan
+    assert any(line.startswith("SEARCH cv USING PRIMARY KEY (checkpoint=?") for line in plan), plan
+
+
 def test_the_public_views_are_those_that_are_documented(connection: sqlite3.Connection) -> None:
     assert set(schema.PUBLIC_VIEWS) <= set(schema.views())
     kept = connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()

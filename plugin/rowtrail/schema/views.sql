@@ -15,8 +15,8 @@ CREATE VIEW list_item AS   -- private: lists, one row per item
 SELECT l.id AS list,
        json_extract(piece.value, '$[0]') + li.pos - json_extract(piece.value, '$[1]') AS position,
        li.item
-FROM list l, json_each(l.pieces) AS piece
-JOIN log_item li ON li.log = l.log
+FROM list l CROSS JOIN json_each(l.pieces) AS piece   -- in this order: else a log is read for each piece
+CROSS JOIN log_item li ON li.log = l.log
  AND li.pos >= json_extract(piece.value, '$[1]') AND li.pos < json_extract(piece.value, '$[1]') + json_extract(piece.value, '$[2]');
 
 CREATE VIEW doubtful AS   -- private: steps in doubt, by the indices of what is open
@@ -200,17 +200,21 @@ WHERE c.hidden = 0 AND c.body IS NOT NULL;
 
 CREATE VIEW state AS   -- the channels of each checkpoint, a row for each item of a list
 -- Channels of LangGraph's own, whose names begin with `__` or `branch:to:`, are left out.
+-- One SELECT, with `list_item` written out: SQLite would build a UNION ALL, or a view to the right of a LEFT JOIN, for
+-- all checkpoints before it looks for one.
 SELECT t.thread_id, c.ns AS checkpoint_ns, @uuid(c.checkpoint_id) AS checkpoint_id,
        ch.text AS channel,
-       v.position, i.text AS value, i.type
-FROM (
-    SELECT cv.checkpoint, cv.channel, cv.list AS position, cv.item FROM channel_value cv
-    WHERE cv.item IS NOT NULL
-    UNION ALL
-    SELECT cv.checkpoint, cv.channel, li.position, li.item
-    FROM channel_value cv JOIN list_item li ON li.list = cv.list
-) v JOIN checkpoint c ON c.id = v.checkpoint JOIN thread t ON t.id = c.thread
-JOIN label ch ON ch.id = v.channel JOIN item i ON i.id = v.item
+       CASE WHEN cv.item IS NULL
+            THEN json_extract(piece.value, '$[0]') + li.pos - json_extract(piece.value, '$[1]')
+            ELSE cv.list END AS position,
+       i.text AS value, i.type
+FROM checkpoint c CROSS JOIN channel_value cv ON cv.checkpoint = c.id
+JOIN thread t ON t.id = c.thread JOIN label ch ON ch.id = cv.channel
+LEFT JOIN list l ON cv.item IS NULL AND l.id = cv.list
+LEFT JOIN json_each(l.pieces) AS piece
+LEFT JOIN log_item li ON li.log = l.log
+ AND li.pos >= json_extract(piece.value, '$[1]') AND li.pos < json_extract(piece.value, '$[1]') + json_extract(piece.value, '$[2]')
+JOIN item i ON i.id = coalesce(cv.item, li.item)
 WHERE c.hidden = 0 AND substr(ch.text, 1, 2) <> '__' AND substr(ch.text, 1, 10) <> 'branch:to:';
 
 CREATE VIEW spend AS   -- totals by day and model
