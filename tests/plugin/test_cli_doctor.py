@@ -81,6 +81,20 @@ def test_what_may_be_lost_right_now_is_told(cli: Cli, journal: Journal, db: Path
     assert "1 crashed, 1 running" in said(done, "runs")
 
 
+def test_each_recent_step_is_told_to_be_on_disk_or_not(cli: Cli, sound: Path) -> None:
+    done = cli("doctor", "--steps", "5", "--db", sound, "--json")
+    assert levels(done)["on disk"] == levels(done)["step 1"] == "ok"
+    assert "only the loss of the disk" in said(done, "step 1")
+    assert "step 1" not in levels(cli("doctor", "--db", sound, "--json"))
+
+    with Journal(sound, durability="normal") as journal, journal.run("unsynced"):
+        think()
+        done = cli("doctor", "--steps", "1", "--db", sound, "--json")
+    assert levels(done)["on disk"] == levels(done)["step 2"] == "warn"
+    assert "a power cut takes" in said(done, "step 2")
+    assert "1 of the newest 1 steps" in said(done, "on disk")
+
+
 def test_a_file_that_others_may_read_is_warned_of(cli: Cli, sound: Path) -> None:
     sound.chmod(0o644)
 
