@@ -285,3 +285,16 @@ def test_asking_from_a_coroutine_and_for_few_steps(db: Path) -> None:
 
         asyncio.run(main())
         assert os.path.exists(db)
+
+
+def test_a_process_out_of_descriptors_takes_no_step_for_synced(db: Path) -> None:
+    resource = pytest.importorskip("resource")
+    with Journal(db, durability="normal") as journal, journal.run("r"):
+        look("a")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            journal.store.writer.unsynced.steps()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert [told.on_disk for told in journal.durability().steps] == [False]

@@ -421,3 +421,48 @@ def test_async_reads_after_closing_say_so(db: Path) -> None:
     journal = Journal(db)
     journal.close()
     assert asyncio.run(use(journal.store)) == ["ClosedError", "ClosedError"]
+
+
+CLOSED_BY_A_HANDLER = """
+import os, signal, sys, threading, rowtrail
+journal = rowtrail.Journal(sys.argv[1])
+@rowtrail.step
+def note(n): return n
+def close(*_):
+    journal.close()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, close)
+threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGTERM)).start()
+with journal.run("r"):
+    n = 0
+    while True:
+        note(n)
+        print(n, flush=True)
+        n += 1
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its processes get no SIGTERM")
+@pytest.mark.parametrize("after_s", [0.05, 0.1003, 0.1507])
+def test_a_signals_handler_may_close_the_journal(
+    db: Path, child: Child, rows: Rows, after_s: float
+) -> None:
+    done = child(CLOSED_BY_A_HANDLER, db, str(after_s), options=("-W", "ignore"))
+    told = len(done.stdout.split())
+    (kept,) = rows("SELECT count(*) AS n FROM steps WHERE status = 'done'")
+    assert kept["n"] >= told
+    assert rows("SELECT status FROM runs") == [{"status": "crashed"}]
+
+
+def test_a_generator_that_is_collected_inside_a_transaction_ends_its_run(journal: Journal) -> None:
+    def stream() -> Iterator[int]:
+        with journal.run("r"):
+            yield 1
+
+    begun = stream()
+    next(begun)
+    journal.store.write(lambda tx: begun.close())
+    journal.store.write(lambda tx: None)  # the end of the run is queued behind the first
+    assert [run["status"] for run in journal.runs()] == ["crashed"]
+    with journal.run("r"):
+        pass

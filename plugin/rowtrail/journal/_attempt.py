@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rowtrail.content import Codec, Encoded, Prepared
-from rowtrail.errors import RunBusyError, StorageError
+from rowtrail.errors import ClosedError, RunBusyError, StorageError
 from rowtrail.journal._current import Step
-from rowtrail.journal._flow import Flow, Write, adrive, drive
+from rowtrail.journal._flow import Flow, Write, adrive, drive, finish
 from rowtrail.journal._log import log
 from rowtrail.journal._recovery import record_crashes
 from rowtrail.journal._scope import Generation, Scope
@@ -155,7 +155,7 @@ class Attempt:
 
     def end(self, outcome: Outcome, error: str | None = None) -> None:
         """End the attempt; further calls do nothing."""
-        drive(self.ending(outcome, error), self.recorder.store)
+        finish(self.ending(outcome, error), self.recorder.store)
 
     async def aend(self, outcome: Outcome, error: str | None = None) -> None:
         """Async twin of `end`."""
@@ -173,10 +173,12 @@ class Attempt:
 
         try:
             yield Write(work)
-        except StorageError:
+        except StorageError as failed:
             self.recorder.owed[self.row] = work
             if outcome in ("done", "waiting"):
                 raise
+            if isinstance(failed, ClosedError):  # whoever closed the journal ended its attempts
+                return
             # Whoever calls is about to raise what went wrong: that must not be hidden.
             log().warning("the end of run %r could not be recorded", self.run_id, exc_info=True)
 

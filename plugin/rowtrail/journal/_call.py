@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rowtrail.content import Prepared
 from rowtrail.errors import NotRecordedError, StorageError, UnstorableError
 from rowtrail.journal._current import Frame, Step, current_frame
-from rowtrail.journal._flow import Flow, Write, adrive, drive, launch
+from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
 from rowtrail.journal._request import Request
 from rowtrail.store import Tx
@@ -122,7 +122,7 @@ class Call:
 
         What a framework raises to leave a call (`CONTROL_FLOW`) is no failure: it is set aside.
         """
-        drive(self._fail(error, output, interrupts), self._scope.attempt.recorder.store)
+        finish(self._fail(error, output, interrupts), self._scope.attempt.recorder.store)
 
     async def afail(self, error: BaseException, *, output: Any = None, interrupts: int = 0) -> None:
         """Async twin of `fail`."""

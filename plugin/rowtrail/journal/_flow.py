@@ -76,6 +76,17 @@ def launch(flow: Flow[Any], store: Store) -> None:
         log().warning("what became of a step could not be recorded", exc_info=True)
 
 
+def finish(flow: Flow[Any], store: Store) -> None:
+    """Run a flow that only writes; it is queued where the caller is inside a transaction.
+
+    The garbage collector may close a generator, and so end a run, anywhere.
+    """
+    if store.is_in_transaction:
+        launch(flow, store)
+    else:
+        drive(flow, store)
+
+
 async def adrive(flow: Flow[T], store: Store) -> T:
     """Run a flow to its end without blocking the event loop."""
     outcome: Any = None

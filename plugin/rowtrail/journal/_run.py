@@ -11,7 +11,7 @@ from rowtrail.content import Codec
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import run_scope
 from rowtrail.journal._attempt import Attempt, Beginning, Outcome
-from rowtrail.journal._flow import Flow, adrive, drive, launch
+from rowtrail.journal._flow import Flow, adrive, finish, launch
 from rowtrail.journal._scope import Scope
 from rowtrail.journal._threads import hand_on_to_threads
 from rowtrail.replay import culprit
@@ -65,7 +65,7 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        drive(self._leave(error), self._journal.store)
+        finish(self._leave(error), self._journal.store)
 
     async def __aexit__(
         self,

@@ -24,8 +24,6 @@ class Job:
         self.synced = synced
         self.result: Any = None
         self.error: BaseException | None = None
-        self.has_run = False
-        self.is_committed = False
 
     def outcome(self) -> Any:
         """Return the result of the transaction, or raise its error."""

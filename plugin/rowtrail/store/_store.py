@@ -89,11 +89,16 @@ class Store:
             work: The transaction.
             synced: Have it on disk before this returns, also with `durability="normal"`.
         """
-        if self.writer.is_in_transaction:
+        if self.is_in_transaction:
             raise RuntimeError("a transaction cannot wait for another one")
         self._refuse_child()
         result: T = self.writer.write(work, synced=synced)
         return result
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Tell whether the caller runs inside a transaction of this store."""
+        return self.writer.is_in_transaction
 
     async def awrite(self, work: Callable[[Tx], T], *, synced: bool = False) -> T:
         """Run `work` in a transaction; committed also when the awaiting task is cancelled.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 MAX_NOTED = 100_000
 """How many steps are remembered, the newest; nobody asks for so many."""
@@ -23,23 +24,26 @@ class Unsynced:
         """Steps that the transaction under way changes."""
         self._wal_path = f"{path}-wal"
         self._wal = b""
+        self._lock = threading.Lock()
         self._noted: set[int] = set()
 
     def note(self, *, is_synced: bool) -> None:
         """Note that what was changed is committed."""
-        if is_synced:
-            self._noted.clear()
-        else:
-            self._forget_reset()
-            self._noted |= self.changed
-            if len(self._noted) > MAX_NOTED:
-                self._noted = set(sorted(self._noted)[MAX_NOTED // 2 :])
-        self.changed.clear()
+        with self._lock:
+            if is_synced:
+                self._noted.clear()
+            else:
+                self._forget_reset()
+                self._noted |= self.changed
+                if len(self._noted) > MAX_NOTED:
+                    self._noted = set(sorted(self._noted)[MAX_NOTED // 2 :])
+            self.changed.clear()
 
     def steps(self) -> frozenset[int]:
         """Return the steps whose newest change may not be on disk."""
-        self._forget_reset()
-        return frozenset(self._noted | self.changed)
+        with self._lock:
+            self._forget_reset()
+            return frozenset(self._noted | self.changed)
 
     def _forget_reset(self) -> None:
         wal = self._header()
@@ -51,9 +55,11 @@ class Unsynced:
         # SQLite holds no locks on the WAL itself, so that closing a handle of ours drops none.
         try:
             handle = os.open(self._wal_path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except OSError:
+            try:
+                return os.read(handle, 32)[_HEADER]
+            finally:
+                os.close(handle)
+        except FileNotFoundError:
             return b""
-        try:
-            return os.read(handle, 32)[_HEADER]
-        finally:
-            os.close(handle)
+        except OSError:  # out of descriptors, or a failing disk: nothing is known to be synced
+            return self._wal

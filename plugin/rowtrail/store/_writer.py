@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rowtrail.errors import ClosedError, StorageError
+from rowtrail.errors import ClosedError
 from rowtrail.store._faults import storage_error
 from rowtrail.store._jobs import Awaited, Job, WaitedFor, wake_all
 from rowtrail.store._open import Durability, begin, set_durability
@@ -41,7 +41,8 @@ class Writer:
     A job either commits whole or leaves nothing. Jobs that wait while a commit runs share the next
     one: the price of a durable commit is one sync of the disk, however many jobs it holds. Where
     nobody else has work, a caller that would wait commits on its own thread: two changes of
-    threads cost a sixth of a durable step.
+    threads cost a sixth of a durable step. Not on the main thread: there a signal's handler may
+    raise, or close the journal, in the middle of what must be kept.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Writer:
         self._beat_every_s = beat_every_s
         self._beat_at = time.monotonic()
         self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may close what it interrupts
         self._is_closed = False
         self._pending = 0  # jobs that were queued and have not ended
         self._turn = threading.Lock()  # whoever holds it uses the connection
@@ -83,52 +84,25 @@ class Writer:
         Raises:
             ClosedError: The store was closed.
         """
-        if not self._pending and not self._turn.locked():
+        if not self._pending and not self._turn.locked() and not _is_main_thread():
             job = Job(work, synced=synced)
             if self._commit_here(job):
                 return job.outcome()
-        return self._write_there(work, synced=synced)
-
-    def _write_there(self, work: Callable[[Tx], Any], *, synced: bool) -> Any:
-        job = WaitedFor(work, synced=synced)
-        self.put(job)
-        return job.wait()
+        waited = WaitedFor(work, synced=synced)
+        self.put(waited)
+        return waited.wait()
 
     def _commit_here(self, job: Job) -> bool:
         """Commit a job on this thread, and return False where it has to queue."""
-        try:
-            with self._turn:
-                if self._pending or self._is_closed:
-                    return False
-                self._holder = threading.get_ident()
-                try:
-                    self._commit([job])
-                finally:
-                    self._holder = 0
-            error = job.error
-        except BaseException as raised:
-            error = raised
-        if error is not None:
-            if threading.current_thread() is not threading.main_thread():
-                raise error
-            self._finish_interrupted(job, error)
+        with self._turn:
+            if self._pending or self._is_closed:
+                return False
+            self._holder = threading.get_ident()
+            try:
+                self._commit([job])
+            finally:
+                self._holder = 0
         return True
-
-    def _finish_interrupted(self, job: Job, error: BaseException) -> None:
-        """Commit a job again that failed on the main thread, on the writer's.
-
-        A signal's handler may have raised there (Ctrl-C), in the middle of what must be kept: the
-        answer of a paid call. Then the job is queued, and that is raised.
-        """
-        if job.is_committed:
-            raise error
-        job.error = None
-        if not isinstance(error, Exception):
-            self.put(Job(job.work, synced=job.synced))
-            raise error
-        job.result = self._write_there(job.work, synced=job.synced)
-        if not isinstance(error, StorageError):  # it was no error of the job
-            raise error
 
     def put(self, job: Job) -> None:
         """Queue a transaction; its job is settled when it is committed.
@@ -154,8 +128,7 @@ class Writer:
 
     def set_durability(self, durability: Durability) -> None:
         """Change when the disk is synced, from the next commit on."""
-        with self._turn:
-            self._durability = durability
+        self._durability = durability  # no lock: the writer may be waiting for the caller
 
     @property
     def is_current_thread(self) -> bool:
@@ -234,8 +207,6 @@ class Writer:
         try:
             self._transact(batch)
         except BaseException as error:  # the batch is lost as a whole, and says so to every caller
-            if self._was_committed(batch, error):
-                raise  # on the thread of a caller, which `_commit_here` tells
             self._roll_back()
             why = self._named(error)
             for job in batch:
@@ -262,8 +233,6 @@ class Writer:
         return True
 
     def _transact(self, batch: list[Job]) -> None:
-        if self.connection.in_transaction:  # a signal's handler raised while it was rolled back
-            self._roll_back()
         self._set_level(batch)
         changes = self.connection.total_changes
         begin(self.connection, self._path)
@@ -284,13 +253,6 @@ class Writer:
             set_durability(self.connection, level)
             self._level = level
 
-    def _was_committed(self, batch: list[Job], error: BaseException) -> bool:
-        """Tell whether the commit had ended when a signal's handler raised."""
-        done = not self.connection.in_transaction and not isinstance(error, sqlite3.Error)
-        for job in batch:
-            job.is_committed = done and job.has_run
-        return all(job.is_committed for job in batch)
-
     def _settle(self, batch: list[Job]) -> None:
         awaited: dict[AbstractEventLoop, list[Awaited]] = {}
         for job in batch:
@@ -309,7 +271,6 @@ class Writer:
             self.connection.execute("SAVEPOINT job")
         try:
             job.result = job.work(self._tx)
-            job.has_run = True
         except BaseException as error:
             job.error = self._named(error)
             self._undo(job.error, alone=alone)
@@ -340,6 +301,10 @@ class Writer:
         with contextlib.suppress(sqlite3.Error):
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+
+
+def _is_main_thread() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
 
 
 def leak(connection: sqlite3.Connection) -> None:
