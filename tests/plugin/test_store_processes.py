@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -455,7 +455,7 @@ def test_a_signals_handler_may_close_the_journal(
 
 
 def test_a_generator_that_is_collected_inside_a_transaction_ends_its_run(journal: Journal) -> None:
-    def stream() -> Iterator[int]:
+    def stream() -> Generator[int]:
         with journal.run("r"):
             yield 1
 
