@@ -55,6 +55,26 @@ MUTATIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda: AIMessage("hi", id="1", response_metadata={"a": {"b": [1]}}),
         lambda m: m.response_metadata["a"]["b"].append(2),
     ),
+    "the type of a number in a message": (
+        lambda: AIMessage("hi", id="1", additional_kwargs={"n": 1, "z": 0}),
+        lambda m: m.additional_kwargs.update(n=True),
+    ),
+    "the sign of zero in a message": (
+        lambda: AIMessage("hi", id="1", response_metadata={"a": [0.0]}),
+        lambda m: m.response_metadata["a"].__setitem__(0, -0.0),
+    ),
+    "the order of a dict in a message": (
+        lambda: AIMessage("hi", id="1", additional_kwargs={"a": 1, "b": 2}),
+        lambda m: m.additional_kwargs.update(a=m.additional_kwargs.pop("a")),
+    ),
+    "the type of a number in an extra field": (
+        lambda: HumanMessage("hi", id="1", moods=[1]),
+        lambda m: m.moods.__setitem__(0, True),
+    ),
+    "the type of an artifact": (
+        lambda: ToolMessage("x", tool_call_id="c", artifact=1),
+        lambda m: setattr(m, "artifact", 1.0),
+    ),
     "arguments of a tool call": (
         lambda: AIMessage("", id="1", tool_calls=[call({"x": 1})]),
         lambda m: m.tool_calls[0]["args"].update(x=2),
