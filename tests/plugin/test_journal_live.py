@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal, RunBusyError, step
+from rowtrail.checkpoint import Checkpoints
 from rowtrail.errors import ClosedError
-from rowtrail.journal import Attempt, Beginning, run_scope
+from rowtrail.journal import Attempt, Beginning, _call, run_scope
 from rowtrail.store import current_process
 from tests.plugin.conftest import Agent, World
 
@@ -389,3 +390,54 @@ sys.stdin.readline()
                 agent.think("a")
             go_on(reader)
         assert len(journal.steps("r")) == 1
+
+
+@pytest.mark.parametrize("way", ["left behind", "left by control flow"])
+def test_a_run_whose_thread_is_gone_marks_no_step_of_another(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    begun, go_on = (threading.Barrier(2, timeout=10) for _ in range(2))
+    begun_other, go_on_other = (threading.Barrier(2, timeout=10) for _ in range(2))
+    monkeypatch.setattr(_call, "CONTROL_FLOW", [InterruptedError])
+
+    @step
+    def wait(begun: threading.Barrier, go_on: threading.Barrier) -> None:
+        begun.wait()
+        go_on.wait()
+        if way != "left behind" and begun is not begun_other:
+            raise InterruptedError
+
+    def hold(*barriers: threading.Barrier, thread_id: str) -> None:
+        with journal.run(thread_id, thread_id=thread_id):
+            wait(*barriers)
+
+    run = journal.run("gone", thread_id="gone")
+    run.__enter__()
+    context = copy_context()
+
+    def call() -> None:
+        with suppress(InterruptedError):
+            context.run(wait, begun, go_on)
+
+    first = threading.Thread(target=call)
+    second = threading.Thread(
+        target=hold, args=(begun_other, go_on_other), kwargs={"thread_id": "other"}
+    )
+    first.start()
+    begun.wait()
+    checkpoints = Checkpoints(journal.store, journal.recorder.content)
+    journal.store.write(lambda tx: checkpoints.delete_thread(tx, "gone"))
+    second.start()
+    begun_other.wait()
+
+    if way == "left behind":
+        run.__exit__(None, None, None)
+    go_on.wait()
+    first.join()
+    if way != "left behind":
+        run.__exit__(None, None, None)
+
+    assert [row["status"] for row in journal.steps("other")] == ["running"]
+    go_on_other.wait()
+    second.join()
+    assert [row["status"] for row in journal.steps("other")] == ["done"]

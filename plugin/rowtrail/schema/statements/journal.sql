@@ -16,7 +16,7 @@ UPDATE attempt SET ended_at = :at, outcome = 'crashed' WHERE id = :attempt AND e
 UPDATE step
 SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
     error = CASE kind WHEN 'llm' THEN 'ended before its answer was recorded' ELSE error END
-WHERE id = :id AND status = 'running';
+WHERE id = :id AND attempt = :attempt AND status = 'running';
 
 -- name: steps_running
 -- Reads the steps of the whole run: an index of the running ones would cost every step two writes.
@@ -158,6 +158,10 @@ WHERE id = :id AND attempt = :attempt;
 
 -- name: step_supersede
 UPDATE step SET status = 'superseded', reason = coalesce(:reason, reason) WHERE id = :id;
+
+-- name: step_left
+-- A step that its own caller left; once its thread is deleted, the row may be another's.
+UPDATE step SET status = 'superseded', reason = :reason WHERE id = :id AND attempt = :attempt;
 
 -- name: step_never_made
 -- A step whose caller was cancelled while its row was written: the call was not made.
