@@ -21,7 +21,7 @@ from rowtrail import Journal, RunBusyError, step
 from rowtrail.checkpoint import Checkpoints
 from rowtrail.errors import ClosedError
 from rowtrail.journal import Attempt, Beginning, _call, run_scope
-from rowtrail.store import current_process
+from rowtrail.store import Tx, current_process
 from tests.plugin.conftest import Agent, World
 
 HOLDING = """
@@ -441,3 +441,55 @@ def test_a_run_whose_thread_is_gone_marks_no_step_of_another(
     go_on_other.wait()
     second.join()
     assert [row["status"] for row in journal.steps("other")] == ["done"]
+
+
+def count_of_replays(journal: Journal) -> int:
+    (row,) = journal.sql("SELECT count(*) AS n FROM replays")
+    return int(row["n"])
+
+
+def test_replays_of_a_thread_that_is_gone_are_not_written(journal: Journal, agent: Agent) -> None:
+    with journal.run("r", thread_id="gone"):
+        agent.think("a")
+    with journal.run("r", thread_id="gone"):
+        agent.think("a")
+        checkpoints = Checkpoints(journal.store, journal.recorder.content)
+        journal.store.write(lambda tx: checkpoints.delete_thread(tx, "gone"))
+        with journal.run("other", thread_id="other"):
+            agent.think("b")  # its row has the id of the one that is gone
+            assert count_of_replays(journal) == 0
+    assert agent.made == ["a", "b"]
+    assert count_of_replays(journal) == 0
+    assert journal.verify().faults == ()
+
+
+def test_replays_survive_the_failure_of_what_was_written_with_them(
+    journal: Journal, agent: Agent
+) -> None:
+    with journal.run("r"):
+        agent.think("a")
+        agent.look("b")
+    begun, gate = threading.Event(), threading.Event()
+
+    def hold(tx: Tx) -> None:
+        begun.set()
+        gate.wait(10)
+
+    def fail(tx: Tx) -> None:
+        raise ZeroDivisionError
+
+    with journal.run("r"):
+        agent.think("a")
+        agent.look("b")
+        journal.store.submit(hold)
+        begun.wait(10)  # what comes now is committed together
+        written = journal.store.submit(journal.recorder.write_replays)
+        failed = journal.store.submit(fail)
+        gate.set()
+        written.result(10)
+        assert isinstance(failed.exception(10), ZeroDivisionError)
+        assert count_of_replays(journal) == 2
+
+        assert isinstance(journal.store.submit(fail).exception(10), ZeroDivisionError)
+        journal.store.write(journal.recorder.write_replays)
+    assert count_of_replays(journal) == 2

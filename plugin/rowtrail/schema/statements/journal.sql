@@ -224,8 +224,14 @@ FROM step s WHERE s.id IN (SELECT id FROM inside) AND s.status = 'done' AND s.ki
 GROUP BY s.model;
 
 -- name: replay_insert
+-- Nothing where the thread was deleted meanwhile; the id of the step may be another run's by now.
 INSERT INTO replay (step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)
-VALUES (:step, :attempt, :now, :input_tokens, :output_tokens, :usd);
+SELECT :step, a.id, :now, :input_tokens, :output_tokens, :usd
+FROM attempt a JOIN step s ON s.id = :step JOIN scope sc ON sc.id = s.scope AND sc.run = a.run
+WHERE a.id = :attempt;
+
+-- name: replay_row
+SELECT id FROM replay WHERE id = :id AND step = :step AND attempt = :attempt AND at = :now;
 
 -- name: run_add_saved
 UPDATE run SET saved_tokens = saved_tokens + :tokens,
