@@ -279,10 +279,12 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with its checkpoints, runs and steps; what days cost stays counted."""
         self._store.write(self._work.delete_thread(thread_id))
+        self.memo.forget(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async twin of `delete_thread`."""
         await self._store.awrite(self._work.delete_thread(thread_id))
+        self.memo.forget(str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made; their steps stay readable."""

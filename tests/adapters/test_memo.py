@@ -277,6 +277,42 @@ class TestUnchangedItems:
         assert encodings.count == 2
 
 
+def remembered(saver: RowtrailSaver) -> tuple[int, int]:
+    """Return how many bytes a saver says that it remembers, and how many these are."""
+    lists = [each for channel in saver.memo._channels.values() for each in channel.lists]
+    encoded = [each.encoded for one in lists for each in one.prepared]
+    assert all(each.identity is None for each in encoded)
+    return saver.memo._size, sum(len(each.text or each.data or "") for each in encoded)
+
+
+def test_what_is_remembered_is_bounded_in_bytes(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_memo, "MAX_BYTES", 100_000)
+    with RowtrailSaver(db, **QUICK) as saver:
+        for number in range(20):
+            values: list[Any] = [{"n": n, "text": "x" * (1_000 * n)} for n in range(6)]
+            config = thread(f"t{number}")
+            for changed in (
+                values,
+                [*values, {"n": "x" * 500}],
+                values[3:],
+                values[:4],
+                values[::-1],
+                [values[0], {"new": True}, *values],
+            ):
+                saver.put(config, checkpoint({"items": changed}), {}, {})
+                values[2]["text"] += "y" * 100
+                assert len(set(remembered(saver))) == 1
+            saver.get_tuple(config)
+            saver.get_tuple(config)
+            said, is_so = remembered(saver)
+            assert said == is_so
+            assert 15_000 < said <= 100_000
+
+        saver.delete_thread("t19")
+        assert {key[0] for key in saver.memo._channels if isinstance(key, tuple)} == {"t18", "t17"}
+        assert len(set(remembered(saver))) == 1
+
+
 def test_what_is_remembered_is_bounded(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_memo, "MAX_ITEMS", 100)
     with RowtrailSaver(db, **QUICK) as saver:
