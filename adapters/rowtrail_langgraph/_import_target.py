@@ -82,7 +82,7 @@ class ImportTarget:
         read = next(pages, None)
         while read is not None:
             page = read(tx)
-            yield from (found for _, found in page)
+            yield from (found for _, found in page if found is not None)
             try:
                 read = pages.send(page)  # type: ignore[attr-defined]
             except StopIteration:

@@ -15,6 +15,8 @@ from rowtrail.content import Prepared
 from rowtrail_langgraph._moulds import contents_of, holds_of
 
 MAX_ITEMS = 50_000
+MAX_BYTES = 64 * 2**20
+"""Of the stored forms; what they are of takes about as much."""
 MAX_SEARCHED = 256
 """Channels, the newest first, among which those of one thread are looked for."""
 
@@ -27,14 +29,22 @@ _extra = attrgetter("__pydantic_extra__")
 class _List:
     """The items of a list, what each of them held when it was stored, and its stored form."""
 
-    __slots__ = ("_places", "are_messages", "held", "items", "prepared", "stored")
+    __slots__ = ("_places", "are_messages", "held", "items", "prepared", "size", "stored")
 
     def __init__(
-        self, items: Sequence[Any], held: list[Any], prepared: list[Prepared], *, are_messages: bool
+        self,
+        items: Sequence[Any],
+        held: list[Any],
+        prepared: list[Prepared],
+        size: int,
+        *,
+        are_messages: bool,
     ) -> None:
         self.items = tuple(items)
         self.held = held
         self.prepared = prepared
+        self.size = size
+        """Bytes of the stored forms."""
         self.are_messages = are_messages
         self.stored: tuple[int, object] | None = None
         """The row of the list, and the stamp under which it is that."""
@@ -57,6 +67,14 @@ class _List:
                 return place, count + list(map(is_, theirs, ours)).index(False)
             count, stride = end, 8 * stride
         return place, count
+
+    def size_of(self, place: int, count: int) -> int:
+        """Return the bytes of some items; looks at those or at the others, which are fewer."""
+        end = place + count
+        others = len(self.items) - count
+        if others < count:
+            return self.size - _size(self.prepared[:place]) - _size(self.prepared[end:])
+        return _size(self.prepared[place:end])
 
     def changed(self, items: list[Any], place: int) -> Sequence[int]:
         """Return which of these items, which the list has from `place` on, were mutated since."""
@@ -81,13 +99,14 @@ class _List:
 class _Channel:
     """The newest lists of one channel."""
 
-    __slots__ = ("lists", "read", "size", "written")
+    __slots__ = ("count", "lists", "read", "size", "written")
 
     def __init__(self, written: _List | None, read: _List | None) -> None:
         self.written = written
         self.read = read
         self.lists = [each for each in (written, read) if each is not None]
-        self.size = sum(len(each.items) for each in self.lists)
+        self.count = sum(len(each.items) for each in self.lists)
+        self.size = sum(each.size for each in self.lists)
 
 
 _NOTHING = _Channel(None, None)
@@ -104,6 +123,7 @@ class Memo:
         self._lock = threading.Lock()
         self._channels: OrderedDict[object, _Channel] = OrderedDict()
         self._count = 0
+        self._size = 0
 
     def prepare(
         self,
@@ -133,9 +153,11 @@ class Memo:
         Args:
             held: What each item holds, from `holds_of`.
         """
-        new = _List(items, held, prepared, are_messages=_are_messages(items))
         with self._lock:
             channel = self._channels.get(key, _NOTHING)
+        same = next((each for each in channel.lists if each.prepared is prepared), None)
+        size = _size(prepared) if same is None else same.size
+        new = _List(items, held, prepared, size, are_messages=_are_messages(items))
         self._keep(key, _Channel(channel.written, new))
 
     def stored(self, key: object, prepared: object, row: int, stamp: object) -> None:
@@ -155,6 +177,18 @@ class Memo:
                 return each.prepared
         return None
 
+    def forget(self, thread_id: str) -> None:
+        """Drop what is remembered of a thread: it is deleted."""
+        with self._lock:
+            for key in list(self._channels):
+                if isinstance(key, tuple) and key[0] == thread_id:
+                    self._drop(key)
+
+    def _drop(self, key: object) -> None:
+        dropped = self._channels.pop(key, _NOTHING)
+        self._count -= dropped.count
+        self._size -= dropped.size
+
     def _lists_of(self, thread_id: str | None) -> list[_List]:
         if thread_id is None:
             return []
@@ -167,12 +201,12 @@ class Memo:
 
     def _keep(self, key: object, channel: _Channel) -> None:
         with self._lock:
-            before = self._channels.pop(key, _NOTHING)
+            self._drop(key)
             self._channels[key] = channel
-            self._count += channel.size - before.size
-            while self._count > MAX_ITEMS and len(self._channels) > 1:
-                _, dropped = self._channels.popitem(last=False)
-                self._count -= dropped.size
+            self._count += channel.count
+            self._size += channel.size
+            while (self._count > MAX_ITEMS or self._size > MAX_BYTES) and len(self._channels) > 1:
+                self._drop(next(iter(self._channels)))
 
 
 def _prepared(
@@ -182,7 +216,7 @@ def _prepared(
     held: list[Any] = []
     prepared: list[Prepared] = []
     new: list[Any] = []
-    are_messages, whole = True, None
+    are_messages, whole, size = True, None, 0
     while len(held) < len(items):
         at = len(held)
         (place, count), base = max(
@@ -194,19 +228,28 @@ def _prepared(
             # What it holds is taken first: mutated while it is encoded, it is encoded again.
             held.append(holds_of(items[at]))
             prepared.append(encode(items[at]))
+            size += _size(prepared[-1:])
             new.append(items[at])
             continue
         held += base.held[place : place + count]
         prepared += base.prepared[place : place + count]
+        size += base.size_of(place, count)
         are_messages = are_messages and base.are_messages
         for each in base.changed(items[at : at + count], place):
             held[at + each] = holds_of(items[at + each])
+            size -= _size([prepared[at + each]])
             prepared[at + each] = encode(items[at + each])
+            size += _size([prepared[at + each]])
             new.append(items[at + each])
         if count == len(base.items):
             known, whole = [], base  # what comes behind a list that is there whole is new
     are_messages = are_messages and _are_messages(new)
-    return _List(items, held, prepared, are_messages=are_messages), whole
+    return _List(items, held, prepared, size, are_messages=are_messages), whole
+
+
+def _size(prepared: Sequence[Prepared]) -> int:
+    """Return how many bytes stored forms take, with one for each character."""
+    return sum(len(each.encoded.text or "") + len(each.encoded.data or b"") for each in prepared)
 
 
 def _are_messages(items: Sequence[Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.messages import BaseMessage
@@ -12,6 +12,8 @@ from rowtrail.content import TAG, Encoded, Prepared
 from rowtrail_langgraph._codec import GraphCodec
 
 IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
+_TELLING = IMMUTABLE - {int, float}
+"""Types of which equal values are the same; a flag of a message is never another number."""
 MARSHAL_VERSION = 2  # later ones write down which objects are shared, and that may change
 
 # What is held is never handed out: empty containers, which most messages have many of, are shared.
@@ -20,30 +22,79 @@ EMPTY: dict[type, Any] = {dict: {}, list: []}
 _set = object.__setattr__
 
 
+class _Exact(dict[str, Any]):
+    """Fields some of which `==` does not tell apart: 1 and True, or a dict in another order."""
+
+    __slots__ = ("blob", "names")
+
+    def __init__(self, fields: dict[str, Any], names: tuple[str, ...]) -> None:
+        self.names = names
+        self.blob = _bytes_of(fields, names)
+        super().__init__(fields)
+        self.update(self.loaded())
+
+    def __eq__(self, other: object) -> bool:
+        if not (isinstance(other, dict) and super().__eq__(other)):
+            return False
+        try:
+            return _bytes_of(other, self.names) == self.blob
+        except ValueError:
+            return False
+
+    __hash__ = None  # like that of every dict
+
+    def loaded(self) -> dict[str, Any]:
+        """Return the fields in question, each time as objects of their own."""
+        return dict(zip(self.names, marshal.loads(self.blob), strict=True))  # noqa: S302 - our own
+
+
+def _bytes_of(fields: Mapping[str, Any], names: Sequence[str]) -> bytes:
+    return marshal.dumps([fields[name] for name in names], MARSHAL_VERSION)
+
+
+def _fields_held(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy that equals these fields as long as nothing in them was mutated.
+
+    A message of text with empty containers is a plain dict: many are compared without Python.
+
+    Raises:
+        ValueError: There is more in them than plain data.
+    """
+    held: dict[str, Any] = {}
+    names: list[str] = []
+    for name, value in fields.items():
+        kind = type(value)
+        if kind in _TELLING:
+            held[name] = value
+        elif not value and kind in EMPTY:
+            held[name] = EMPTY[kind]
+        else:
+            held[name] = value
+            names.append(name)
+    return _Exact(held, tuple(names)) if names else held
+
+
 class _MessageMould:
     """A message as it was decoded; `held` are its fields, which no mutation reaches."""
 
-    __slots__ = ("_blob", "_empties", "_is_set", "_kind", "held")
+    __slots__ = ("_empties", "_is_set", "_kind", "held")
 
     def __init__(self, message: BaseMessage) -> None:
         fields = message.__dict__
-        parts = {name: part for name, part in fields.items() if type(part) not in IMMUTABLE}
-        full = {name: part for name, part in parts.items() if part}
         self._kind = type(message)
-        self._empties = tuple((name, type(part)) for name, part in parts.items() if not part)
-        self._blob = marshal.dumps(full, MARSHAL_VERSION) if full else b""
+        self._empties = tuple(
+            (name, type(part)) for name, part in fields.items() if type(part) in EMPTY and not part
+        )
         self._is_set = frozenset(message.__pydantic_fields_set__)
-        self.held = {**fields, **{name: EMPTY[kind] for name, kind in self._empties}}
-        if full:
-            self.held.update(marshal.loads(self._blob))  # noqa: S302 - our own bytes
+        self.held = _fields_held(fields)
 
     def cast(self) -> BaseMessage:
         """Return a new message that shares nothing mutable with another."""
         fields = self.held.copy()
         for name, kind in self._empties:
             fields[name] = kind()
-        if self._blob:
-            fields.update(marshal.loads(self._blob))  # noqa: S302 - our own bytes
+        if isinstance(self.held, _Exact):
+            fields.update(self.held.loaded())
         message = self._kind.__new__(self._kind)
         _set(message, "__dict__", fields)
         _set(message, "__pydantic_fields_set__", set(self._is_set))
@@ -123,7 +174,7 @@ def _mould_of(encoded: Encoded, value: Any) -> _Mould | None:
         if isinstance(value, BaseMessage):
             return None if value.__pydantic_extra__ else _MessageMould(value)
         return _PlainMould(value) if kind in EMPTY else None
-    except (KeyError, ValueError):  # a default of a field that is no JSON
+    except ValueError:  # a default of a field that is no JSON
         return None
 
 
@@ -148,15 +199,7 @@ def holds_of(item: Any) -> Any:
         return contents_of(item)
     try:
         extra = item.__pydantic_extra__
-        fields = {name: _copied(value) for name, value in item.__dict__.items()}
-        return (fields, _copied(extra)) if extra else fields
+        fields = _fields_held(item.__dict__)
+        return (fields, _fields_held(extra)) if extra else fields
     except ValueError:
         return object()
-
-
-def _copied(value: Any) -> Any:
-    if type(value) in IMMUTABLE:
-        return value
-    if not value and type(value) in EMPTY:
-        return EMPTY[type(value)]
-    return marshal.loads(marshal.dumps(value, MARSHAL_VERSION))  # noqa: S302 - our own bytes

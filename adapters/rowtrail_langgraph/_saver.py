@@ -175,12 +175,17 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             filter: Metadata that a checkpoint must have, key by key; any key, any JSON value.
             before: Only checkpoints with an id smaller than this one's.
             limit: How many at most.
+
+        A checkpoint that is damaged is left out, and the logger `rowtrail` names it.
+
+        Raises:
+            CorruptRowError: `config` names the one that is damaged, or the key is another.
         """
         pages = self._work.pages(config, filter, before, limit)
         read = next(pages, None)
         while read is not None:
             page = self._store.read(read)
-            yield from (found for _, found in page)
+            yield from (found for _, found in page if found is not None)
             read = _answered(pages, page)
 
     async def alist(
@@ -197,7 +202,8 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         while read is not None:
             page = await self._store.aread(read)
             for _, found in page:
-                yield found
+                if found is not None:
+                    yield found
             read = _answered(pages, page)
 
     def get_delta_channel_history(
@@ -273,10 +279,12 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with its checkpoints, runs and steps; what days cost stays counted."""
         self._store.write(self._work.delete_thread(thread_id))
+        self.memo.forget(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async twin of `delete_thread`."""
         await self._store.awrite(self._work.delete_thread(thread_id))
+        self.memo.forget(str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made; their steps stay readable."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -21,6 +22,7 @@ from langgraph.checkpoint.base import (
 from rowtrail import Journal
 from rowtrail.checkpoint import (
     Checkpoints,
+    DamagedCheckpoint,
     NewCheckpoint,
     NewWrite,
     Placed,
@@ -31,6 +33,7 @@ from rowtrail.content import LONGEST_INT, Prepared
 from rowtrail.errors import CorruptRowError, UsageError
 from rowtrail.store import Tx
 from rowtrail_langgraph._address import Address, address_of, configurable_of
+from rowtrail_langgraph._codec import logger
 from rowtrail_langgraph._runs import attempt_of
 from rowtrail_langgraph._values import Values, metadata_text
 
@@ -40,8 +43,8 @@ LARGEST_PAGE = 32
 
 PRUNE_STRATEGIES = ("keep_latest", "delete", "delete_all")
 
-Page = list[tuple[int, CheckpointTuple]]
-"""Some checkpoints, each with its row."""
+Page = list[tuple[tuple[str, int], CheckpointTuple | None]]
+"""Some checkpoints, each behind its id and row; None in place of one that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,9 @@ class Transactions:
             found: Any = yield partial(page, after=after, limit=size)
             if len(found) < size:
                 return
-            row, last = found[-1]
-            after = (last.checkpoint["id"], row)
-            left = None if left is None else left - size
+            after, _ = found[-1]
+            if left is not None:
+                left -= sum(each is not None for _, each in found)
             size = min(2 * size, LARGEST_PAGE)
 
     def history(
@@ -237,7 +240,36 @@ class Transactions:
         return work
 
     def _page(self, tx: Tx, **wanted: Any) -> Page:
-        return [(row.row, self.tuple_of(row)) for row in self.checkpoints.fetch_page(tx, **wanted)]
+        is_named = wanted["checkpoint_id"] is not None
+        return [
+            ((each.checkpoint_id, each.row), self._tuple_or_none(each, is_named=is_named))
+            for each in self.checkpoints.fetch_page(tx, **wanted)
+        ]
+
+    def _tuple_or_none(
+        self, stored: StoredCheckpoint | DamagedCheckpoint, *, is_named: bool
+    ) -> CheckpointTuple | None:
+        """Return a checkpoint; None for one that is damaged, if it is not this one that is asked.
+
+        What another key cannot read is not damaged.
+        """
+        try:
+            if isinstance(stored, DamagedCheckpoint):
+                raise stored.error
+            written = (write.value for write in stored.writes)
+            for value in chain(stored.values.values(), written):
+                self.values.check(value)
+        except CorruptRowError as damage:
+            if is_named:
+                raise
+            logger.warning(
+                "checkpoint %r of thread %r is left out of the list: %s",
+                stored.checkpoint_id,
+                stored.thread_id,
+                damage,
+            )
+            return None
+        return self.tuple_of(stored)
 
     def tuple_of(self, stored: StoredCheckpoint, *, to_go_on_from: bool = False) -> CheckpointTuple:
         """Return a checkpoint as LangGraph has it.

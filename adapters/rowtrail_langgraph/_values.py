@@ -62,7 +62,7 @@ class Values:
 
     def read(self, stored: Value, key: object = None) -> Any:
         """Return a stored value; `key` as for `written`."""
-        self.content.check([stored] if isinstance(stored, Prepared) else stored)
+        self.check(stored)
         if isinstance(stored, Prepared):
             return self.codec.decode(stored.encoded)
         if stored and stored[0].encoded.type == PARTS:
@@ -72,6 +72,10 @@ class Values:
         items, held = read_items(self.codec, stored)
         self.memo.loaded(key, items, held, stored)
         return items
+
+    def check(self, stored: Value) -> None:
+        """Compare what was read with its digests; raises as `Content.check` does."""
+        self.content.check([stored] if isinstance(stored, Prepared) else stored)
 
     def _parts(self, value: dict[str, Any]) -> Value:
         """Return an input in parts: the writes that it makes hold the same items."""

@@ -55,6 +55,26 @@ MUTATIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda: AIMessage("hi", id="1", response_metadata={"a": {"b": [1]}}),
         lambda m: m.response_metadata["a"]["b"].append(2),
     ),
+    "the type of a number in a message": (
+        lambda: AIMessage("hi", id="1", additional_kwargs={"n": 1, "z": 0}),
+        lambda m: m.additional_kwargs.update(n=True),
+    ),
+    "the sign of zero in a message": (
+        lambda: AIMessage("hi", id="1", response_metadata={"a": [0.0]}),
+        lambda m: m.response_metadata["a"].__setitem__(0, -0.0),
+    ),
+    "the order of a dict in a message": (
+        lambda: AIMessage("hi", id="1", additional_kwargs={"a": 1, "b": 2}),
+        lambda m: m.additional_kwargs.update(a=m.additional_kwargs.pop("a")),
+    ),
+    "the type of a number in an extra field": (
+        lambda: HumanMessage("hi", id="1", moods=[1]),
+        lambda m: m.moods.__setitem__(0, True),
+    ),
+    "the type of an artifact": (
+        lambda: ToolMessage("x", tool_call_id="c", artifact=1),
+        lambda m: setattr(m, "artifact", 1.0),
+    ),
     "arguments of a tool call": (
         lambda: AIMessage("", id="1", tool_calls=[call({"x": 1})]),
         lambda m: m.tool_calls[0]["args"].update(x=2),
@@ -255,6 +275,42 @@ class TestUnchangedItems:
         put(saver, [*found.checkpoint["channel_values"]["items"], MANY[kind](50)])
 
         assert encodings.count == 2
+
+
+def remembered(saver: RowtrailSaver) -> tuple[int, int]:
+    """Return how many bytes a saver says that it remembers, and how many these are."""
+    lists = [each for channel in saver.memo._channels.values() for each in channel.lists]
+    encoded = [each.encoded for one in lists for each in one.prepared]
+    assert all(each.identity is None for each in encoded)
+    return saver.memo._size, sum(len(each.text or each.data or "") for each in encoded)
+
+
+def test_what_is_remembered_is_bounded_in_bytes(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_memo, "MAX_BYTES", 100_000)
+    with RowtrailSaver(db, **QUICK) as saver:
+        for number in range(20):
+            values: list[Any] = [{"n": n, "text": "x" * (1_000 * n)} for n in range(6)]
+            config = thread(f"t{number}")
+            for changed in (
+                values,
+                [*values, {"n": "x" * 500}],
+                values[3:],
+                values[:4],
+                values[::-1],
+                [values[0], {"new": True}, *values],
+            ):
+                saver.put(config, checkpoint({"items": changed}), {}, {})
+                values[2]["text"] += "y" * 100
+                assert len(set(remembered(saver))) == 1
+            saver.get_tuple(config)
+            saver.get_tuple(config)
+            said, is_so = remembered(saver)
+            assert said == is_so
+            assert 15_000 < said <= 100_000
+
+        saver.delete_thread("t19")
+        assert {key[0] for key in saver.memo._channels if isinstance(key, tuple)} == {"t18", "t17"}
+        assert len(set(remembered(saver))) == 1
 
 
 def test_what_is_remembered_is_bounded(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:

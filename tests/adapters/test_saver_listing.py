@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
+from rowtrail.errors import CorruptRowError
 from rowtrail_langgraph import RowtrailSaver
-from tests.adapters._savers import Mode, both_modes, checkpoint, driven, ids, thread
+from tests.adapters._savers import Mode, both_modes, checkpoint, driven, ids, named, thread
 
 JSON_VALUES = [
     None,
@@ -211,3 +213,41 @@ def test_an_unfinished_loop_holds_nothing_up(db: Path) -> None:
         left = [found.checkpoint["channel_values"]["n"] for found in loop]
 
     assert left[-1:] in ([48], ["after"])
+
+
+TORN = "DELETE FROM channel_value WHERE checkpoint IN (:rows)"
+FLIPPED = """UPDATE item SET text = text || ' ' WHERE id IN (
+    SELECT item FROM channel_value WHERE checkpoint IN (:rows))"""
+NO_LIST = (
+    "DELETE FROM list WHERE id IN (SELECT list FROM channel_value WHERE checkpoint IN (:rows))"
+)
+
+
+@pytest.mark.parametrize("damage", [TORN, FLIPPED, NO_LIST])
+@both_modes
+async def test_damaged_checkpoints_are_named_and_hide_no_others(
+    damage: str, mode: Mode, db: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with driven(db, mode) as driver:
+        made = [
+            await driver.put(thread(f"t{n}"), checkpoint({"n": f"number {n}", "l": [n, [n]]}))
+            for n in range(50)
+        ]
+    doomed = [0, 9, 17, 18, 48, 49]  # the last of a page, and the whole first page
+    with sqlite3.connect(db) as connection:
+        connection.execute(damage.replace(":rows", ",".join(str(n + 1) for n in doomed)))
+    connection.close()
+
+    with driven(db, mode) as driver:
+        found = await driver.list(None)
+        assert [named(each.config, "thread_id") for each in found] == [
+            f"t{n}" for n in range(49, -1, -1) if n not in doomed
+        ]
+        for n in doomed:
+            assert named(made[n], "checkpoint_id") in caplog.text
+        assert await driver.list(thread("t9")) == []
+        assert await driver.list(None, limit=3) == found[:3]
+        with pytest.raises(CorruptRowError):
+            await driver.list(made[9])
+        with pytest.raises(CorruptRowError):
+            await driver.found(thread("t9"))

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal, RunBusyError, step
+from rowtrail.checkpoint import Checkpoints
 from rowtrail.errors import ClosedError
-from rowtrail.journal import Attempt, Beginning, run_scope
-from rowtrail.store import current_process
+from rowtrail.journal import Attempt, Beginning, _call, run_scope
+from rowtrail.store import Tx, current_process
 from tests.plugin.conftest import Agent, World
 
 HOLDING = """
@@ -389,3 +390,106 @@ sys.stdin.readline()
                 agent.think("a")
             go_on(reader)
         assert len(journal.steps("r")) == 1
+
+
+@pytest.mark.parametrize("way", ["left behind", "left by control flow"])
+def test_a_run_whose_thread_is_gone_marks_no_step_of_another(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    begun, go_on = (threading.Barrier(2, timeout=10) for _ in range(2))
+    begun_other, go_on_other = (threading.Barrier(2, timeout=10) for _ in range(2))
+    monkeypatch.setattr(_call, "CONTROL_FLOW", [InterruptedError])
+
+    @step
+    def wait(begun: threading.Barrier, go_on: threading.Barrier) -> None:
+        begun.wait()
+        go_on.wait()
+        if way != "left behind" and begun is not begun_other:
+            raise InterruptedError
+
+    def hold(*barriers: threading.Barrier, thread_id: str) -> None:
+        with journal.run(thread_id, thread_id=thread_id):
+            wait(*barriers)
+
+    run = journal.run("gone", thread_id="gone")
+    run.__enter__()
+    context = copy_context()
+
+    def call() -> None:
+        with suppress(InterruptedError):
+            context.run(wait, begun, go_on)
+
+    first = threading.Thread(target=call)
+    second = threading.Thread(
+        target=hold, args=(begun_other, go_on_other), kwargs={"thread_id": "other"}
+    )
+    first.start()
+    begun.wait()
+    checkpoints = Checkpoints(journal.store, journal.recorder.content)
+    journal.store.write(lambda tx: checkpoints.delete_thread(tx, "gone"))
+    second.start()
+    begun_other.wait()
+
+    if way == "left behind":
+        run.__exit__(None, None, None)
+    go_on.wait()
+    first.join()
+    if way != "left behind":
+        run.__exit__(None, None, None)
+
+    assert [row["status"] for row in journal.steps("other")] == ["running"]
+    go_on_other.wait()
+    second.join()
+    assert [row["status"] for row in journal.steps("other")] == ["done"]
+
+
+def count_of_replays(journal: Journal) -> int:
+    (row,) = journal.sql("SELECT count(*) AS n FROM replays")
+    return int(row["n"])
+
+
+def test_replays_of_a_thread_that_is_gone_are_not_written(journal: Journal, agent: Agent) -> None:
+    with journal.run("r", thread_id="gone"):
+        agent.think("a")
+    with journal.run("r", thread_id="gone"):
+        agent.think("a")
+        checkpoints = Checkpoints(journal.store, journal.recorder.content)
+        journal.store.write(lambda tx: checkpoints.delete_thread(tx, "gone"))
+        with journal.run("other", thread_id="other"):
+            agent.think("b")  # its row has the id of the one that is gone
+            assert count_of_replays(journal) == 0
+    assert agent.made == ["a", "b"]
+    assert count_of_replays(journal) == 0
+    assert journal.verify().faults == ()
+
+
+def test_replays_survive_the_failure_of_what_was_written_with_them(
+    journal: Journal, agent: Agent
+) -> None:
+    with journal.run("r"):
+        agent.think("a")
+        agent.look("b")
+    begun, gate = threading.Event(), threading.Event()
+
+    def hold(tx: Tx) -> None:
+        begun.set()
+        gate.wait(10)
+
+    def fail(tx: Tx) -> None:
+        raise ZeroDivisionError
+
+    with journal.run("r"):
+        agent.think("a")
+        agent.look("b")
+        journal.store.submit(hold)
+        begun.wait(10)  # what comes now is committed together
+        written = journal.store.submit(journal.recorder.write_replays)
+        failed = journal.store.submit(fail)
+        gate.set()
+        written.result(10)
+        assert isinstance(failed.exception(10), ZeroDivisionError)
+        assert count_of_replays(journal) == 2
+
+        assert isinstance(journal.store.submit(fail).exception(10), ZeroDivisionError)
+        journal.store.write(journal.recorder.write_replays)
+    assert count_of_replays(journal) == 2

@@ -24,6 +24,7 @@ from rowtrail.checkpoint._packing import (
     values_fault,
 )
 from rowtrail.checkpoint._rows import (
+    DamagedCheckpoint,
     Known,
     NewCheckpoint,
     NewWrite,
@@ -39,6 +40,7 @@ from rowtrail.store import Row, Store, Tx
 
 __all__ = [
     "Checkpoints",
+    "DamagedCheckpoint",
     "NewCheckpoint",
     "NewWrite",
     "Placed",
@@ -189,7 +191,7 @@ class Checkpoints:
         before: str | None,
         after: tuple[str, int] | None,
         limit: int,
-    ) -> list[StoredCheckpoint]:
+    ) -> list[StoredCheckpoint | DamagedCheckpoint]:
         """Return the next checkpoints in descending order of their ids.
 
         Args:
@@ -209,10 +211,22 @@ class Checkpoints:
             **columns_of(filter),
         }
         if wanted["run_id"] is not None:
-            return self._filled(tx, tx.all("checkpoint_page_of_run", **wanted, after_row=after_row))
-        if thread_id is not None and ns is not None:
-            return self._filled(tx, tx.all("checkpoint_page_of_ns", **wanted))
-        return self._filled(tx, tx.all("checkpoint_page", **wanted, after_row=after_row))
+            rows = tx.all("checkpoint_page_of_run", **wanted, after_row=after_row)
+        elif thread_id is not None and ns is not None:
+            rows = tx.all("checkpoint_page_of_ns", **wanted)
+        else:
+            rows = tx.all("checkpoint_page", **wanted, after_row=after_row)
+        try:
+            return [*self._filled(tx, rows)]
+        except CorruptRowError:
+            return [self._filled_or_damaged(tx, row) for row in rows]
+
+    def _filled_or_damaged(self, tx: Tx, row: Row) -> StoredCheckpoint | DamagedCheckpoint:
+        try:
+            return self._filled(tx, [row])[0]
+        except CorruptRowError as error:
+            checkpoint_id = str(unpack_id(row["checkpoint_id"]))
+            return DamagedCheckpoint(row["id"], row["thread_id"], checkpoint_id, error)
 
     def newest_id(self, tx: Tx, thread_id: str, ns: str) -> str | None:
         """Return the id of the newest checkpoint."""

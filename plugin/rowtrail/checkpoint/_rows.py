@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rowtrail.content import Encoded, Prepared
+from rowtrail.errors import CorruptRowError
 
 Value = Prepared | list[Prepared]
 """A channel value: one item, or the items of a list."""
@@ -86,3 +87,13 @@ class StoredCheckpoint:
     values: dict[str, Value] = field(default_factory=dict)
     writes: list[StoredWrite] = field(default_factory=list)
     placed: Placed | None = None
+
+
+@dataclass(frozen=True)
+class DamagedCheckpoint:
+    """A checkpoint that cannot be read, and why."""
+
+    row: int
+    thread_id: str
+    checkpoint_id: str
+    error: CorruptRowError

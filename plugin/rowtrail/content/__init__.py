@@ -83,7 +83,9 @@ class Content:
         from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
 
         digest = blake2b(encoded.identity, key=self._key, digest_size=DIGEST_BYTES).digest()
-        return Prepared(encoded, digest, is_checked=True)
+        # What was digested is as large as the value, and of no more use.
+        kept = Encoded(encoded.type, encoded.text, encoded.data)
+        return Prepared(kept, digest, is_checked=True)
 
     def seal(self, encoded: Encoded, fingerprint: bytes, n: int) -> bytes:
         """Return what tells, when a result is read, that it is the one that this step returned."""

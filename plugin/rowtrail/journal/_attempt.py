@@ -187,7 +187,7 @@ class Attempt:
         now = self.recorder.store.clock.now_ms()
         self.recorder.write_replays(tx)
         for step in sorted(self.open):  # calls that were cancelled, or left behind
-            tx.run("step_crash", id=step)
+            tx.run("step_crash", id=step, attempt=self.row)
         if self._resumed_done and outcome == "done" and tx.run("run_delete_empty", run=self.run):
             tx.run("attempt_delete", attempt=self.row)  # nothing was left to resume
             return

@@ -234,7 +234,11 @@ class Call:
         started = self._started
         assert started is not None
         try:
-            yield Write(lambda tx: tx.run("step_supersede", id=started.row, reason=reason))
+            yield Write(
+                lambda tx: tx.run(
+                    "step_left", id=started.row, attempt=self.attempt_row, reason=reason
+                )
+            )
             self._scope.attempt.open.discard(started.row)
         finally:
             self._scope.attempt.active.discard(started.row)

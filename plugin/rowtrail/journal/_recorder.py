@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 MAX_ERROR_CHARS = 20_000
 MAX_SHORT_CHARS = 1_000
 MAX_WAITING_REPLAYS = 4_096
+KEPT_S = 10.0
+"""No transaction takes longer: what was written before is committed."""
 UNKNOWN_MODEL = "unknown"
+
+
+_Replay = tuple["Attempt", int, int]
+"""Who replayed, the step, and when."""
+
+_Written = tuple[float, int, _Replay]
+"""When the row of a replay was written, and its id."""
 
 
 class Recorder:
@@ -32,7 +41,10 @@ class Recorder:
         self.content = content
         self.owed: dict[int, Callable[[Tx], None]] = {}
         """By attempt, its end, where that could not be written: done before the next one begins."""
-        self._replays: deque[tuple[Attempt, int, int]] = deque()
+        self._replays: deque[_Replay] = deque()
+        self._written: deque[_Written] = deque()
+        """The last ones: they may be rolled back yet."""
+        self._epoch = store.epoch
 
     def start_step(
         self, tx: Tx, scope: Scope, scope_row: int, request: Request, key: Key, reason: str
@@ -149,16 +161,38 @@ class Recorder:
 
     def write_replays(self, tx: Tx) -> None:
         """Write the rows of the replays so far."""
+        self._take_back(tx)
         for _ in range(len(self._replays)):
-            self._insert_replay(tx, *self._replays.popleft())
+            row = self._insert_replay(tx, *self._replays[0])
+            replay = self._replays.popleft()
+            if row is not None:
+                self._written.append((self.store.clock.elapsed_s(), row, replay))
 
-    def _insert_replay(self, tx: Tx, attempt: Attempt, step: int, now: int) -> None:
+    def _take_back(self, tx: Tx) -> None:
+        """Take replays back whose rows were rolled back, with the work of another caller, say."""
+        if self._epoch != self.store.epoch:
+            self._epoch = self.store.epoch
+            kept: deque[_Written] = deque()
+            lost: list[_Replay] = []
+            for each in self._written:
+                _, row, (attempt, step, now) = each
+                if tx.one("replay_row", id=row, step=step, attempt=attempt.row, now=now):
+                    kept.append(each)
+                else:
+                    lost.append(each[2])
+            self._written = kept
+            self._replays.extendleft(reversed(lost))
+        while self._written and self._written[0][0] < self.store.clock.elapsed_s() - KEPT_S:
+            self._written.popleft()
+
+    def _insert_replay(self, tx: Tx, attempt: Attempt, step: int, now: int) -> int | None:
+        """Write the row of a replay and return it; None where its run is there no more."""
         saved = tx.all("saved_by_step", step=step)
         costs = [row["cost_usd"] for row in saved if row["cost_usd"] is not None]
         total = sum(costs) if costs else None
         tokens_in = sum(row["input_tokens"] or 0 for row in saved)
         tokens_out = sum(row["output_tokens"] or 0 for row in saved)
-        tx.insert(
+        row = tx.insert_absent(
             "replay_insert",
             step=step,
             attempt=attempt.row,
@@ -167,21 +201,22 @@ class Recorder:
             output_tokens=tokens_out if saved else None,
             usd=total,
         )
-        if not saved:
-            return
+        if not saved or row is None:
+            return row
         tx.run("run_add_saved", run=attempt.run, tokens=tokens_in + tokens_out, usd=total)
-        for row in saved:
+        for each in saved:
             tx.run(
                 "spend_add",
                 day=utc_day(now),
-                model=row["model"] or UNKNOWN_MODEL,
+                model=each["model"] or UNKNOWN_MODEL,
                 calls=0,
                 input_tokens=0,
                 output_tokens=0,
                 cost_usd=None,
-                saved_tokens=(row["input_tokens"] or 0) + (row["output_tokens"] or 0),
-                saved_usd=row["cost_usd"],
+                saved_tokens=(each["input_tokens"] or 0) + (each["output_tokens"] or 0),
+                saved_usd=each["cost_usd"],
             )
+        return row
 
     def is_alive(self, tx: Tx, attempt: int) -> bool:
         """Tell whether an attempt is still going on in a process that lives."""

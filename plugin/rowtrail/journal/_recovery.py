@@ -26,6 +26,6 @@ def record_abandoned(tx: Tx, store: Store) -> None:
 
 def _record_crash(tx: Tx, row: Row, at: int) -> None:
     for step in tx.all("steps_running", attempt=row["id"]):
-        tx.run("step_crash", id=step["id"])
+        tx.run("step_crash", id=step["id"], attempt=row["id"])
     tx.run("attempt_crash", attempt=row["id"], at=at)
     tx.run("run_crash", run=row["run"], at=at)

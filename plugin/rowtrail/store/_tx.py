@@ -13,7 +13,14 @@ Row = sqlite3.Row
 
 _CHANGES_A_STEP = frozenset(
     (
-        *("step_complete", "step_fail", "step_supersede", "step_never_made", "step_doubt"),
+        *(
+            "step_complete",
+            "step_fail",
+            "step_supersede",
+            "step_left",
+            "step_never_made",
+            "step_doubt",
+        ),
         *("step_crash", "step_settle", "step_asked", "step_not_asked"),
     )
 )

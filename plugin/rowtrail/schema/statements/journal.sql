@@ -16,7 +16,7 @@ UPDATE attempt SET ended_at = :at, outcome = 'crashed' WHERE id = :attempt AND e
 UPDATE step
 SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
     error = CASE kind WHEN 'llm' THEN 'ended before its answer was recorded' ELSE error END
-WHERE id = :id AND status = 'running';
+WHERE id = :id AND attempt = :attempt AND status = 'running';
 
 -- name: steps_running
 -- Reads the steps of the whole run: an index of the running ones would cost every step two writes.
@@ -159,6 +159,10 @@ WHERE id = :id AND attempt = :attempt;
 -- name: step_supersede
 UPDATE step SET status = 'superseded', reason = coalesce(:reason, reason) WHERE id = :id;
 
+-- name: step_left
+-- A step that its own caller left; once its thread is deleted, the row may be another's.
+UPDATE step SET status = 'superseded', reason = :reason WHERE id = :id AND attempt = :attempt;
+
 -- name: step_never_made
 -- A step whose caller was cancelled while its row was written: the call was not made.
 UPDATE step SET status = 'superseded', reason = 'cancelled before it was made'
@@ -220,8 +224,14 @@ FROM step s WHERE s.id IN (SELECT id FROM inside) AND s.status = 'done' AND s.ki
 GROUP BY s.model;
 
 -- name: replay_insert
+-- Nothing where the thread was deleted meanwhile; the id of the step may be another run's by now.
 INSERT INTO replay (step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)
-VALUES (:step, :attempt, :now, :input_tokens, :output_tokens, :usd);
+SELECT :step, a.id, :now, :input_tokens, :output_tokens, :usd
+FROM attempt a JOIN step s ON s.id = :step JOIN scope sc ON sc.id = s.scope AND sc.run = a.run
+WHERE a.id = :attempt;
+
+-- name: replay_row
+SELECT id FROM replay WHERE id = :id AND step = :step AND attempt = :attempt AND at = :now;
 
 -- name: run_add_saved
 UPDATE run SET saved_tokens = saved_tokens + :tokens,
