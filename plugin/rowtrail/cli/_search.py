@@ -9,6 +9,7 @@ import click
 
 from rowtrail.cli._embedder import embedder_option
 from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
+from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
 from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table, say
 from rowtrail.cli._when import since_option
 from rowtrail.history import cell_text
@@ -40,11 +41,11 @@ COLUMNS = [
     help="By words, by meaning (with --embedder), or both.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+    "--limit", type=click.IntRange(1, MAX_ROWS), default=10, show_default=True, metavar="N",
     help="How many rows at most.",
 )  # fmt: skip
 @click.option(
-    "--max-tokens", type=click.IntRange(min=1), metavar="N",
+    "--max-tokens", type=click.IntRange(1, MAX_TOKENS), metavar="N",
     help="Cut the answer to what a model reads as N tokens.",
 )  # fmt: skip
 @embedder_option

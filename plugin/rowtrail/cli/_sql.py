@@ -7,7 +7,9 @@ import sys
 import click
 
 from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
+from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
 from rowtrail.cli._output import Cell, Column, csv_pieces, json_rows, print_pieces, print_table, say
+from rowtrail.cli._when import MAX_SECONDS, Seconds
 from rowtrail.history import (
     Answer,
     Only,
@@ -32,7 +34,7 @@ MAX_COLUMN_CHARS = 80
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_ROWS),
     default=200,
     show_default=True,
     metavar="N",
@@ -40,7 +42,7 @@ MAX_COLUMN_CHARS = 80
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(0, MAX_SECONDS, min_open=True),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
@@ -48,7 +50,7 @@ MAX_COLUMN_CHARS = 80
 )
 @click.option(
     "--max-tokens",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_TOKENS),
     metavar="N",
     help="Cut the answer to what a model reads as N tokens.",
 )
