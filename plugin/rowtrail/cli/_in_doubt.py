@@ -52,7 +52,9 @@ _ON_RESUME = {
 
 @click.command("in-doubt", short_help="List steps that may have happened, and settle them.")
 @click.argument("step", metavar="[STEP]", required=False)
-@click.option("--result", metavar="JSON", help="It happened, and returned this; `-` reads it.")
+@click.option(
+    "--result", metavar="JSON", help="It happened, and returned this; `-` reads it, with --yes."
+)
 @click.option("--text", metavar="TEXT", help="The same with a text, which needs no quotes.")
 @click.option("--not-done", is_flag=True, help="It did not happen: it is made again on resume.")
 @click.option("--run", metavar="RUN", help="List only steps of this run.")
@@ -84,6 +86,8 @@ def command(
       rowtrail in-doubt 17 --result '{"id": 4711}' --yes
       rowtrail in-doubt 17 --not-done
     """  # noqa: D301  (click reads the backspace)
+    if result == "-" and not yes:
+        raise click.UsageError("--result - takes standard input, so nobody can be asked: add --yes")
     decisions = [option for option in (result, text, not_done or None) if option is not None]
     if len(decisions) > 1:
         raise click.UsageError("--result, --text and --not-done exclude each other")
@@ -144,7 +148,9 @@ def _line(row: Row) -> tuple[Cell, ...]:
 def _parsed(text: str) -> Any:
     given = sys.stdin.read() if text == "-" else text
     try:
-        return json.loads(given)
+        value = json.loads(given)
+        json.dumps(value, allow_nan=False)  # Python reads NaN and 1e999; nothing can store them
+        return value
     except (ValueError, RecursionError) as error:
         raise click.BadParameter(
             f"{given!r} is no JSON ({error}): write a text with its quotes, or use --text",
