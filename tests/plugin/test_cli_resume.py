@@ -90,6 +90,14 @@ def test_without_a_program_it_says_what_would_become_of_each_call(cli: Cli, cras
     assert plan["in_doubt"] == {"write": 1}
 
 
+def test_an_empty_id_is_not_the_only_run(cli: Cli, crashed: Path) -> None:
+    for arguments in (["resume", ""], ["show", ""], ["runs", "--thread", ""]):
+        done = cli(*arguments, "--db", crashed)
+
+        assert (done.code, done.out) == (2, "")
+        assert "is empty: give one, or @last" in done.err
+
+
 def test_a_killed_program_is_started_again_and_pays_nothing_twice(world: World) -> None:
     script = world.folder / "agent.py"
     script.write_text(PROGRAM)
