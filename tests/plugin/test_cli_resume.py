@@ -90,6 +90,18 @@ def test_without_a_program_it_says_what_would_become_of_each_call(cli: Cli, cras
     assert plan["in_doubt"] == {"write": 1}
 
 
+def test_threads_and_steps_are_named_alike_everywhere(cli: Cli, crashed: Path) -> None:
+    counted = "select count(*) as n from steps"
+    step = cli("in-doubt", "@last", "--db", crashed, "--json").json
+
+    assert cli("sql", "--thread", "thr", counted, "--db", crashed, "--json").json == [{"n": 4}]
+    assert cli("sql", "--thread", "@last", counted, "--db", crashed, "--json").json == [{"n": 4}]
+    assert (step["name"], step["status"]) == ("send", "in_doubt")
+    assert cli("show", "run", "--step", "@last", "--db", crashed, "--json").json == step
+    served = cli("mcp", "--thread", "nosuch", "--db", crashed)
+    assert (served.code, "'nosuch'" in served.err) == (3, True)
+
+
 def test_an_empty_id_is_not_the_only_run(cli: Cli, crashed: Path) -> None:
     for arguments in (["resume", ""], ["show", ""], ["runs", "--thread", ""]):
         done = cli(*arguments, "--db", crashed)

@@ -78,6 +78,8 @@ def test_filters(recorded: Path) -> None:
 
     assert runs() == {"one", "two"}
     assert runs("--thread", "north") == {"one"}
+    assert runs("--thread", "no") == {"one"}
+    assert runs("--thread", "@last") == {"two"}
     assert runs("--run", "@last") == {"two"}
     assert runs("--run", "on") == {"one"}
     assert runs("--kind", "llm") == set()

@@ -14,6 +14,7 @@ from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
     db_option,
     find_run,
+    find_step,
     json_option,
     open_journal,
     record_dead,
@@ -76,8 +77,8 @@ def command(
     """List the steps in doubt, the newest first: begun by a process that died before their result
     was recorded, so that they may have happened. Without one, the exit code is 3.
 
-    With STEP, show it, or settle it: say that it happened and what it returned, or that it did not.
-    The next resume goes by that. With --json, rows of the view `steps`.
+    With STEP, an id or @last, show it, or settle it: say that it happened and what it returned, or
+    that it did not. The next resume goes by that. With --json, rows of the view `steps`.
 
     \b
     Example:
@@ -96,6 +97,8 @@ def command(
             raise click.UsageError("name the STEP that is to be settled")
         _list(db, run, limit, as_json)
         return
+    with open_journal(db) as reader:
+        step = find_step(reader, step)
     if decisions:
         given = text if result is None else _parsed(result)
         _settle(db, step, happened=not not_done, result=given, yes=yes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rowtrail.cli._embedder import embedder_option
-from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
+from rowtrail.cli._journal import db_option, find_run, find_thread, json_option, open_journal
 from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
 from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table, say
 from rowtrail.cli._when import since_option
@@ -30,7 +30,7 @@ COLUMNS = [
 @click.command("search", short_help="Find words, or their meaning, in what was recorded.")
 @click.argument("text")
 @click.option("--kind", type=click.Choice(["llm", "tool", "function"]), help="Only such steps.")
-@click.option("--thread", metavar="ID", help="Only this thread.")
+@click.option("--thread", metavar="ID", help="Only this thread: its id, how it begins, or @last.")
 @click.option("--run", metavar="RUN", help="Only this run: its id, how it begins, or @last.")
 @since_option
 @click.option(
@@ -78,8 +78,15 @@ def command(
     begun = None if since is None else datetime.fromtimestamp(since / 1000, UTC)
     with open_journal(db) as reader:
         run_id = None if run is None else find_run(reader, run)
+        thread_id = None if thread is None else find_thread(reader, thread)
         answer = search(
-            reader, text, thread_id=thread, run_id=run_id, since=begun, max_tokens=max_tokens, **how
+            reader,
+            text,
+            thread_id=thread_id,
+            run_id=run_id,
+            since=begun,
+            max_tokens=max_tokens,
+            **how,
         )
     _print(answer, as_json=as_json, is_cut=max_tokens is not None)
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
+from rowtrail.cli._journal import db_option, find_run, find_thread, json_option, open_journal
 from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
 from rowtrail.cli._output import Cell, Column, csv_pieces, json_rows, print_pieces, print_table, say
 from rowtrail.cli._when import MAX_SECONDS, Seconds
@@ -54,7 +54,9 @@ MAX_COLUMN_CHARS = 80
     metavar="N",
     help="Cut the answer to what a model reads as N tokens.",
 )
-@click.option("--thread", metavar="ID", help="See the rows of this thread only.")
+@click.option(
+    "--thread", metavar="ID", help="See the rows of this thread only; @last is the newest."
+)
 @click.option("--run", metavar="ID", help="See the rows of this run only; @last is the newest.")
 @click.option("--agent", metavar="NAME", help="See the rows of this agent only.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
@@ -99,7 +101,8 @@ def command(
     values = _values(params)
     sql = sys.stdin.read() if query_text == "-" else query_text
     with open_journal(db) as reader:
-        only = Only(thread, None if run is None else find_run(reader, run), agent)
+        thread_id = None if thread is None else find_thread(reader, thread)
+        only = Only(thread_id, None if run is None else find_run(reader, run), agent)
         answer = query(
             reader,
             sql,
