@@ -90,6 +90,27 @@ def test_without_a_program_it_says_what_would_become_of_each_call(cli: Cli, cras
     assert plan["in_doubt"] == {"write": 1}
 
 
+def test_a_failure_that_was_made_good_is_not_made_again(
+    cli: Cli, journal: Journal, db: Path
+) -> None:
+    outcomes = iter([OSError("busy"), None])
+
+    @rowtrail.step(kind="tool", name="flaky")
+    def flaky() -> str:
+        if error := next(outcomes):
+            raise error
+        return "got it"
+
+    with pytest.raises(KeyboardInterrupt), journal.run("run"):
+        with pytest.raises(OSError, match="busy"):
+            flaky()
+        assert flaky() == "got it"
+        send("a@example.org")
+    plan = cli("resume", "run", "--db", db, "--json").json
+
+    assert (plan["replayed"], plan["again"]) == ({"tool": 1}, {})
+
+
 def test_threads_and_steps_are_named_alike_everywhere(cli: Cli, crashed: Path) -> None:
     counted = "select count(*) as n from steps"
     step = cli("in-doubt", "@last", "--db", crashed, "--json").json
