@@ -10,7 +10,7 @@ import click
 from rowtrail.cli._embedder import embedder_option
 from rowtrail.cli._journal import db_option, find_run, find_thread, json_option, open_journal
 from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
-from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table, say
+from rowtrail.cli._output import Cell, Column, json_rows, print_answer, print_table, say
 from rowtrail.cli._when import since_option
 from rowtrail.history import cell_text
 
@@ -88,13 +88,13 @@ def command(
             max_tokens=max_tokens,
             **how,
         )
-    _print(answer, as_json=as_json, is_cut=max_tokens is not None)
+    _print(answer, as_json=as_json, max_tokens=max_tokens)
 
 
-def _print(answer: Answer, *, as_json: bool, is_cut: bool) -> None:
+def _print(answer: Answer, *, as_json: bool, max_tokens: int | None) -> None:
     if as_json:
-        print_pieces(json_rows(answer))
-    elif is_cut:
+        print_answer(answer, json_rows, max_tokens)
+    elif max_tokens is not None:
         click.echo(answer.text())
         return
     else:

@@ -8,7 +8,16 @@ import click
 
 from rowtrail.cli._journal import db_option, find_run, find_thread, json_option, open_journal
 from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
-from rowtrail.cli._output import Cell, Column, csv_pieces, json_rows, print_pieces, print_table, say
+from rowtrail.cli._output import (
+    Cell,
+    Column,
+    csv_pieces,
+    json_rows,
+    print_answer,
+    print_pieces,
+    print_table,
+    say,
+)
 from rowtrail.cli._when import MAX_SECONDS, Seconds
 from rowtrail.history import (
     Answer,
@@ -113,9 +122,9 @@ def command(
             only=only,
         )
     if as_json:
-        print_pieces(json_rows(answer))
+        print_answer(answer, json_rows, max_tokens)
     elif as_csv:
-        print_pieces(csv_pieces(answer.columns, answer.rows), end="")
+        print_answer(answer, lambda a: csv_pieces(a.columns, a.rows), max_tokens, end="")
     elif max_tokens is not None:
         click.echo(answer.text())
         return
