@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
@@ -38,7 +39,13 @@ query_history: SELECT input, output FROM steps WHERE step_id = '...'."""
 
 NAMES = ("query_history", "search_history")
 OWN_ROWS = 20
-"""So many more rows are looked for: questions to the history find each other."""
+"""So many more rows are looked for at first: questions to the history find each other."""
+
+_OWN_CALL = re.compile(
+    r"\[?(?:query|search)\]?_\[?history\]?: |step_id \| .*\| where \| snippet \|"
+)
+"""Where, in the words of a message, a call of one of the tools, or an answer of the search, begins;
+matching words are in [ ]."""
 
 _COLUMNS: dict[HistoryScope, tuple[str, ...]] = {
     "run": ("step_id", "name", "where", "snippet", "at"),
@@ -138,11 +145,15 @@ class _History:
         """Find words."""
 
         def ask(seen: _Seen) -> Answer:
-            found = self._journal.search(
-                text, kind=kind, since=since, limit=limit + OWN_ROWS, **seen
-            )
+            asked = limit + OWN_ROWS
+            while True:
+                found = self._journal.search(text, kind=kind, since=since, limit=asked, **seen)
+                kept = self._without_own(found, limit)
+                if len(kept.rows) == limit or len(found.rows) < asked:
+                    break
+                asked *= 2
             return fit(
-                self._without_own(found, limit),
+                kept,
                 [found.note] if found.note else [],
                 self._max_tokens,
                 text,
@@ -152,7 +163,7 @@ class _History:
 
     def _without_own(self, found: Answer, limit: int) -> Answer:
         """Return the rows of a search that questions like it did not leave, where they lead."""
-        rows = [row for row in found if row["name"] not in NAMES][:limit]
+        rows = [row for row in found if not _is_own(row)][:limit]
         columns = _COLUMNS[self._scope]
         return Answer(columns, [tuple(row[column] for column in columns) for row in rows])
 
@@ -190,3 +201,15 @@ class _History:
             f"the history of this {self._scope} was asked where no {self._scope} is running: call "
             "the tool in a graph on a RowtrailSaver with a thread_id, or in journal.run(...)"
         )
+
+
+def _is_own(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row of a search is a question to the history, or a message that asks one."""
+    if row["name"] in NAMES:
+        return True
+    snippet: str = row["snippet"]
+    call = _OWN_CALL.search(snippet) if row["where"] == "message" else None
+    if call is None:
+        return False
+    before = snippet[: call.start()].lstrip("… ")
+    return not before or ("[" not in before and "[" in snippet[call.start() :])

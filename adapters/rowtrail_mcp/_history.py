@@ -18,9 +18,10 @@ MAX_TOKENS = 20_000
 PART_CHARS = 20_000
 """Longest part of a value: what one cell of an answer may have."""
 
+HEAD_CHARS = 200
+"""A longer value of a run's own row is cut."""
+
 GO_ON_TOKENS = 20
-LEAST_TOKENS = 100
-"""The steps of a run have these at least, whatever the run's own row takes."""
 
 _VALUES = ("input", "output", "error")
 
@@ -99,7 +100,8 @@ class History:
             for column, cell in row.items()
             if cell is not None and not column.startswith(_VALUES)
         ]
-        named = [f"{column}: {row[column]}" for column in ("input_tokens", "output_tokens")]
+        counts = ((column, row[column]) for column in ("input_tokens", "output_tokens"))
+        named = [f"{column}: {count}" for column, count in counts if count is not None]
         return "\n".join([*plain, *named, *(part for part in parts if part)])
 
     def _run(self, reader: Reader, run_id: str, after_seq: int, max_tokens: int) -> str:
@@ -113,10 +115,8 @@ class History:
                 kind="run",
                 value=run_id,
             )
-        head = "\n".join(
-            f"{column}: {cell_text(cell)}" for column, cell in rows[0].items() if cell is not None
-        )
-        left = max(max_tokens - count_tokens(head, None)[0] - GO_ON_TOKENS, LEAST_TOKENS)
+        head = _head(rows[0], max_tokens // 2)
+        left = max(max_tokens - count_tokens(head, None)[0] - GO_ON_TOKENS, GO_ON_TOKENS)
         steps = ask("@timeline", {"run": run_id, "after": after_seq}, limit=500, max_tokens=left)
         more = ""
         if steps.rows and steps.rows[-1][0] < rows[0]["steps"]:  # seq counts the steps of a run
@@ -140,6 +140,25 @@ class History:
 
 def _text(answer: Answer) -> str:
     return answer.text() if answer.rows else f"{answer.text()}\n(no rows)"
+
+
+def _head(run: dict[str, Any], max_tokens: int) -> str:
+    """Return the row of a run, a column a line, long ones cut, as far as the budget goes."""
+    lines: list[str] = []
+    left = max_tokens - GO_ON_TOKENS
+    for column, cell in run.items():
+        if cell is None:
+            continue
+        text = cell_text(cell)
+        if len(text) > HEAD_CHARS:
+            text = f"{text[:HEAD_CHARS]}… (whole: SELECT {column} FROM runs WHERE run_id = ...)"
+        line = f"{column}: {text}"
+        left -= count_tokens(f"{line}\n", None)[0]
+        if left < 0 and lines:
+            lines.append("(more columns: raise max_tokens)")
+            break
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _part(row: dict[str, Any], name: str, offset: int) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.prebuilt import ToolNode
 
-from rowtrail import Journal
+from rowtrail import Journal, step
 from rowtrail.errors import UsageError
 from rowtrail.testing import Reply
 from rowtrail.usage import count_tokens
@@ -202,6 +202,29 @@ async def test_search_finds_what_was_said_in_the_thread(bench: Bench, mode: Mode
     assert "(no rows)" in found[1]
     assert "'yesterday' is no time" in found[2]
     assert "less than or equal to 50" in found[3]
+
+
+@pytest.mark.parametrize("asked_before", [1, 40])
+async def test_what_was_said_is_not_hidden_by_messages_that_ask_for_it(
+    bench: Bench, asked_before: int
+) -> None:
+    saver = bench.saver()
+    search = history_tool(saver.journal, scope="all")[1]
+
+    @step(name="model", kind="llm")
+    def ask_model(number: int) -> AIMessage:
+        if not number:
+            return AIMessage("On Monday the grocer raised what he takes for an apple, I was told.")
+        call = {"name": "search_history", "args": {"text": f"apple {number}"}, "id": str(number)}
+        return AIMessage("Let me look." if number % 2 else "", tool_calls=[cast("Any", call)])
+
+    with saver.journal.run("questions"):
+        for number in range(asked_before + 1):
+            ask_model(number)
+    found = search.invoke({"text": "apple", "kind": "llm", "limit": 1})
+
+    assert "an [apple], I was told" in found
+    assert "_history" not in found and "Let me" not in found
 
 
 @pytest.mark.parametrize("max_tokens", [20, 60, 200])

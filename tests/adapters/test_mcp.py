@@ -162,6 +162,24 @@ async def test_steps_of_a_long_run_are_paged(serve: Serve) -> None:
     assert seen == list(range(1, 61))
 
 
+async def test_a_run_with_a_long_error_keeps_to_its_budget(serve: Serve, filled: Path) -> None:
+    with (
+        Journal(filled) as journal,
+        pytest.raises(ValueError, match="no answer"),
+        journal.run("wordy"),
+    ):
+        fetch(f"broken {LONG}")
+    async with serve() as client:
+        run = await told(client, "get_run", run_id="wordy", max_tokens=800)
+        little = await told(client, "get_run", run_id="wordy", max_tokens=200)
+        step = await told(client, "get_step", step_id="1")
+
+    assert count_tokens(run, None)[0] <= 800 and count_tokens(little, None)[0] <= 200
+    assert "SELECT error FROM runs" in run and "fetch" in run
+    assert "run_id: wordy" in little and "raise max_tokens" in little
+    assert "None" not in step
+
+
 async def test_queries_and_searches_keep_to_their_budget(serve: Serve) -> None:
     async with serve() as client:
         rows = await told(client, "query", sql="SELECT * FROM steps", max_tokens=300)

@@ -416,3 +416,33 @@ def test_a_thread_is_named_by_its_beginning_or_as_the_last(cli: Cli, agent_db: P
 
     assert (several.code, "thread-0, thread-1" in several.err) == (2, True)
     assert {row["thread_id"] for row in last} == {"thread-1"}
+
+
+@pytest.mark.parametrize(
+    "when", ["999999w", "999999d", "0001-01-01T00:00+10:00", "9999-12-31T23:59-10:00"]
+)
+def test_times_before_and_after_all_others_are_times(cli: Cli, agent_db: Path, when: str) -> None:
+    for command in (["runs"], ["spend"], ["export"], ["search", "answer"]):
+        done = cli(*command, "--since", when, "--db", agent_db)
+
+        assert done.code in ({0, 3} if when.startswith("9999-") else {0}), done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["runs", "--limit", 10**30],
+        ["sql", "select 1", "--timeout", "nan"],
+        ["sql", "select 1", "--timeout", "inf"],
+        ["search", "answer", "--limit", 10**30],
+        ["tail", "--interval", "nan"],
+        ["prune", "--keep", 10**30],
+    ],
+)
+def test_numbers_beyond_all_use_are_refused(
+    cli: Cli, agent_db: Path, arguments: list[object]
+) -> None:
+    done = cli(*arguments, "--db", agent_db)
+
+    assert (done.code, done.out) == (2, "")
+    assert "Traceback" not in done.err and f"'{arguments[-2]}'" in done.err

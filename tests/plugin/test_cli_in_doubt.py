@@ -71,6 +71,16 @@ def test_a_result_that_is_written_down_is_handed_back(cli: Cli, doubtful: Path) 
     assert SENT.count("0@example.org") == 1
 
 
+def test_a_result_is_read_from_standard_input(
+    cli: Cli, doubtful: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = the_step(cli, doubtful, "run-0")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("[4711]"))
+
+    assert cli("in-doubt", step, "--result", "-", "--yes", "--db", doubtful).code == 0
+    assert cli("in-doubt", step, "--db", doubtful, "--json").json["output"] == "[4711]"
+
+
 def test_what_did_not_happen_is_made_again(cli: Cli, doubtful: Path) -> None:
     step = the_step(cli, doubtful, "run-1")
 
@@ -120,6 +130,9 @@ def test_a_step_alone_is_shown_with_what_a_resume_does(cli: Cli, doubtful: Path)
         (["--not-done"], 2, "name the STEP"),
         (["1", "--text", "a", "--not-done"], 2, "exclude each other"),
         (["1", "--result", "{no json", "--yes"], 2, "is no JSON"),
+        (["1", "--result", "NaN", "--yes"], 2, "is no JSON"),
+        (["1", "--result", "[1e999]", "--yes"], 2, "is no JSON"),
+        (["1", "--result", "-"], 2, "add --yes"),
         (["999", "--not-done", "--yes"], 3, "no step has the id"),
         (["--run", "nope"], 3, "no run has the id"),
     ],

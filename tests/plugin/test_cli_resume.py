@@ -90,6 +90,47 @@ def test_without_a_program_it_says_what_would_become_of_each_call(cli: Cli, cras
     assert plan["in_doubt"] == {"write": 1}
 
 
+def test_a_failure_that_was_made_good_is_not_made_again(
+    cli: Cli, journal: Journal, db: Path
+) -> None:
+    outcomes = iter([OSError("busy"), None])
+
+    @rowtrail.step(kind="tool", name="flaky")
+    def flaky() -> str:
+        if error := next(outcomes):
+            raise error
+        return "got it"
+
+    with pytest.raises(KeyboardInterrupt), journal.run("run"):
+        with pytest.raises(OSError, match="busy"):
+            flaky()
+        assert flaky() == "got it"
+        send("a@example.org")
+    plan = cli("resume", "run", "--db", db, "--json").json
+
+    assert (plan["replayed"], plan["again"]) == ({"tool": 1}, {})
+
+
+def test_threads_and_steps_are_named_alike_everywhere(cli: Cli, crashed: Path) -> None:
+    counted = "select count(*) as n from steps"
+    step = cli("in-doubt", "@last", "--db", crashed, "--json").json
+
+    assert cli("sql", "--thread", "thr", counted, "--db", crashed, "--json").json == [{"n": 4}]
+    assert cli("sql", "--thread", "@last", counted, "--db", crashed, "--json").json == [{"n": 4}]
+    assert (step["name"], step["status"]) == ("send", "in_doubt")
+    assert cli("show", "run", "--step", "@last", "--db", crashed, "--json").json == step
+    served = cli("mcp", "--thread", "nosuch", "--db", crashed)
+    assert (served.code, "'nosuch'" in served.err) == (3, True)
+
+
+def test_an_empty_id_is_not_the_only_run(cli: Cli, crashed: Path) -> None:
+    for arguments in (["resume", ""], ["show", ""], ["runs", "--thread", ""]):
+        done = cli(*arguments, "--db", crashed)
+
+        assert (done.code, done.out) == (2, "")
+        assert "is empty: give one, or @last" in done.err
+
+
 def test_a_killed_program_is_started_again_and_pays_nothing_twice(world: World) -> None:
     script = world.folder / "agent.py"
     script.write_text(PROGRAM)

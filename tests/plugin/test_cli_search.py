@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from rowtrail import Journal, step
 from rowtrail.cli import main
+from rowtrail.usage import count_tokens
 
 EMBEDDER = """
 def embed(texts):
@@ -78,6 +79,8 @@ def test_filters(recorded: Path) -> None:
 
     assert runs() == {"one", "two"}
     assert runs("--thread", "north") == {"one"}
+    assert runs("--thread", "no") == {"one"}
+    assert runs("--thread", "@last") == {"two"}
     assert runs("--run", "@last") == {"two"}
     assert runs("--run", "on") == {"one"}
     assert runs("--kind", "llm") == set()
@@ -101,6 +104,19 @@ def test_an_answer_for_a_model(recorded: Path) -> None:
     assert result.exit_code == 0
     assert len(result.stdout) <= 4 * 120 + 1
     assert result.stdout.splitlines()[-1].startswith("(")
+
+
+def test_json_keeps_to_the_tokens_too(recorded: Path) -> None:
+    steps = "select run_id, output from steps"
+    for tokens, command in (
+        (150, ["search", "berlin", "--json"]),
+        (50, ["sql", steps, "--json"]),
+        (30, ["sql", steps, "--csv"]),
+    ):
+        result = rowtrail(*command, "--max-tokens", str(tokens))
+
+        assert result.exit_code == 0 and "one" in result.stdout
+        assert count_tokens(result.stdout, None)[0] <= tokens
 
 
 def test_nothing_found_says_so(recorded: Path) -> None:

@@ -96,6 +96,26 @@ def test_threads_and_agents_are_added_up_by_their_runs(cli: Cli, spent: Path) ->
     assert list(threads) == ["one", "two"], "the dearest first"
 
 
+def test_every_grouping_counts_the_same_calls(cli: Cli, spent: Path) -> None:
+    @rowtrail.step(kind="llm", name="large")
+    def refused() -> None:
+        raise ConnectionError("no")
+
+    with (
+        Journal(spent) as journal,
+        pytest.raises(ConnectionError),
+        journal.run("c", thread_id="one", agent="writer"),
+    ):
+        refused()
+    totals = {
+        by: cli("spend", "--by", by, "--db", spent, "--json").json["total"]["calls"]
+        for by in ("model", "day", "thread", "agent")
+    }
+
+    assert totals == dict.fromkeys(totals, 3)
+    assert groups(cli, spent, "thread")["one"]["calls"] == 2
+
+
 def test_a_tool_has_the_tokens_of_the_calls_inside_it(cli: Cli, spent: Path) -> None:
     tools = groups(cli, spent, "tool")
 

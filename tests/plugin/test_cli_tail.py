@@ -70,6 +70,17 @@ def test_only_the_run_or_thread_that_is_followed_is_told(journal: Journal) -> No
     assert told(by_thread.news()) == [("ended", "a", "done")]
 
 
+def test_the_last_steps_of_a_thread_are_told_behind_those_of_others(journal: Journal) -> None:
+    for run, thread in (("a", "one"), ("b", "two")):
+        with journal.run(run, thread_id=thread):
+            for number in range(5):
+                add(number, 0)
+
+    news = Follower(journal.store, thread_id="one", recent=2).news()
+
+    assert [(event["run_id"], event["seq"]) for event in news] == [("a", 4), ("a", 5)]
+
+
 def test_nothing_is_missed_behind_many_steps_of_others(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -313,3 +313,31 @@ def test_functions_of_linear_time_do_what_those_of_sqlite_do(
 
     with Journal(":memory:") as journal:
         assert journal.sql(query, values).rows == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        """select count(*) from steps where "statsu" = 'done'""",
+        """select "statsu" from steps order by "statsu\"""",
+    ],
+)
+def test_a_misspelt_column_in_double_quotes_is_no_text(journal: Journal, query: str) -> None:
+    error = str(refused(journal, query))
+
+    assert 'no column "statsu"' in error and "did you mean 'status'?" in error
+    assert "single quotes" in error
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        """select "status", count(*) as "n" from "steps" group by "status" order by "n\"""",
+        """with t("a", "b") as (select 1, 2) select "a" from t""",
+        """select "how many" from (select 1 "how many")""",
+        """select "s"."name" from steps as "s", json_each('[1]') as j where "j"."key" = 0""",
+        """select '"statsu"' as x""",
+    ],
+)
+def test_right_names_may_stand_in_double_quotes(journal: Journal, query: str) -> None:
+    journal.sql(query)

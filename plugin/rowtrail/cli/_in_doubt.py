@@ -14,6 +14,7 @@ from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
     db_option,
     find_run,
+    find_step,
     json_option,
     open_journal,
     record_dead,
@@ -52,7 +53,9 @@ _ON_RESUME = {
 
 @click.command("in-doubt", short_help="List steps that may have happened, and settle them.")
 @click.argument("step", metavar="[STEP]", required=False)
-@click.option("--result", metavar="JSON", help="It happened, and returned this; `-` reads it.")
+@click.option(
+    "--result", metavar="JSON", help="It happened, and returned this; `-` reads it, with --yes."
+)
 @click.option("--text", metavar="TEXT", help="The same with a text, which needs no quotes.")
 @click.option("--not-done", is_flag=True, help="It did not happen: it is made again on resume.")
 @click.option("--run", metavar="RUN", help="List only steps of this run.")
@@ -74,8 +77,8 @@ def command(
     """List the steps in doubt, the newest first: begun by a process that died before their result
     was recorded, so that they may have happened. Without one, the exit code is 3.
 
-    With STEP, show it, or settle it: say that it happened and what it returned, or that it did not.
-    The next resume goes by that. With --json, rows of the view `steps`.
+    With STEP, an id or @last, show it, or settle it: say that it happened and what it returned, or
+    that it did not. The next resume goes by that. With --json, rows of the view `steps`.
 
     \b
     Example:
@@ -84,6 +87,8 @@ def command(
       rowtrail in-doubt 17 --result '{"id": 4711}' --yes
       rowtrail in-doubt 17 --not-done
     """  # noqa: D301  (click reads the backspace)
+    if result == "-" and not yes:
+        raise click.UsageError("--result - takes standard input, so nobody can be asked: add --yes")
     decisions = [option for option in (result, text, not_done or None) if option is not None]
     if len(decisions) > 1:
         raise click.UsageError("--result, --text and --not-done exclude each other")
@@ -92,6 +97,8 @@ def command(
             raise click.UsageError("name the STEP that is to be settled")
         _list(db, run, limit, as_json)
         return
+    with open_journal(db) as reader:
+        step = find_step(reader, step)
     if decisions:
         given = text if result is None else _parsed(result)
         _settle(db, step, happened=not not_done, result=given, yes=yes)
@@ -144,7 +151,9 @@ def _line(row: Row) -> tuple[Cell, ...]:
 def _parsed(text: str) -> Any:
     given = sys.stdin.read() if text == "-" else text
     try:
-        return json.loads(given)
+        value = json.loads(given)
+        json.dumps(value, allow_nan=False)  # Python reads NaN and 1e999; nothing can store them
+        return value
     except (ValueError, RecursionError) as error:
         raise click.BadParameter(
             f"{given!r} is no JSON ({error}): write a text with its quotes, or use --text",

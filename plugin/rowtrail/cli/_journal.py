@@ -124,7 +124,7 @@ def find_run(reader: Reader, text: str) -> str:
 
     Raises:
         UnknownIdError: There is none.
-        UsageError: Several ids begin so.
+        UsageError: Several ids begin so, or the text is empty.
     """
     return _find(reader, "run", text, "run_newest", "run_ids_between")
 
@@ -156,6 +156,8 @@ def _find(reader: Reader, kind: str, text: str, newest: str, between: str) -> st
         if last is None:
             raise UnknownIdError(f"the journal holds no {kind} yet", kind=kind, value=text)
         return str(last)
+    if not text:
+        raise click.UsageError(f"the id of the {kind} is empty: give one, or {LAST}")
     ids = _beginning_with(reader, text, between)
     if text in ids or len(ids) == 1:
         return ids[0]

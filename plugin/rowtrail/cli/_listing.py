@@ -11,6 +11,9 @@ import click
 from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table
 from rowtrail.store import Row
 
+MAX_ROWS = 1_000_000
+MAX_TOKENS = 1_000_000
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -18,7 +21,7 @@ def limit_option(default: int) -> Callable[[F], F]:
     """Return what adds `--limit`."""
     return click.option(
         "--limit",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MAX_ROWS),
         default=default,
         show_default=True,
         metavar="N",

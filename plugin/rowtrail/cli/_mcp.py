@@ -7,13 +7,15 @@ from importlib import import_module
 import click
 
 from rowtrail.cli._group import Failure
-from rowtrail.cli._journal import db_option, find_run, open_journal
+from rowtrail.cli._journal import db_option, find_run, find_thread, open_journal
 from rowtrail.history import Only
 from rowtrail.store import Tx
 
 
 @click.command("mcp", short_help="Serve the journal to MCP clients, read-only, on stdio.")
-@click.option("--thread", metavar="ID", help="Serve the rows of this thread only.")
+@click.option(
+    "--thread", metavar="ID", help="Serve the rows of this thread only; @last is the newest."
+)
 @click.option("--run", metavar="ID", help="Serve the rows of this run only; @last is the newest.")
 @db_option
 def command(thread: str | None, run: str | None, db: str) -> None:
@@ -33,7 +35,8 @@ def command(thread: str | None, run: str | None, db: str) -> None:
     """  # noqa: D301  (click reads the backspace)
     with open_journal(db) as reader:  # a wrong file is told now, not at the first question
         reader.read(_nothing)
-        only = Only(thread, None if run is None else find_run(reader, run))
+        thread_id = None if thread is None else find_thread(reader, thread)
+        only = Only(thread_id, None if run is None else find_run(reader, run))
     try:
         package = import_module("rowtrail_mcp")
     except ImportError as error:

@@ -7,12 +7,15 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rowtrail.history import Answer
 
 GAP = "  "
 MIN_FLEXIBLE = 12
@@ -178,6 +181,29 @@ def print_pieces(pieces: Iterable[str], *, end: str = "\n") -> None:
     for piece in pieces:
         click.echo(piece, nl=False)
     click.echo(end, nl=False)
+
+
+def print_answer(
+    answer: Answer,
+    pieces: Callable[[Answer], Iterable[str]],
+    max_tokens: int | None,
+    *,
+    end: str = "\n",
+) -> None:
+    """Print as many of the first rows of an answer as fit, and say how many did not."""
+    from rowtrail.usage import count_tokens
+
+    kept = answer
+    while max_tokens is not None and kept.rows:
+        tokens = count_tokens("".join(pieces(kept)) + end, None)[0]
+        if tokens <= max_tokens:
+            break
+        count = len(kept.rows)
+        kept = replace(kept, rows=kept.rows[: min(count - 1, count * max_tokens // tokens)])
+    print_pieces(pieces(kept), end=end)
+    if len(kept.rows) < len(answer.rows):
+        shown = f"{len(kept.rows):,} of {len(answer.rows):,} rows"
+        say(f"only {shown} in this form take {max_tokens:,} tokens: raise --max-tokens")
 
 
 def csv_pieces(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:

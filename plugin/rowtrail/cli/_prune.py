@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rowtrail.cli._journal import db_option, json_option, open_journal
+from rowtrail.cli._listing import MAX_ROWS
 from rowtrail.cli._when import age
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--keep",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_ROWS),
     metavar="N",
     help="Keep the threads, and the newest N checkpoints of each.",
 )

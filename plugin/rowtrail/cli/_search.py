@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rowtrail.cli._embedder import embedder_option
-from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
-from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table, say
+from rowtrail.cli._journal import db_option, find_run, find_thread, json_option, open_journal
+from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
+from rowtrail.cli._output import Cell, Column, json_rows, print_answer, print_table, say
 from rowtrail.cli._when import since_option
 from rowtrail.history import cell_text
 
@@ -29,7 +30,7 @@ COLUMNS = [
 @click.command("search", short_help="Find words, or their meaning, in what was recorded.")
 @click.argument("text")
 @click.option("--kind", type=click.Choice(["llm", "tool", "function"]), help="Only such steps.")
-@click.option("--thread", metavar="ID", help="Only this thread.")
+@click.option("--thread", metavar="ID", help="Only this thread: its id, how it begins, or @last.")
 @click.option("--run", metavar="RUN", help="Only this run: its id, how it begins, or @last.")
 @since_option
 @click.option(
@@ -40,11 +41,11 @@ COLUMNS = [
     help="By words, by meaning (with --embedder), or both.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+    "--limit", type=click.IntRange(1, MAX_ROWS), default=10, show_default=True, metavar="N",
     help="How many rows at most.",
 )  # fmt: skip
 @click.option(
-    "--max-tokens", type=click.IntRange(min=1), metavar="N",
+    "--max-tokens", type=click.IntRange(1, MAX_TOKENS), metavar="N",
     help="Cut the answer to what a model reads as N tokens.",
 )  # fmt: skip
 @embedder_option
@@ -77,16 +78,23 @@ def command(
     begun = None if since is None else datetime.fromtimestamp(since / 1000, UTC)
     with open_journal(db) as reader:
         run_id = None if run is None else find_run(reader, run)
+        thread_id = None if thread is None else find_thread(reader, thread)
         answer = search(
-            reader, text, thread_id=thread, run_id=run_id, since=begun, max_tokens=max_tokens, **how
+            reader,
+            text,
+            thread_id=thread_id,
+            run_id=run_id,
+            since=begun,
+            max_tokens=max_tokens,
+            **how,
         )
-    _print(answer, as_json=as_json, is_cut=max_tokens is not None)
+    _print(answer, as_json=as_json, max_tokens=max_tokens)
 
 
-def _print(answer: Answer, *, as_json: bool, is_cut: bool) -> None:
+def _print(answer: Answer, *, as_json: bool, max_tokens: int | None) -> None:
     if as_json:
-        print_pieces(json_rows(answer))
-    elif is_cut:
+        print_answer(answer, json_rows, max_tokens)
+    elif max_tokens is not None:
         click.echo(answer.text())
         return
     else:

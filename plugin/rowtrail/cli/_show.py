@@ -13,6 +13,7 @@ import click
 from rowtrail._clock import Clock
 from rowtrail.cli import _figures as show
 from rowtrail.cli._journal import (
+    LAST,
     db_option,
     find_run,
     json_option,
@@ -70,7 +71,7 @@ WIDE_COLUMNS = 110
 
 @click.command("show", short_help="Show a run, its attempts and its steps.")
 @run_argument("run")
-@click.option("--step", metavar="ID", help="Show one step in full.")
+@click.option("--step", metavar="ID", help="Show one step in full; @last is the newest.")
 @click.option(
     "--view",
     type=click.Choice(VIEWS),
@@ -113,6 +114,9 @@ def _fetch_run(reader: Reader, run_id: str) -> Row:
 
 
 def _fetch_step(reader: Reader, run_id: str, step_id: str) -> Row:
+    if step_id == LAST:
+        last = reader.read(lambda tx: tx.value("run_last_steps", run_id=run_id, limit=1))
+        step_id = step_id if last is None else str(last)
     row = reader.read(lambda tx: tx.one("step_shown", run_id=run_id, step_id=step_id))
     if row is None:
         raise UnknownIdError(

@@ -6,8 +6,19 @@ import sys
 
 import click
 
-from rowtrail.cli._journal import db_option, find_run, json_option, open_journal
-from rowtrail.cli._output import Cell, Column, csv_pieces, json_rows, print_pieces, print_table, say
+from rowtrail.cli._journal import db_option, find_run, find_thread, json_option, open_journal
+from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
+from rowtrail.cli._output import (
+    Cell,
+    Column,
+    csv_pieces,
+    json_rows,
+    print_answer,
+    print_pieces,
+    print_table,
+    say,
+)
+from rowtrail.cli._when import MAX_SECONDS, Seconds
 from rowtrail.history import (
     Answer,
     Only,
@@ -32,7 +43,7 @@ MAX_COLUMN_CHARS = 80
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_ROWS),
     default=200,
     show_default=True,
     metavar="N",
@@ -40,7 +51,7 @@ MAX_COLUMN_CHARS = 80
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(0, MAX_SECONDS, min_open=True),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
@@ -48,11 +59,13 @@ MAX_COLUMN_CHARS = 80
 )
 @click.option(
     "--max-tokens",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MAX_TOKENS),
     metavar="N",
     help="Cut the answer to what a model reads as N tokens.",
 )
-@click.option("--thread", metavar="ID", help="See the rows of this thread only.")
+@click.option(
+    "--thread", metavar="ID", help="See the rows of this thread only; @last is the newest."
+)
 @click.option("--run", metavar="ID", help="See the rows of this run only; @last is the newest.")
 @click.option("--agent", metavar="NAME", help="See the rows of this agent only.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
@@ -97,7 +110,8 @@ def command(
     values = _values(params)
     sql = sys.stdin.read() if query_text == "-" else query_text
     with open_journal(db) as reader:
-        only = Only(thread, None if run is None else find_run(reader, run), agent)
+        thread_id = None if thread is None else find_thread(reader, thread)
+        only = Only(thread_id, None if run is None else find_run(reader, run), agent)
         answer = query(
             reader,
             sql,
@@ -108,9 +122,9 @@ def command(
             only=only,
         )
     if as_json:
-        print_pieces(json_rows(answer))
+        print_answer(answer, json_rows, max_tokens)
     elif as_csv:
-        print_pieces(csv_pieces(answer.columns, answer.rows), end="")
+        print_answer(answer, lambda a: csv_pieces(a.columns, a.rows), max_tokens, end="")
     elif max_tokens is not None:
         click.echo(answer.text())
         return

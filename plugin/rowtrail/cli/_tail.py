@@ -17,6 +17,7 @@ from rowtrail.cli._journal import (
     run_argument,
 )
 from rowtrail.cli._output import say
+from rowtrail.cli._when import MAX_SECONDS, Seconds
 from rowtrail.history import Follower, json_text
 from rowtrail.store.reading import Reader
 
@@ -36,7 +37,7 @@ GOING_ON = "running"
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.05),
+    type=Seconds(0.05, MAX_SECONDS),
     default=0.5,
     show_default=True,
     metavar="SECONDS",

@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from math import isnan
+from typing import Any
 
 import click
 
 from rowtrail._clock import Clock
 
+MAX_SECONDS = 3_600
+LATEST_MS = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000)
+"""A later time may be none in UTC."""
+
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Seconds(click.FloatRange):
+    """A range of seconds; NaN lies in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if isnan(number):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return number
 
 
 def age(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
@@ -26,7 +45,7 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
         return None
     ago = _age(value)
     if ago is not None:
-        return Clock().now_ms() - int(ago.total_seconds() * 1000)
+        return max(Clock().now_ms() - int(ago.total_seconds() * 1000), 0)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError as error:
@@ -36,7 +55,8 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
             ctx,
             param,
         ) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    utc = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(int(utc.timestamp() * 1000), 0), LATEST_MS)
 
 
 since_option = click.option(

@@ -44,11 +44,13 @@ class Follower:
         """Return the ids of the newest steps."""
         if not count:
             return set()
-        if self._run_id is None:
+        if self._run_id is not None:
+            last, of = "run_last_steps", {"run_id": self._run_id}
+        elif self._thread_id is not None:
+            last, of = "thread_last_steps", {"thread_id": self._thread_id}
+        else:
             return set(range(max(self._step - count, 0) + 1, self._step + 1))
-        rows = self._store.read(
-            lambda tx: tx.all("run_last_steps", run_id=self._run_id, limit=count)
-        )
+        rows = self._store.read(lambda tx: tx.all(last, limit=count, **of))
         return {row["id"] for row in rows}
 
     def news(self) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from rowtrail.history import _statement
 from rowtrail.history._answer import Answer, unique
 from rowtrail.history._budget import fit
 from rowtrail.history._named import resolved
-from rowtrail.history._wording import worded
+from rowtrail.history._wording import misquoted, worded
 from rowtrail.store import Store
 from rowtrail.store.reading import Found, Only, Reader, UnansweredError, ask
 
@@ -59,6 +59,9 @@ def query(
     sql, params = resolved(sql, params)
     _statement.check(sql)
     _check_params(sql, params)
+    wrong = misquoted(sql)
+    if wrong is not None:
+        raise QueryError(wrong, query=asked)
     try:
         found = ask(store, sql, params, rows=limit, seconds=timeout, only=only or Only())
     except UnansweredError as fault:

@@ -37,10 +37,12 @@ _WORDS = """
 """
 _RESERVED = frozenset(_WORDS.split())
 
-
 Token = tuple[str, str]
 """Kind and lower-cased text; quotes are taken off, a text in single quotes may be a name too."""
 
+_VALUES_FOLLOW = "and by distinct else glob having is like not on or select then when where"
+_BEFORE_VALUES = frozenset(_VALUES_FOLLOW.split())
+_CTE_COLUMNS = re.compile(r"\(([^()]*)\)\s*as\s+(?:(?:not\s+)?materialized\s*)?\(", re.IGNORECASE)
 _OPEN, _CLOSE, _DOT, _END = ("other", "("), ("other", ")"), ("other", "."), ("other", ";")
 
 
@@ -128,6 +130,29 @@ def _is_too_large(tokens: list[Token]) -> bool:
 def names_in(sql: str) -> list[str]:
     """Return every name in a query, lower-cased, in order."""
     return [text for kind, text in _tokens(sql) if kind in ("word", "name")]
+
+
+def quoted_names(sql: str) -> list[str]:
+    """Return the names in double quotes that stand for a value and that the query does not define.
+
+    SQLite takes such a name for a text where no column is called so.
+    """
+    asked: list[str] = []
+    others = {text for found in _CTE_COLUMNS.findall(sql) for _, text in _tokens(found)}
+    before: Token = _END
+    for match in _TOKEN.finditer(sql):
+        if match.lastgroup == "blank":
+            continue
+        (token,) = _tokens(match.group())
+        is_value = before[1] in _BEFORE_VALUES or (
+            before[0] == "other" and before[1] in "=<>(,+-|*/!"
+        )
+        if match.group().startswith('"') and is_value:
+            asked.append(token[1])
+        elif token[0] != "other":
+            others.add(token[1])
+        before = token
+    return [name for name in asked if name not in others]
 
 
 def _levels(tokens: list[Token]) -> list[_Level]:

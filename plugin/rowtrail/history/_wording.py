@@ -11,6 +11,10 @@ from rowtrail.schema import PUBLIC_VIEWS
 from rowtrail.store.reading import UnansweredError, public_columns
 
 VIEWS = ", ".join(PUBLIC_VIEWS)
+_JSON_COLUMNS = (
+    *("key", "value", "type", "atom", "id", "parent", "fullkey", "path", "json", "root"),
+    *("rowid", "oid", "_rowid_"),
+)
 NEAR = 0.5
 """How much alike a wrong and a right name must be, by difflib's ratio."""
 
@@ -29,6 +33,17 @@ def worded(fault: UnansweredError, sql: str, timeout: float) -> str:
     if fault.kind == "action":
         return f"{fault.detail} is not allowed, a query only reads: write one SELECT over {VIEWS}"
     return _wrong(fault.detail, sql)
+
+
+def misquoted(sql: str) -> str | None:
+    """Return what is wrong with a name in double quotes that no column has, or None."""
+    known = {name.lower() for columns in public_columns().values() for name in columns}
+    known.update(PUBLIC_VIEWS, _JSON_COLUMNS)
+    for name in _statement.quoted_names(sql):
+        if name not in known:
+            near = _did_you_mean(name, sorted(known))
+            return f'no column "{name}"{near}; write texts in single quotes'
+    return None
 
 
 def _unreadable(table: str) -> str:

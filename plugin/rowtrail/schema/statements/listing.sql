@@ -197,11 +197,19 @@ SELECT (SELECT max(id) FROM (SELECT id FROM step WHERE id > :step ORDER BY id LI
 -- name: run_last_steps
 SELECT CAST(step_id AS INTEGER) AS id FROM steps WHERE run_id = :run_id ORDER BY seq DESC LIMIT :limit;
 
+-- name: thread_last_steps
+SELECT s.id FROM thread t JOIN run r ON r.thread = t.id JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
+WHERE t.thread_id = :thread_id ORDER BY s.id DESC LIMIT :limit;
+
 -- name: resume_plan
--- What is recorded of a run, and so what becomes of its requests when they are made again.
+-- What is recorded of a run, and so what becomes of its requests when they are made again. A request that
+-- failed and was made again since, with a result, is not made a third time.
 SELECT kind, effect, status, status = 'done' AND output IS NULL AS is_lost, count(*) AS steps,
        sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost_usd) AS cost_usd
-FROM steps WHERE run_id = :run_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+FROM steps v WHERE run_id = :run_id AND (status <> 'failed' OR NOT EXISTS (
+    SELECT 1 FROM step f JOIN step d ON d.scope = f.scope AND d.fingerprint = f.fingerprint AND d.id > f.id
+    WHERE f.id = CAST(v.step_id AS INTEGER) AND d.status = 'done' AND d.output IS NOT NULL))
+GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
 
 -- name: run_holder
 SELECT pid, host FROM attempts WHERE run_id = :run_id AND ended_at IS NULL ORDER BY n DESC LIMIT 1;

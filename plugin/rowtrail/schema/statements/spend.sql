@@ -19,24 +19,33 @@ SELECT coalesce(sum(calls), 0) AS calls, coalesce(sum(input_tokens), 0) AS input
 FROM spend WHERE :day IS NULL OR day >= :day;
 
 -- name: spend_by_thread
-SELECT t.thread_id AS thread, count(*) AS runs, sum(r.llm_calls) AS calls, sum(r.input_tokens) AS input_tokens,
+WITH made AS (   -- as `spend` counts them: the calls that ended with an answer
+    SELECT sc.run, count(*) AS calls FROM scope sc JOIN step s ON s.scope = sc.id
+    WHERE s.kind = 'llm' AND s.duration_us IS NOT NULL AND s.status IN ('done', 'superseded') GROUP BY sc.run)
+SELECT t.thread_id AS thread, count(*) AS runs, coalesce(sum(m.calls), 0) AS calls, sum(r.input_tokens) AS input_tokens,
        sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
        sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
-FROM run r LEFT JOIN thread t ON t.id = r.thread WHERE :since IS NULL OR r.started_at >= :since
+FROM run r LEFT JOIN thread t ON t.id = r.thread LEFT JOIN made m ON m.run = r.id WHERE :since IS NULL OR r.started_at >= :since
 GROUP BY r.thread ORDER BY cost_usd DESC, sum(r.input_tokens + r.output_tokens) DESC, 1 LIMIT :limit;
 
 -- name: spend_by_agent
-SELECT r.agent, count(*) AS runs, sum(r.llm_calls) AS calls, sum(r.input_tokens) AS input_tokens,
+WITH made AS (   -- as `spend` counts them: the calls that ended with an answer
+    SELECT sc.run, count(*) AS calls FROM scope sc JOIN step s ON s.scope = sc.id
+    WHERE s.kind = 'llm' AND s.duration_us IS NOT NULL AND s.status IN ('done', 'superseded') GROUP BY sc.run)
+SELECT r.agent, count(*) AS runs, coalesce(sum(m.calls), 0) AS calls, sum(r.input_tokens) AS input_tokens,
        sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
        sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
-FROM run r WHERE :since IS NULL OR r.started_at >= :since
+FROM run r LEFT JOIN made m ON m.run = r.id WHERE :since IS NULL OR r.started_at >= :since
 GROUP BY r.agent ORDER BY cost_usd DESC, sum(r.input_tokens + r.output_tokens) DESC, 1 LIMIT :limit;
 
 -- name: spend_of_runs
-SELECT count(*) AS runs, coalesce(sum(llm_calls), 0) AS calls, coalesce(sum(input_tokens), 0) AS input_tokens,
+WITH made AS (   -- as `spend` counts them: the calls that ended with an answer
+    SELECT sc.run, count(*) AS calls FROM scope sc JOIN step s ON s.scope = sc.id
+    WHERE s.kind = 'llm' AND s.duration_us IS NOT NULL AND s.status IN ('done', 'superseded') GROUP BY sc.run)
+SELECT count(*) AS runs, coalesce(sum(m.calls), 0) AS calls, coalesce(sum(input_tokens), 0) AS input_tokens,
        coalesce(sum(output_tokens), 0) AS output_tokens, sum(cost_usd) AS cost_usd,
        coalesce(sum(saved_tokens), 0) AS saved_tokens, sum(saved_usd) AS saved_usd
-FROM run WHERE :since IS NULL OR started_at >= :since;
+FROM run LEFT JOIN made m ON m.run = run.id WHERE :since IS NULL OR started_at >= :since;
 
 -- name: spend_by_tool
 -- Tokens and money are those of LLM calls made inside a tool, however deep.
