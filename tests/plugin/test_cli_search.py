@@ -119,6 +119,15 @@ def test_json_keeps_to_the_tokens_too(recorded: Path) -> None:
         assert count_tokens(result.stdout, None)[0] <= tokens
 
 
+def test_what_is_said_fits_what_was_asked(recorded: Path) -> None:
+    little = rowtrail("search", "berlin", "--max-tokens", "5")
+    Journal("empty.db").close()
+    empty = rowtrail("export", "--db", "empty.db")
+
+    assert "raise max_tokens" in little.stderr and "name the columns" not in little.stderr
+    assert (empty.exit_code, "holds no run yet" in empty.stderr) == (3, True)
+
+
 def test_nothing_found_says_so(recorded: Path) -> None:
     result = rowtrail("search", "zebra", "--mode", "keyword")
 

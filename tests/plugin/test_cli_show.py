@@ -11,6 +11,7 @@ import pytest
 
 import rowtrail
 from rowtrail import InDoubtError, Journal
+from rowtrail.cli import _runs
 from tests.plugin.conftest import Cli
 
 
@@ -113,3 +114,13 @@ def test_an_encoding_without_the_characters_gets_plain_ones(resumed: Path) -> No
     text = done.stdout.decode("ascii")
     assert "=" in text and "#" in text.splitlines()[-3]
     assert "\\u" not in text
+
+
+def test_a_narrow_terminal_leaves_out_columns_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr(_runs, "terminal_columns", lambda: 100)
+    narrow = [_runs.COLUMNS[i].title for i in _runs._shown()]  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(_runs, "terminal_columns", lambda: 110)
+
+    assert "saved" not in narrow and "status" in narrow
+    assert len(_runs._shown()) == len(_runs.COLUMNS)  # pyright: ignore[reportPrivateUsage]

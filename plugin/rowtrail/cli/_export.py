@@ -77,6 +77,8 @@ def command(
             ids = _run_ids(reader, thread_id, since)
         first = next(ids, None)
         if first is None:
+            if run is None and thread is None and since is None:
+                raise NotFound(f"the journal {db!r} holds no run yet")
             raise NotFound(f"there is no such run in {db!r}: `rowtrail runs` lists them")
         with writing(out, db) as write:
             export = _as_csv if form == "csv" else _as_json_lines

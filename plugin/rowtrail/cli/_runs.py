@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from rowtrail.cli._journal import (
     record_dead,
 )
 from rowtrail.cli._listing import Listing, limit_option
-from rowtrail.cli._output import Cell, Column, say
+from rowtrail.cli._output import Cell, Column, say, terminal_columns
 from rowtrail.cli._when import since_option
 from rowtrail.store import Row, Tx
 from rowtrail.store.reading import Reader
@@ -43,6 +44,9 @@ COLUMNS = (
     Column("saved", right=True),
     Column("cost", right=True),
 )
+
+WIDE_COLUMNS = 110
+ONLY_IF_WIDE = ("attempts", "steps", "saved")
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,13 @@ def command(
         named = None if thread is None else find_thread(reader, thread)
         wanted = Wanted(named, agent, status, since)
         found = Listing(runs(reader, limit + 1, wanted, newest=newest), limit)
-        has_rows = found.print(COLUMNS, _line, as_json=as_json, hidden="page")
+        shown = _shown()
+        has_rows = found.print(
+            [COLUMNS[i] for i in shown],
+            lambda row: [_line(row)[i] for i in shown],
+            as_json=as_json,
+            hidden="page",
+        )
     if not has_rows:
         raise NotFound(_nothing(db, wanted))
     if found.has_more:
@@ -131,6 +141,14 @@ def _pages(reader: Reader, limit: int, wanted: Wanted, urgent: int | None) -> It
     while left and (page := reader.read(fetch)):
         yield page
         before, left = page[-1]["page"], left - len(page)
+
+
+def _shown() -> list[int]:
+    """Return which columns there is room for; a file or a pipe has room for all."""
+    is_narrow = sys.stdout.isatty() and terminal_columns() < WIDE_COLUMNS
+    return [
+        i for i, column in enumerate(COLUMNS) if not (is_narrow and column.title in ONLY_IF_WIDE)
+    ]
 
 
 def _line(row: Row) -> tuple[Cell, ...]:

@@ -103,8 +103,9 @@ def _no_row(answer: Answer, max_tokens: int, sql: str, advice: tuple[str, str]) 
     if _fits(nothing, max_tokens):
         return nothing
     needed = count_tokens(nothing.text(), None)[0]
+    remedy = "name the columns you need, or " if advice[0] == NARROW_QUERY else ""
     raise QueryError(
         f"not even the names of the {len(answer.columns)} columns fit into {max_tokens:,} tokens "
-        f"({needed:,} are needed): name the columns you need, or raise max_tokens",
+        f"({needed:,} are needed): {remedy}raise max_tokens",
         query=sql,
     )
