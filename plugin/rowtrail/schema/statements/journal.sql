@@ -224,11 +224,10 @@ FROM step s WHERE s.id IN (SELECT id FROM inside) AND s.status = 'done' AND s.ki
 GROUP BY s.model;
 
 -- name: replay_insert
--- Nothing where the thread was deleted meanwhile; the id of the step may be another run's by now.
+-- Nothing where the thread was deleted meanwhile: the id of an attempt is never used again.
 INSERT INTO replay (step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)
 SELECT :step, a.id, :now, :input_tokens, :output_tokens, :usd
-FROM attempt a JOIN step s ON s.id = :step JOIN scope sc ON sc.id = s.scope AND sc.run = a.run
-WHERE a.id = :attempt;
+FROM attempt a JOIN step s ON s.id = :step WHERE a.id = :attempt;
 
 -- name: replay_row
 SELECT id FROM replay WHERE id = :id AND step = :step AND attempt = :attempt AND at = :now;
