@@ -30,7 +30,12 @@ class _Mismatch(click.ClickException):
 
 @click.group("import", short_help="Take over what other programs stored.")
 def command() -> None:
-    """Take over what other programs stored into a journal."""
+    """Take over what other programs stored into a journal.
+
+    \b
+    Example:
+      rowtrail import langgraph old.db --db agent.db
+    """  # noqa: D301  (click reads the backspace)
 
 
 @command.command("langgraph", short_help="Take over a file of LangGraph's SqliteSaver.")
