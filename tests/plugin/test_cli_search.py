@@ -126,6 +126,8 @@ def test_what_is_said_fits_what_was_asked(recorded: Path) -> None:
 
     assert "raise max_tokens" in little.stderr and "name the columns" not in little.stderr
     assert (empty.exit_code, "holds no run yet" in empty.stderr) == (3, True)
+    searched = rowtrail("search", "berlin", "--db", "empty.db")
+    assert (searched.exit_code, "holds no step yet" in searched.stderr) == (3, True)
 
 
 def test_nothing_found_says_so(recorded: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rowtrail.cli._embedder import embedder_option
+from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import db_option, find_run, find_thread, json_option, open_journal
 from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
 from rowtrail.cli._output import Cell, Column, json_rows, print_answer, print_table, say
@@ -88,6 +89,8 @@ def command(
             max_tokens=max_tokens,
             **how,
         )
+        if not answer.rows and reader.read(lambda tx: tx.value("step_newest")) is None:
+            raise NotFound(f"the journal {db!r} holds no step yet: there is nothing to search")
     _print(answer, as_json=as_json, max_tokens=max_tokens)
 
 
