@@ -466,3 +466,23 @@ def test_a_generator_that_is_collected_inside_a_transaction_ends_its_run(journal
     assert [run["status"] for run in journal.runs()] == ["crashed"]
     with journal.run("r"):
         pass
+
+
+COLLECTED = """
+import gc, sys, time, rowtrail
+from rowtrail.store import Store
+say_goodbye = Store._say_goodbye
+def slowly(self, tx):
+    time.sleep(0.3)
+    say_goodbye(self, tx)
+Store._say_goodbye = slowly
+journal = rowtrail.Journal(sys.argv[1])
+del journal
+gc.collect()
+time.sleep(0.1)
+"""
+
+
+def test_python_waits_for_a_collected_journal_that_is_closing(db: Path, child: Child) -> None:
+    child(COLLECTED, db, options=("-W", "ignore"))
+    assert [path.name for path in db.parent.iterdir()] == ["agent.db"]

@@ -56,6 +56,7 @@ def open_store(path: str, durability: Durability, clock: Clock) -> Store:
             raise forked(path, _inherited[key])
         store = _registry.get(key)
         if store is None or not store.is_open:
+            _forget_ended()
             store = Store(path, durability, clock)
             _registry[_key(path)] = store
         store.require(durability)
@@ -72,8 +73,17 @@ def close_store(store: Store) -> None:
         store.retire()
     store.shut()
     with _registry_lock:
-        for key in [key for key, kept in list(_registry.items()) if kept is store]:
-            del _registry[key]
+        _forget_ended()
+
+
+def _forget_ended() -> None:
+    """Drop the stores whose writer has ended.
+
+    One that closes on its own writer's thread, as an unclosed journal's does, has not: the end of
+    Python must still wait for it.
+    """
+    for key in [key for key, kept in _registry.items() if kept.writer.has_ended]:
+        del _registry[key]
 
 
 def _key(path: str) -> object:

@@ -136,6 +136,11 @@ class Writer:
         return threading.current_thread() is self._thread
 
     @property
+    def has_ended(self) -> bool:
+        """Tell whether the writer thread is gone, and the connection with it."""
+        return not self._thread.is_alive()
+
+    @property
     def is_in_transaction(self) -> bool:
         """Tell whether the caller is itself the work of a transaction."""
         return self.is_current_thread or self._holder == threading.get_ident()
