@@ -133,7 +133,10 @@ def split(script: str) -> list[str]:
 
 @cache
 def statements() -> dict[str, str]:
-    """Return every named statement of `statements/*.sql` (`-- name: NAME` starts one)."""
+    """Return every named statement of `statements/*.sql` (`-- name: NAME` starts one).
+
+    A part that several share has a name that begins with `@`, which stands for it.
+    """
     found: dict[str, str] = {}
     folder = _folder().joinpath("statements")
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
@@ -141,6 +144,9 @@ def statements() -> dict[str, str]:
             for name, text in _named(file.read_text(encoding="utf-8")):
                 assert name not in found, f"two statements are named {name!r}"
                 found[name] = text
+    parts = {name: found.pop(name) for name in list(found) if name.startswith("@")}
+    for part, text in parts.items():
+        found = {name: statement.replace(part, text) for name, statement in found.items()}
     return found
 
 

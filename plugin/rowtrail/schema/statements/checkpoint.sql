@@ -50,16 +50,10 @@ WHERE c.thread = :thread AND c.ns = :ns AND c.hidden = 0
   AND c.body IS NOT NULL
 ORDER BY c.id DESC LIMIT 1;
 
--- name: checkpoint_page
--- Newest id first. Each key of :filter must be in the metadata with the same value; null also
--- matches a key that is missing. The columns only spare looking into the metadata of other rows.
-SELECT c.*, t.thread_id FROM checkpoint c JOIN thread t ON t.id = c.thread
-WHERE c.thread IN (SELECT id FROM thread WHERE :thread_id IS NULL OR thread_id = :thread_id)
-  AND (:ns IS NULL OR c.ns = :ns)
-  AND (:checkpoint_id IS NULL OR c.checkpoint_id = :checkpoint_id)
-  AND c.checkpoint_id < :before
-  AND (:after_id IS NULL OR (c.checkpoint_id, c.id) < (:after_id, :after_row))
-  AND (:source IS NULL OR c.source = :source)
+-- name: @shown_and_wanted
+-- Each key of :filter must be in the metadata with the same value; null also matches a key that is
+-- missing. The columns only spare looking into the metadata of other rows.
+(:source IS NULL OR c.source = :source)
   AND (:step IS NULL OR c.step IS NULL OR c.step = :step)
   AND c.hidden = 0 AND c.body IS NOT NULL
   AND NOT EXISTS (
@@ -70,6 +64,16 @@ WHERE c.thread IN (SELECT id FROM thread WHERE :thread_id IS NULL OR thread_id =
             AND (m.type = f.type OR (m.type IN ('integer', 'real') AND f.type IN ('integer', 'real'))))
         AND NOT (f.type = 'null' AND NOT EXISTS (
           SELECT 1 FROM json_each(c.metadata) m WHERE m.key = f.key)))
+
+-- name: checkpoint_page
+-- Newest id first.
+SELECT c.*, t.thread_id FROM checkpoint c JOIN thread t ON t.id = c.thread
+WHERE c.thread IN (SELECT id FROM thread WHERE :thread_id IS NULL OR thread_id = :thread_id)
+  AND (:ns IS NULL OR c.ns = :ns)
+  AND (:checkpoint_id IS NULL OR c.checkpoint_id = :checkpoint_id)
+  AND c.checkpoint_id < :before
+  AND (:after_id IS NULL OR (c.checkpoint_id, c.id) < (:after_id, :after_row))
+  AND @shown_and_wanted
 ORDER BY c.checkpoint_id DESC, c.id DESC LIMIT :limit;
 
 -- name: checkpoint_page_of_ns
@@ -79,17 +83,7 @@ WHERE c.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id) AND 
   AND (:checkpoint_id IS NULL OR c.checkpoint_id = :checkpoint_id)
   AND c.checkpoint_id < :before
   AND (:after_id IS NULL OR c.checkpoint_id < :after_id)
-  AND (:source IS NULL OR c.source = :source)
-  AND (:step IS NULL OR c.step IS NULL OR c.step = :step)
-  AND c.hidden = 0 AND c.body IS NOT NULL
-  AND NOT EXISTS (
-      SELECT 1 FROM json_each(:filter) f
-      WHERE NOT EXISTS (
-          SELECT 1 FROM json_each(c.metadata) m
-          WHERE m.key = f.key AND m.value IS f.value
-            AND (m.type = f.type OR (m.type IN ('integer', 'real') AND f.type IN ('integer', 'real'))))
-        AND NOT (f.type = 'null' AND NOT EXISTS (
-          SELECT 1 FROM json_each(c.metadata) m WHERE m.key = f.key)))
+  AND @shown_and_wanted
 ORDER BY c.checkpoint_id DESC LIMIT :limit;
 
 -- name: checkpoint_page_of_run
@@ -100,17 +94,7 @@ WHERE c.run_id = :run_id AND (:thread_id IS NULL OR t.thread_id = :thread_id)
   AND (:checkpoint_id IS NULL OR c.checkpoint_id = :checkpoint_id)
   AND c.checkpoint_id < :before
   AND (:after_id IS NULL OR (c.checkpoint_id, c.id) < (:after_id, :after_row))
-  AND (:source IS NULL OR c.source = :source)
-  AND (:step IS NULL OR c.step IS NULL OR c.step = :step)
-  AND c.hidden = 0 AND c.body IS NOT NULL
-  AND NOT EXISTS (
-      SELECT 1 FROM json_each(:filter) f
-      WHERE NOT EXISTS (
-          SELECT 1 FROM json_each(c.metadata) m
-          WHERE m.key = f.key AND m.value IS f.value
-            AND (m.type = f.type OR (m.type IN ('integer', 'real') AND f.type IN ('integer', 'real'))))
-        AND NOT (f.type = 'null' AND NOT EXISTS (
-          SELECT 1 FROM json_each(c.metadata) m WHERE m.key = f.key)))
+  AND @shown_and_wanted
 ORDER BY c.checkpoint_id DESC, c.id DESC LIMIT :limit;
 
 -- name: label_row
