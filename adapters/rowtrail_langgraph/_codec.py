@@ -13,6 +13,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.documents import Document
@@ -108,14 +109,11 @@ class GraphCodec(Codec):
             UnstorableError: Neither JSON nor the serializer gives an equal value back.
         """
         if not self.is_opaque:
-            try:
+            # The next way is tried: what no JSON holds is often a part, and rarely all of it.
+            with suppress(UnstorableError):
                 return super().encode(value)
-            except UnstorableError:
-                pass
-            try:
+            with suppress(UnstorableError):
                 return self._encode_nesting(value)
-            except UnstorableError:
-                pass
         stored = self._serialized(value)
         if not self._survives(value, stored):
             raise UnstorableError(
@@ -150,10 +148,8 @@ class GraphCodec(Codec):
             UnstorableError: The serializer refuses the value.
         """
         if not self.is_opaque:
-            try:
+            with suppress(UnstorableError):  # the serializer stores what JSON cannot hold
                 return super().encode(value)
-            except UnstorableError:
-                pass
         return self._serialized(value)
 
     def encode_shown(self, value: Any) -> Encoded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from langgraph.checkpoint.base import CheckpointTuple
@@ -92,11 +93,9 @@ class Comparison:
 
 def _is_written_the_same(found: Any, original: Any) -> bool:
     """Compare two objects by what LangGraph stores of them, else by their own notion."""
-    try:
+    with suppress(Exception):  # what only a serializer of the user's own can write
         if _SERDE.dumps_typed(found) == _SERDE.dumps_typed(original):
             return True
-    except Exception:  # what only a serializer of the user's own can write
-        pass
     try:
         return bool(found == original)
     except Exception:  # arrays, and whatever else has no single answer

@@ -121,6 +121,10 @@ def command(
             max_tokens=max_tokens,
             only=only,
         )
+    _print(answer, as_json=as_json, as_csv=as_csv, max_tokens=max_tokens)
+
+
+def _print(answer: Answer, *, as_json: bool, as_csv: bool, max_tokens: int | None) -> None:
     if as_json:
         print_answer(answer, json_rows, max_tokens)
     elif as_csv:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 
 from rowtrail.checkpoint import body_fault, unpack_id, values_fault
 from rowtrail.content import is_sweeping
@@ -183,13 +184,11 @@ class _Journal:
 
     def _user(self, table: str, row: Row) -> str:
         """Name a row as its user knows it."""
-        try:
+        with suppress(DamagedError):  # its name is lost too: its row number is what remains
             if table == "step":
                 return self._step(row["id"])
             if table in ("channel_value", "pending_write", "checkpoint"):
                 return self._checkpoint(row[0])
-        except DamagedError:
-            pass
         known = row["run_id"] if table == "run" else None
         return f"{table} {row[0]}" if known is None else f"run {known!r}"
 
