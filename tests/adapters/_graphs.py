@@ -25,6 +25,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import MessagesState, StateGraph
 from langgraph.types import Command
 
+import rowtrail
 from rowtrail.testing import LLMServer, Reply
 from rowtrail_langgraph import RowtrailSaver
 
@@ -373,3 +374,25 @@ class Fuse:
         if self.left:
             self.left -= 1
             raise self.error
+
+
+def sender(bench: Bench, fuse: Fuse, mode: Mode, **declared: Any) -> BaseTool:
+    """Return a tool that sends, and is killed after the effect where the test says so."""
+
+    @tool
+    def send(to: str) -> str:
+        """Send."""
+        bench.ledger.add(f"{to} {rowtrail.current_step().idempotency_key}")
+        fuse()
+        return f"sent to {to}"
+
+    @tool("send")
+    async def asend(to: str) -> str:
+        """Send."""
+        bench.ledger.add(f"{to} {rowtrail.current_step().idempotency_key}")
+        fuse()
+        return f"sent to {to}"
+
+    made = send if mode == "sync" else asend
+    made.metadata = {"rowtrail": {"effect": "write", **declared}}
+    return made

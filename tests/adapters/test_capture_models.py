@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,12 +180,6 @@ WAYS: tuple[Way, ...] = (
     chain_with_its_own_metadata,
     streamed_chain,
 )
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 async def killed_and_resumed(mode: Mode, bench: Bench, way: Way) -> tuple[Any, Any]:

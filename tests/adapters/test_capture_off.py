@@ -45,12 +45,6 @@ HOOKED = [(hook.owner, hook.method) for hook in _capture._HOOKS]
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
-
-
-@pytest.fixture
 def without_hooks() -> Iterator[None]:
     rowtrail_langgraph.uninstall()
     yield

@@ -42,12 +42,6 @@ from tests.adapters._graphs import (
 from tests.adapters._scenarios import respond
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
-
-
 def script(request: dict[str, Any]) -> Reply:
     """Ask for four tools, then answer."""
     if request["messages"][-1]["role"] == "user":

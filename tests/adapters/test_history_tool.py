@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -34,12 +32,6 @@ from tests.adapters._graphs import (
 )
 
 SECRET = "SECRET"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 def asking(saver: Any, tools: list[BaseTool]) -> Any:

@@ -30,16 +30,11 @@ from tests.adapters._graphs import (
     last_text,
     one_node,
     run,
+    sender,
     thread,
     told,
 )
 from tests.adapters._scenarios import respond
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.fixture(scope="module")
@@ -113,28 +108,6 @@ def test_a_killed_tool_that_may_be_made_again_is_made_again_and_says_so(
 
 
 # Policies, with a stand-in for the kill.
-
-
-def sender(bench: Bench, fuse: Fuse, mode: Mode, **declared: Any) -> BaseTool:
-    """Return a tool that sends, and is killed after the effect where the test says so."""
-
-    @tool
-    def send(to: str) -> str:
-        """Send."""
-        bench.ledger.add(f"{to} {rowtrail.current_step().idempotency_key}")
-        fuse()
-        return f"sent to {to}"
-
-    @tool("send")
-    async def asend(to: str) -> str:
-        """Send."""
-        bench.ledger.add(f"{to} {rowtrail.current_step().idempotency_key}")
-        fuse()
-        return f"sent to {to}"
-
-    made = send if mode == "sync" else asend
-    made.metadata = {"rowtrail": {"effect": "write", **declared}}
-    return made
 
 
 def sending(bench: Bench, mode: Mode, send: BaseTool) -> Any:

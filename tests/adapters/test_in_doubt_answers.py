@@ -6,9 +6,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,41 +30,13 @@ from tests.adapters._graphs import (
     asks_for,
     one_node,
     run,
+    sender,
     thread,
     told,
     tool_call,
 )
 
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
-
-
 # Policies, with a stand-in for the kill.
-
-
-def sender(bench: Bench, fuse: Fuse, mode: Mode, **declared: Any) -> BaseTool:
-    """Return a tool that sends, and is killed after the effect where the test says so."""
-
-    @tool
-    def send(to: str) -> str:
-        """Send."""
-        bench.ledger.add(f"{to} {rowtrail.current_step().idempotency_key}")
-        fuse()
-        return f"sent to {to}"
-
-    @tool("send")
-    async def asend(to: str) -> str:
-        """Send."""
-        bench.ledger.add(f"{to} {rowtrail.current_step().idempotency_key}")
-        fuse()
-        return f"sent to {to}"
-
-    made = send if mode == "sync" else asend
-    made.metadata = {"rowtrail": {"effect": "write", **declared}}
-    return made
 
 
 def all_at_once(bench: Bench, count: int, mode: Mode) -> BaseTool:
