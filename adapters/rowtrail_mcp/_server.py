@@ -48,8 +48,14 @@ def serve(path: str, only: Only | None = None) -> None:
     history_server(path, only).run("stdio")
 
 
-def _add_tools(server: MCPServer, history: History) -> None:
+class _Tools:
+    """The tools: their signatures are what a client is told of them."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
     def query(
+        self,
         sql: Annotated[str, Field(description="One SELECT, or a name such as @failures")],
         params: Annotated[
             dict[str, str | int | float | None] | None,
@@ -57,9 +63,10 @@ def _add_tools(server: MCPServer, history: History) -> None:
         ] = None,
         max_tokens: Tokens = DEFAULT_TOKENS,
     ) -> str:
-        return history.query(sql, params or {}, max_tokens)
+        return self._history.query(sql, params or {}, max_tokens)
 
     def search(
+        self,
         text: Annotated[str, Field(description="Words, or some in quotes, side by side")],
         kind: Annotated[Kind | None, Field(description="Only such steps")] = None,
         thread_id: str | None = None,
@@ -68,11 +75,12 @@ def _add_tools(server: MCPServer, history: History) -> None:
         limit: Annotated[int, Field(ge=1, le=50)] = 10,
         max_tokens: Tokens = DEFAULT_TOKENS,
     ) -> str:
-        return history.search(
+        return self._history.search(
             text, kind, thread_id, run_id, since=since, limit=limit, max_tokens=max_tokens
         )
 
     def list_runs(
+        self,
         status: Status | None = None,
         thread_id: str | None = None,
         agent: str | None = None,
@@ -82,16 +90,18 @@ def _add_tools(server: MCPServer, history: History) -> None:
         max_tokens: Tokens = DEFAULT_TOKENS,
     ) -> str:
         asked = {"status": status, "thread": thread_id, "agent": agent, "before": before}
-        return history.query("@runs", asked, max_tokens)
+        return self._history.query("@runs", asked, max_tokens)
 
     def get_run(
+        self,
         run_id: str,
         after_seq: Annotated[int, Field(description="Only steps behind this one", ge=0)] = 0,
         max_tokens: Tokens = DEFAULT_TOKENS,
     ) -> str:
-        return history.run(run_id, after_seq, max_tokens)
+        return self._history.run(run_id, after_seq, max_tokens)
 
     def get_step(
+        self,
         step_id: str,
         value: Annotated[
             Value | None, Field(description="Only this value; without it, the start of each")
@@ -99,15 +109,24 @@ def _add_tools(server: MCPServer, history: History) -> None:
         offset: Annotated[int, Field(description="Characters to leave out first", ge=0)] = 0,
         chars: Annotated[int, Field(ge=1, le=PART_CHARS)] = 4_000,
     ) -> str:
-        return history.step(step_id, value, offset, chars)
+        return self._history.step(step_id, value, offset, chars)
 
+
+def _add_tools(server: MCPServer, history: History) -> None:
+    tools = _Tools(history)
     about_query = f"Ask the journal in SQL; nothing can be changed.\n{schema_text()}"
     for tool, about in (
-        (query, about_query),
-        (search, "Find words in messages, tool arguments, results and errors; the best first."),
-        (list_runs, "List runs, the newest first, 50 at a time."),
-        (get_run, "Show a run and its steps in order."),
-        (get_step, "Show one step: what was asked and answered, long values a part at a time."),
+        (tools.query, about_query),
+        (
+            tools.search,
+            "Find words in messages, tool arguments, results and errors, best first.",
+        ),
+        (tools.list_runs, "List runs, the newest first, 50 at a time."),
+        (tools.get_run, "Show a run and its steps in order."),
+        (
+            tools.get_step,
+            "Show one step: what was asked and answered; long values in parts.",
+        ),
     ):
         server.add_tool(tool, description=about, annotations=_READS, structured_output=False)
 
