@@ -21,7 +21,16 @@ from langchain_core.language_models import BaseChatModel
 
 from rowtrail import Journal
 from rowtrail.errors import UsageError
-from rowtrail.journal import Attempt, Beginning, Call, Request, Scope, active_scope, run_scope
+from rowtrail.journal import (
+    Attempt,
+    Beginning,
+    Call,
+    Finished,
+    Request,
+    Scope,
+    active_scope,
+    run_scope,
+)
 from rowtrail_langgraph import _capture
 from rowtrail_langgraph._ask import SCRATCHPAD, ask_a_person
 from rowtrail_langgraph._bubble import bubbling
@@ -106,7 +115,7 @@ class ExplicitRuns:
             return None
         place = place_of(config)
         generation = (self._execution(place, config), node_attempt(config) - 1)
-        return attempt.scope(place, node=_node(config), generation=generation)
+        return attempt.scope(place, node=_node(config), generation=generation, keep=True)
 
     def _claims(self) -> bool:
         """Tell whether it is on the caller to begin the run of the thread."""
@@ -116,7 +125,7 @@ class ExplicitRuns:
             self._attempts.setdefault(thread_id, None)
             return is_free
 
-    def _keep(self, begin: Callable[[], Attempt]) -> None:
+    def _keep(self, begin: Callable[[], Attempt | Finished]) -> None:
         thread_id = _thread_id(current_config())
         try:
             attempt = begin()
@@ -125,7 +134,7 @@ class ExplicitRuns:
             raise
         self._note(thread_id, attempt)
 
-    async def _akeep(self, begin: Awaitable[Attempt]) -> None:
+    async def _akeep(self, begin: Awaitable[Attempt | Finished]) -> None:
         thread_id = _thread_id(current_config())
         try:
             attempt = await begin
@@ -134,7 +143,8 @@ class ExplicitRuns:
             raise
         self._note(thread_id, attempt)
 
-    def _note(self, thread_id: str, attempt: Attempt) -> None:
+    def _note(self, thread_id: str, attempt: Attempt | Finished) -> None:
+        assert isinstance(attempt, Attempt), "only a run that is named can be done already"
         attempt.ask = ask_a_person
         with self._lock:
             self._attempts[thread_id] = attempt

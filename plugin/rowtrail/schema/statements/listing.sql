@@ -213,3 +213,7 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
 
 -- name: run_holder
 SELECT pid, host FROM attempts WHERE run_id = :run_id AND ended_at IS NULL ORDER BY n DESC LIMIT 1;
+
+-- name: step_aside
+-- Why a step was set aside, None where it was not.
+SELECT aside FROM step WHERE id = CAST(:step_id AS INTEGER);
