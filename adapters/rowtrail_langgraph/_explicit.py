@@ -25,7 +25,6 @@ from rowtrail.journal import (
     Attempt,
     Beginning,
     Call,
-    Finished,
     Request,
     Scope,
     active_scope,
@@ -125,7 +124,7 @@ class ExplicitRuns:
             self._attempts.setdefault(thread_id, None)
             return is_free
 
-    def _keep(self, begin: Callable[[], Attempt | Finished]) -> None:
+    def _keep(self, begin: Callable[[], Attempt]) -> None:
         thread_id = _thread_id(current_config())
         try:
             attempt = begin()
@@ -134,7 +133,7 @@ class ExplicitRuns:
             raise
         self._note(thread_id, attempt)
 
-    async def _akeep(self, begin: Awaitable[Attempt | Finished]) -> None:
+    async def _akeep(self, begin: Awaitable[Attempt]) -> None:
         thread_id = _thread_id(current_config())
         try:
             attempt = await begin
@@ -143,8 +142,7 @@ class ExplicitRuns:
             raise
         self._note(thread_id, attempt)
 
-    def _note(self, thread_id: str, attempt: Attempt | Finished) -> None:
-        assert isinstance(attempt, Attempt), "only a run that is named can be done already"
+    def _note(self, thread_id: str, attempt: Attempt) -> None:
         attempt.ask = ask_a_person
         with self._lock:
             self._attempts[thread_id] = attempt

@@ -230,7 +230,7 @@ class _Invocation:
         begun: list[Attempt] = []
         try:
             beginning = self.journal.store.read(self.beginning)
-            attempt = self.journal.attempt(beginning, self.codec, begun)
+            attempt = self.journal.attempt_or_end(beginning, self.codec, begun)
             if isinstance(attempt, Finished):
                 return None, self.graph.get_state(self._end_config(attempt)).values
             run = self.begun(attempt)
@@ -246,7 +246,7 @@ class _Invocation:
         begun: list[Attempt] = []
         try:
             beginning = await self.journal.store.aread(self.beginning)
-            attempt = await self.journal.aattempt(beginning, self.codec, begun)
+            attempt = await self.journal.aattempt_or_end(beginning, self.codec, begun)
             if isinstance(attempt, Finished):
                 return None, (await self.graph.aget_state(self._end_config(attempt))).values
             run = self.begun(attempt)

@@ -181,11 +181,11 @@ class Journal(Checks):
         beginning: Beginning,
         codec: Codec | None = None,
         begun: list[Attempt] | None = None,
-    ) -> Attempt | Finished:
+    ) -> Attempt:
         """Begin an attempt, for adapters; its rows are committed before it returns.
 
         Args:
-            beginning: Which run it belongs to.
+            beginning: Which run it belongs to; not one that gives back the end of a run.
             codec: Reads and writes its results; the journal's own when None.
             begun: Where the attempt is put as soon as its rows are written, so that a caller who is
                 interrupted can end it.
@@ -194,16 +194,34 @@ class Journal(Checks):
             RunBusyError: A live attempt holds the run, or the thread with `multitask="reject"`.
             UsageError: The run of this id had another input.
         """
-        self._refuse_closed()
-        return drive(self._attempt(beginning, codec, begun), self.store)
+        return _new(self.attempt_or_end(beginning, codec, begun))
 
     async def aattempt(
         self,
         beginning: Beginning,
         codec: Codec | None = None,
         begun: list[Attempt] | None = None,
-    ) -> Attempt | Finished:
+    ) -> Attempt:
         """Async twin of `attempt`."""
+        return _new(await self.aattempt_or_end(beginning, codec, begun))
+
+    def attempt_or_end(
+        self,
+        beginning: Beginning,
+        codec: Codec | None = None,
+        begun: list[Attempt] | None = None,
+    ) -> Attempt | Finished:
+        """Begin an attempt as `attempt`, or return where the run ended that is done already."""
+        self._refuse_closed()
+        return drive(self._attempt(beginning, codec, begun), self.store)
+
+    async def aattempt_or_end(
+        self,
+        beginning: Beginning,
+        codec: Codec | None = None,
+        begun: list[Attempt] | None = None,
+    ) -> Attempt | Finished:
+        """Async twin of `attempt_or_end`."""
         self._refuse_closed()
         return await adrive(self._attempt(beginning, codec, begun), self.store)
 
@@ -468,6 +486,11 @@ class Journal(Checks):
     def _refuse_closed(self) -> None:
         if not self._finalizer.alive:
             raise ClosedError(f"{self.path!r} was closed: open the journal again", path=self.path)
+
+
+def _new(begun: Attempt | Finished) -> Attempt:
+    assert isinstance(begun, Attempt), "only a beginning that gives back may find an end"
+    return begun
 
 
 def _check_id(name: str, value: object) -> None:

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from rowtrail.content import Encoded, Prepared
-from rowtrail.errors import InDoubtError, UnstorableError
+from rowtrail.errors import InDoubtError, UnstorableError, UsageError
 from rowtrail.journal._call import Call
 from rowtrail.journal._current import Step
 from rowtrail.journal._decisions import set_aside, settle
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RETRY, SKIP = "retry", "skip"
 SKIPPED_TEXT = "skipped: a person decided that this call is not made"
+MAX_ANSWERS = 100
+"""So many invalid ones come from a program, not from a person."""
 _INVALID: Any = object()
 
 
@@ -128,13 +130,15 @@ class Doubt:
     def _answer(self, request: Request, asked: Row) -> tuple[Any, int]:
         """Ask until an answer is one of those that are offered, and return how many it took."""
         assert request.ask is not None
-        question, answers = self._question(request, asked), 0
-        while True:
-            said = request.ask(question)
-            answers += 1
-            answer = _understood(said)
+        question = self._question(request, asked)
+        for answers in range(1, MAX_ANSWERS + 1):
+            answer = _understood(request.ask(question))
             if answer is not _INVALID:
                 return answer, answers
+        raise UsageError(
+            f"{MAX_ANSWERS} answers about step {asked['id']} ({asked['name']!r}) were none of "
+            "those that are offered: give 'retry', 'skip' or {'result': what it returned}"
+        )
 
     def _question(self, request: Request, asked: Row) -> Step:
         """Return the step that is asked about, which may be another than the one that asks."""
@@ -162,7 +166,9 @@ def _understood(said: Any) -> Any:
 
 def _in_doubt(request: Request, step: Step, row: Row) -> InDoubtError:
     if row["status"] == "done":
-        happened = f"was made, and its result cannot be handed back (`rowtrail why {step.id}`)"
+        happened = (
+            f"was made, and its result could not be stored or is damaged (`rowtrail why {step.id}`)"
+        )
     elif row["error"]:
         happened = f"was started and ended with {row['error']}: it may or may not have happened"
     else:

@@ -11,7 +11,7 @@ from rowtrail.content import Codec
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import run_scope
 from rowtrail.journal._attempt import Attempt, Outcome
-from rowtrail.journal._begin import Beginning, Finished
+from rowtrail.journal._begin import Beginning
 from rowtrail.journal._flow import Flow, adrive, finish
 from rowtrail.journal._scope import Scope
 from rowtrail.journal._threads import hand_on_to_threads
@@ -97,8 +97,7 @@ class Run:
             self._end_at_once(attempt, interrupted)
             raise
 
-    def _enter(self, attempt: Attempt | Finished) -> None:
-        assert isinstance(attempt, Attempt), "a finished run is entered, and replays"
+    def _enter(self, attempt: Attempt) -> None:
         hand_on_to_threads()
         self._attempt, self._n = attempt, attempt.n
         self._scope = attempt.scope(WHOLE_RUN)

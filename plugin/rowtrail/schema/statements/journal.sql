@@ -190,9 +190,6 @@ ORDER BY 1 DESC LIMIT 1;
 -- Which of the equal requests of a scope the next new one is.
 SELECT coalesce(max(key_n), 0) + 1 FROM step WHERE scope = :scope AND fingerprint = :fingerprint;
 
--- name: step_output
-SELECT i.text FROM step s LEFT JOIN item i ON i.id = s.output WHERE s.id = :id;
-
 -- name: step_elsewhere
 -- The newest runs of the thread that recorded this request, for replay on demand. People answered
 -- those runs, not this one.

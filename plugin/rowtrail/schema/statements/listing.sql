@@ -17,7 +17,7 @@ WHERE r.id < :before
   AND (:since IS NULL OR r.started_at >= :since)
   AND (:urgent IS NULL OR :urgent = (r.id IN (
         SELECT u.id FROM run u
-        WHERE u.status = 'crashed'
+        WHERE u.status IN ('crashed', 'cancelled')
            OR (u.status = 'running' AND u.id NOT IN (SELECT l.run FROM live_attempt l))
         UNION ALL SELECT d.run FROM doubtful d)))
   AND (:status IS NULL OR v.status = :status)
