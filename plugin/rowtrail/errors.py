@@ -63,6 +63,22 @@ class ForkedError(StorageError):
     """The journal was open when this process was forked, and is used here in the child."""
 
 
+class SecondNameError(StorageError):
+    """The file is in use under another name, which has a WAL of its own: a hard link, say.
+
+    Attributes:
+        other: The other name, as far as it is known.
+    """
+
+    def __init__(self, message: str, *, path: str, other: str | None) -> None:
+        super().__init__(message, path=path)
+        self.other = other
+
+
+class ReplacedError(StorageError):
+    """The file was removed, renamed, replaced or written over while the journal was open."""
+
+
 class UnsupportedError(RowtrailError):
     """This machine lacks something that rowtrail needs, such as a recent SQLite."""
 
@@ -112,13 +128,24 @@ class RunBusyError(RowtrailError):
         run_id: The run.
         pid: Process id of the holder.
         host: Host of the holder.
+        retry_after_s: In how many seconds a silent holder is told dead, so that the run is free;
+            None where it is known to live.
     """
 
-    def __init__(self, message: str, *, run_id: str, pid: int, host: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_id: str,
+        pid: int,
+        host: str,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.run_id = run_id
         self.pid = pid
         self.host = host
+        self.retry_after_s = retry_after_s
 
 
 class UnknownIdError(RowtrailError):

@@ -423,6 +423,7 @@ class Journal(Checks):
     def _refuse_closed(self) -> None:
         if not self._finalizer.alive:
             raise ClosedError(f"{self.path!r} was closed: open the journal again", path=self.path)
+        self.store.refuse_replaced()
 
 
 def _check_id(name: str, value: object) -> None:

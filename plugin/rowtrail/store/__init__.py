@@ -13,6 +13,7 @@ import warnings
 import weakref
 
 from rowtrail._clock import Clock
+from rowtrail.store._home import refuse_second_name_here
 from rowtrail.store._open import MEMORY, Durability, open_reader
 from rowtrail.store._process import ProcessIdentity, current_process
 from rowtrail.store._store import Store, forked
@@ -55,6 +56,10 @@ def open_store(path: str, durability: Durability, clock: Clock) -> Store:
         if key in _inherited:
             raise forked(path, _inherited[key])
         store = _registry.get(key)
+        if store is not None and store.has_lost_its_file:  # the file is back: open it anew
+            _registry[object()] = _registry.pop(key)
+            store = None
+        refuse_second_name_here(path)
         if store is None or not store.is_open:
             _forget_ended()
             store = Store(path, durability, clock)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rowtrail._clock import Clock
 from rowtrail.errors import ClosedError, DamagedError, ForkedError
 from rowtrail.store._faults import named_errors
+from rowtrail.store._home import note_closed, note_open
 from rowtrail.store._jobs import Awaited, Job, Promised
 from rowtrail.store._open import (
     MEMORY,
@@ -65,10 +66,14 @@ class Store:
         self._lock = threading.Lock()
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._read_pool: ThreadPoolExecutor | None = None
+        connection, self._watch = open_writer(path, durability, clock.now_ms())
+        self._open_name = note_open(path)
         self.writer = Writer(
             path,
-            open_writer(path, durability, clock.now_ms()),
+            connection,
             durability=durability,
+            check=self._watch.check,
+            look_inside=self._watch.look_inside,
             on_rollback=self._forget,
             beat=self._beat,
             beat_every_s=HEARTBEAT_S,
@@ -129,7 +134,7 @@ class Store:
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` on a connection that cannot write, over one consistent snapshot."""
-        self._refuse_child()
+        self.refuse_replaced()
         if self.path == MEMORY:
             return self.write(work)
         connection = self._take_reader()
@@ -162,6 +167,21 @@ class Store:
     def is_open(self) -> bool:
         """Tell whether the store still takes transactions."""
         return not self._is_shut
+
+    @property
+    def has_lost_its_file(self) -> bool:
+        """Return whether the path was found to name another file than the one that is open."""
+        return self._watch.has_lost
+
+    def refuse_replaced(self) -> None:
+        """Refuse to go on with a file that is not at its path any more.
+
+        Raises:
+            ReplacedError: It was removed, renamed or replaced; also ever after.
+            ForkedError: It was opened before a `fork()`.
+        """
+        self._refuse_child()
+        self._watch.check()
 
     def is_alive(self, process: Row) -> bool:
         """Tell whether the process in a row with the columns of `process` lives."""
@@ -226,6 +246,8 @@ class Store:
         for connection in self._idle_readers():
             connection.close()
         self.writer.close(last=self._say_goodbye)
+        open_name, self._open_name = self._open_name, None
+        note_closed(open_name)
 
     def disown(self) -> None:
         """Give up, in a child process, the connections inherited from its parent."""
