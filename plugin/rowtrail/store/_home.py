@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from rowtrail.store._faults import named_errors
 
 MEMORY = ":memory:"
 HOME = "home"
-PROBE_MS = 1_000
+PROBE_MS = 700
 """How long a file must stay in use before that counts: others may just be opening it."""
 
 _open_here: dict[tuple[int, int], list[Home]] = {}
@@ -188,17 +187,20 @@ def may_have_other_names(path: str, told: Home | None) -> bool:
 def move_home(path: str) -> None:
     """Write into a journal under which name it is open from now on.
 
-    Where it may have other names, nobody else can have it open meanwhile.
+    Where it may have other names, nobody else can have it open meanwhile. What a crash left in the
+    WAL of the name before is moved into the file first.
 
     Raises:
-        SecondNameError: It is in use under another name, or was not closed there.
+        SecondNameError: It is in use under another name, or left its WAL there.
     """
     with contextlib.closing(_connection(path)) as connection, named_errors(path):
         told, mine = told_home(connection), Home.of(path)
-        refuse_wal_elsewhere(path, told)
+    if told is not None:
+        _recover(path, told.path)
+    refuse_wal_elsewhere(path, told)
     with contextlib.closing(_connection(path)) as connection, named_errors(path):
         if may_have_other_names(path, told):
-            _use_alone(connection, path, told)
+            _use_alone(connection, path, None if told is None else told.path)
             refuse_wal_elsewhere(path, told_home(connection))  # it may have crashed meanwhile
         connection.execute(
             "INSERT INTO meta (key, value) VALUES (?, ?) "
@@ -207,6 +209,14 @@ def move_home(path: str) -> None:
         )
         # Into the file itself: the other names do not see this WAL.
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _recover(path: str, other: str) -> None:
+    """Move into the file what is left in the WAL of its other name, if nobody uses that."""
+    if has_wal(other) and _is_same_file(other, path) and wal_of(other) != wal_of(path):
+        with contextlib.closing(_connection(other)) as connection, named_errors(other):
+            _use_alone(connection, path, other)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def is_in_use(path: str) -> bool:
@@ -225,23 +235,19 @@ def _connection(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=PROBE_MS / 1000, isolation_level=None)
 
 
-def _use_alone(connection: sqlite3.Connection, path: str, told: Home | None) -> None:
+def _use_alone(connection: sqlite3.Connection, path: str, other: str | None) -> None:
     """Lock the file itself, which whoever has it open holds a shared lock of under any name.
 
     Raises:
         SecondNameError: Somebody has it open.
     """
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    until = time.monotonic() + PROBE_MS / 1000
-    while True:
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            if time.monotonic() > until:
-                raise in_use(path, None if told is None else told.path) from error
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        raise in_use(path, other) from error
 
 
 def in_use(path: str, other: str | None) -> SecondNameError:
@@ -250,8 +256,7 @@ def in_use(path: str, other: str | None) -> SecondNameError:
     return SecondNameError(
         f"{path!r} is open under {name}, or was not closed there: SQLite keeps the newest rows "
         "beside that name, and what is written by two names is lost; use that name, or end the "
-        "program that has it open (after a crash open and close it there once); mount folders, "
-        "not files",
+        "program that has it open; of containers, mount the folder, not the file",
         path=path,
         other=other,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import sys
@@ -45,9 +46,7 @@ def check_sqlite_version() -> None:
         )
 
 
-def open_writer(
-    path: str, durability: Durability, now_ms: int
-) -> tuple[sqlite3.Connection, Watch]:
+def open_writer(path: str, durability: Durability, now_ms: int) -> tuple[sqlite3.Connection, Watch]:
     """Open the connection that writes: create or migrate the file, and switch it to WAL.
 
     Returns:
@@ -64,7 +63,7 @@ def open_writer(
     for _ in range(ATTEMPTS):
         if path != MEMORY:
             _create_private(path)
-            _refuse_short(path)
+            _refuse_unusable(path)
         opened = _try_to_open(path, durability, now_ms)
         if opened is not None:
             return opened
@@ -92,10 +91,10 @@ def _try_to_open(
         with named_errors(path):
             is_at_home = _set_up(connection, path, durability, now_ms)
             watch = _watch(path)
-            if is_at_home and watch is not None and before is not None:
-                if watch.file == before.file:
-                    connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
-                    return connection, watch
+            is_same = watch is not None and before is not None and watch.file == before.file
+            if is_at_home and is_same and watch is not None:
+                connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
+                return connection, watch
     except BaseException:
         connection.close()
         raise
@@ -117,9 +116,12 @@ def _set_up(connection: sqlite3.Connection, path: str, durability: Durability, n
 
     The connection locks the file itself from here on: nobody can make it another name's.
     """
-    _refuse_foreign(connection, path)
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only takes hold in a new file
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # the same: pruning gives pages back
+    if _refuse_foreign(connection, path):
+        if not _is_at_home(connection, path):
+            return False  # before anything is written beside this name
+    else:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # pruning gives pages back
     set_durability(connection, durability)
     if sys.platform == "darwin":
         connection.execute("PRAGMA fullfsync = 1")  # fsync alone leaves data in the drive's cache
@@ -128,9 +130,14 @@ def _set_up(connection: sqlite3.Connection, path: str, durability: Durability, n
     connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
     # Before the switch: what a new file is, and whose, stands in the file itself, not in a WAL.
     _migrate(connection, path, now_ms)
+    if path != MEMORY:
+        _switch_to_wal(connection, path)
+    return _is_at_home(connection, path)
+
+
+def _is_at_home(connection: sqlite3.Connection, path: str) -> bool:
     if path == MEMORY:
         return True
-    _switch_to_wal(connection, path)
     told = told_home(connection)
     return told is not None and told.is_same(Home.of(path))
 
@@ -218,8 +225,18 @@ def _set_leftovers_aside(handle: int, real: str) -> None:
         )
 
 
-def _refuse_short(path: str) -> None:
-    """Refuse a short file of something else, over which SQLite would write."""
+def _refuse_unusable(path: str) -> None:
+    """Refuse what is no file, and a short file of something else, over which SQLite would write."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StorageError(
+                f"{path!r} is a symbolic link that leads back to itself: give the path of a file",
+                path=path,
+            ) from error
+    if os.path.isdir(path):
+        raise StorageError(f"{path!r} is a folder: give the path of a file in it", path=path)
     # Not read: closing a handle of our own would drop the locks that SQLite holds in this process.
     if os.path.isfile(path) and 0 < os.path.getsize(path) < SMALLEST_FILE_BYTES:
         raise NotAJournalError(
@@ -227,7 +244,8 @@ def _refuse_short(path: str) -> None:
         )
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
+def _refuse_foreign(connection: sqlite3.Connection, path: str) -> bool:
+    """Refuse the file of another program; return whether it is a journal, and not a new file."""
     # The id last: another process may be creating the tables, and its commit sets the id with them.
     tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master LIMIT 5")]
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -241,13 +259,14 @@ def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
                 found=version,
                 supported=schema.VERSION,
             )
-        return
+        return True
     if tables or application or version:
         raise NotAJournalError(
             f"{path!r} is a SQLite file of another program (tables: {', '.join(tables)}): "
             "give rowtrail a file of its own",
             path=path,
         )
+    return False
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: str) -> None:

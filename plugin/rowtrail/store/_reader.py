@@ -25,6 +25,7 @@ from rowtrail.store._home import (
 )
 from rowtrail.store._open import CACHE_KIB, check_sqlite_version
 from rowtrail.store._tx import Tx
+from rowtrail.store._watch import Watch
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Reader:
     def __init__(self, path: str) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._watch: Watch | None = None
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` over one consistent snapshot of the file.
@@ -59,7 +61,7 @@ class Reader:
             StorageError: The file cannot be read; the leaf and the message say why.
         """
         with named_errors(self.path):
-            connection = self._connection = self._connection or _open(self.path)
+            connection = self._opened()
             connection.execute("BEGIN")
             try:
                 result = work(Tx(connection))
@@ -69,6 +71,13 @@ class Reader:
                     connection.execute("ROLLBACK")
                 raise
         return result
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None or self._watch is None:
+            self._connection = _open(self.path)
+            self._watch = Watch(self.path)
+        self._watch.check()
+        return self._connection
 
     def close(self) -> None:
         """Close the file; a further `read` opens it again."""

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 from rowtrail._clock import Clock
 from rowtrail.errors import ClosedError, DamagedError, ForkedError
 from rowtrail.store._faults import named_errors
-from rowtrail.store._home import note_closed, note_open
+from rowtrail.store._home import MEMORY, note_closed, note_open
 from rowtrail.store._jobs import Awaited, Job, Promised
 from rowtrail.store._open import (
-    MEMORY,
     Durability,
     checkpoint_wal,
     free_pages,
@@ -72,8 +71,7 @@ class Store:
             path,
             connection,
             durability=durability,
-            check=self._watch.check,
-            look_inside=self._watch.look_inside,
+            watch=self._watch,
             on_rollback=self._forget,
             beat=self._beat,
             beat_every_s=HEARTBEAT_S,
@@ -209,6 +207,7 @@ class Store:
 
         def carry_out() -> None:
             try:
+                self._watch.check()
                 with named_errors(self.path):
                     done.set_result(work(self.connection))
             except BaseException as error:

@@ -41,6 +41,7 @@ class Watch:
     def __init__(self, path: str) -> None:
         self._path = path
         self._error: str | None = None
+        self._is_in_place = False
         self._file = (0, 0)
         self._changed = (0, 0)
         self._facts: _Facts | None = None
@@ -57,6 +58,11 @@ class Watch:
     def has_lost(self) -> bool:
         """Return whether the path was found to name another file; it stays so."""
         return self._error is not None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Return whether the file that is open has another name now, or none."""
+        return self.has_lost and not self._is_in_place
 
     def check(self) -> None:
         """Compare the file at the path with the one that is open.
@@ -92,12 +98,14 @@ class Watch:
         self.check()
 
     def _fault(self) -> str | None:
+        self._is_in_place = False
         try:
             found = os.stat(self._path)
         except OSError as error:  # any other: it cannot be looked at now, as on a busy network
             return "was removed or renamed" if error.errno in _GONE else None
         if (found.st_dev, found.st_ino) != self._file:
             return "was replaced by another file"
+        self._is_in_place = True
         return "was cut short" if found.st_size < SMALLEST_FILE_BYTES else None
 
     def _compare(self) -> None:

@@ -17,6 +17,7 @@ from rowtrail.store._jobs import Awaited, Job, WaitedFor, wake_all
 from rowtrail.store._open import Durability, begin, set_durability
 from rowtrail.store._tx import Tx
 from rowtrail.store._unsynced import Unsynced
+from rowtrail.store._watch import Watch
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -52,8 +53,7 @@ class Writer:
         *,
         durability: Durability,
         on_rollback: Callable[[], None],
-        check: Callable[[], None],
-        look_inside: Callable[[], None],
+        watch: Watch,
         beat: Callable[[Tx], None],
         beat_every_s: float,
     ) -> None:
@@ -64,11 +64,12 @@ class Writer:
         self._durability: Durability = durability
         self._level: Durability = durability  # what the connection is set to
         self._on_rollback = on_rollback
-        self._check = check
-        self._look_inside = look_inside
+        self._watch = watch
         self._beat = beat
         self._beat_every_s = beat_every_s
         self._beat_at = time.monotonic()
+        self.beats = 0
+        """How many heartbeats there were."""
         self._queue: queue.SimpleQueue[Entry] = queue.SimpleQueue()
         self._lock = threading.RLock()  # a signal's handler may close what it interrupts
         self._is_closed = False
@@ -179,8 +180,9 @@ class Writer:
             if time.monotonic() - self._beat_at > self._beat_every_s:
                 self._beat_at = time.monotonic()
                 with contextlib.suppress(StorageError):  # the commit says it
-                    self._look_inside()
+                    self._watch.look_inside()
                 self._commit([*batch, Job(self._beat)])
+                self.beats += 1
             elif batch:
                 self._commit(batch)
             if order is not None:
@@ -216,11 +218,11 @@ class Writer:
             self._settle(batch)
             return
         try:
-            self._check()
+            self._watch.check()
             self._transact(batch)
         except BaseException as error:  # the batch is lost as a whole, and says so to every caller
             self._roll_back()
-            if isinstance(error, ReplacedError):
+            if isinstance(error, ReplacedError) and self._watch.is_elsewhere:
                 self._leave_whole()
             why = self._named(error)
             for job in batch:
@@ -234,7 +236,7 @@ class Writer:
         all cost a sixth of the rate (32 coroutines: 7,000 checkpoints a second, not 8,200).
         """
         try:
-            self._check()
+            self._watch.check()
             self._set_level(batch)
             changes = self.connection.total_changes
             begin(self.connection, self._path)
@@ -316,7 +318,6 @@ class Writer:
         with contextlib.suppress(sqlite3.Error):
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
-
 
     def _leave_whole(self) -> None:
         """Put into a file that was renamed what its WAL holds, which kept the old name."""
