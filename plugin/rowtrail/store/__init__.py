@@ -16,11 +16,12 @@ from rowtrail._clock import Clock
 from rowtrail.store._home import MEMORY, refuse_second_name_here
 from rowtrail.store._open import Durability, open_reader
 from rowtrail.store._process import ProcessIdentity, current_process
-from rowtrail.store._store import Store, forked
+from rowtrail.store._store import NORMAL, Store, forked
 from rowtrail.store._tx import Row, Tx
 
 __all__ = [
     "MEMORY",
+    "NORMAL",
     "Connection",
     "Durability",
     "ProcessIdentity",
