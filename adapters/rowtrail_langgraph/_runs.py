@@ -105,6 +105,7 @@ def recorded_astream(
                     async for chunk in chunks:
                         yield chunk
             return
+        await invocation.saver.aopen()
         beginning = await invocation.journal.store.aread(invocation.beginning)
         attempt = await invocation.journal.aattempt(beginning, invocation.codec)
         run = invocation.begun(attempt, beginning)
@@ -274,7 +275,8 @@ def _invocation(
 
 def _is_recorded_by(saver: Any, configurable: Mapping[str, Any]) -> bool:
     # Not isinstance: a server wraps the saver in an adapter that passes attributes on.
-    captures = getattr(saver, "capture", False) and getattr(saver, "journal", None) is not None
+    # Not `journal`, which opens the file, here perhaps on an event loop.
+    captures = getattr(saver, "capture", False) and hasattr(saver, "aopen")
     return bool(captures) and configurable.get("thread_id") is not None
 
 

@@ -15,7 +15,7 @@ from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.journal._active import active_scope, run_scope, scope_finders
 from rowtrail.journal._attempt import Attempt, Beginning, begin
 from rowtrail.journal._call import CONTROL_FLOW, Call
-from rowtrail.journal._checks import Checks
+from rowtrail.journal._checks import Checks, check_durability
 from rowtrail.journal._current import Step, current_frame, current_step
 from rowtrail.journal._environment import (
     DB_VARIABLE,
@@ -61,10 +61,12 @@ __all__ = [
     "Scope",
     "Step",
     "active_scope",
+    "check_durability",
     "check_effect",
     "current_frame",
     "current_step",
     "fingerprint_of",
+    "journal_path",
     "run_scope",
     "scope_finders",
     "step",
@@ -96,6 +98,7 @@ class Journal(Checks):
         NotAJournalError: The file is something else.
         NewerSchemaError: A newer rowtrail wrote it.
         ReadOnlyError: It cannot be written.
+        SecondNameError: It is in use under another name, a hard link of it, say.
         UnsupportedError: Python's SQLite is too old.
     """
 
@@ -108,11 +111,8 @@ class Journal(Checks):
         embedder: EmbedderLike | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if durability not in ("full", "normal"):
-            raise UsageError(f"durability={durability!r} is unknown: use 'full' or 'normal'")
-        self.path = journal_path() if path is None else os.fsdecode(path)
-        if not self.path:
-            raise UsageError("the path of the journal is empty: name a file, or ':memory:'")
+        check_durability(durability)
+        self.path = journal_path(path)
         self.strict = strict
         self.embedder = embedder
         self._codec = Codec()
@@ -303,6 +303,7 @@ class Journal(Checks):
         from rowtrail.history import query as ask
 
         self._refuse_closed()
+        self.store.refuse_replaced()  # it asks by the path
         only = Only(thread_id, run_id, agent)
         return ask(
             self.store,
@@ -423,7 +424,6 @@ class Journal(Checks):
     def _refuse_closed(self) -> None:
         if not self._finalizer.alive:
             raise ClosedError(f"{self.path!r} was closed: open the journal again", path=self.path)
-        self.store.refuse_replaced()
 
 
 def _check_id(name: str, value: object) -> None:

@@ -118,7 +118,12 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    # A fork waits for a file that is just being opened: the child must find it in the registry.
+    os.register_at_fork(
+        before=_registry_lock.acquire,
+        after_in_parent=_registry_lock.release,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def warn_unclosed(owner: object, store: Store) -> weakref.finalize[..., object]:
