@@ -8,7 +8,6 @@ import os
 import sqlite3
 import time
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from rowtrail.errors import ReplacedError
 from rowtrail.store._home import MEMORY
@@ -120,6 +119,8 @@ class Watch:
 
     def _read(self) -> _Facts | int:
         """Return what the file says, or the code of SQLite's error."""
+        from urllib.parse import quote  # not for `import rowtrail`
+
         uri = f"file:{quote(os.fsencode(self._path))}?mode=ro&immutable=1"
         try:
             # By SQLite: closing a handle of our own would drop the locks that it holds.
