@@ -153,6 +153,8 @@ class Call:
         started = self._started
         assert started is not None
         output, reason = self._encode(result)
+        if reason is None and usage is not None and usage.answered_by is not None:
+            reason = f"answered by {usage.answered_by}: the model was not asked, nothing was paid"
         model, provider = model or self.request.model, provider or self.request.provider
         attempt = self._scope.attempt
         recorder = attempt.recorder
