@@ -150,11 +150,11 @@ async def test_what_a_consumer_leaves_has_stopped_before_its_attempt_ends(bench:
 @pytest.mark.parametrize("durability", DURABILITIES)
 @pytest.mark.parametrize("way", ["invoke", "stream"])
 @pytest.mark.parametrize("mode", MODES)
-async def test_an_input_sent_again_leaves_the_thread_as_without_the_journal(
+async def test_an_input_sent_again_ends_as_a_run_that_was_not_stopped(
     bench: Bench, mode: Mode, way: str, durability: str
 ) -> None:
-    async def sent_twice(saver: Any) -> Any:
-        fuse = Fuse()
+    async def sent(saver: Any, *, stops: bool) -> Any:
+        fuse = Fuse(times=int(stops))
 
         async def first(state: MessagesState, calls: Calls) -> Any:
             if way == "invoke":
@@ -169,14 +169,16 @@ async def test_an_input_sent_again_leaves_the_thread_as_without_the_journal(
             return {"messages": [await calls.ask(bench.model(), state["messages"][-1].content)]}
 
         graph = chain_of(saver, as_node(mode, first), as_node(mode, second))
-        with pytest.raises(Killed):
-            await run(mode, graph, {"messages": "go"}, thread(), durability=durability)
+        if stops:
+            with pytest.raises(Killed):
+                await run(mode, graph, {"messages": "go"}, thread(), durability=durability)
         return await run(mode, graph, {"messages": "go"}, thread(), durability=durability)
 
-    plain = await sent_twice(InMemorySaver())
-    assert bench.asked == ["one", "one", "re: one"]
-    assert shape(await sent_twice(bench.saver())) == shape(plain)
-    assert bench.asked[3:] == ["one", "re: one"]
+    plain = await sent(InMemorySaver(), stops=False)
+    assert bench.asked == ["one", "re: one"]
+    assert shape(await sent(bench.saver(), stops=True)) == shape(plain)
+    assert bench.asked[2:] == ["one", "re: one"]
+    assert bench.rows("SELECT status, attempts FROM runs") == [{"status": "done", "attempts": 2}]
 
 
 # Rule 10: what is paid is kept.

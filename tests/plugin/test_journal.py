@@ -193,9 +193,9 @@ def test_a_crash_is_written_down_when_the_journal_is_next_used(world: World, row
     with Journal(world.db) as journal:
         assert journal.recover() == 1
         assert journal.recover() == 0
-        assert [run["status"] for run in journal.runs()] == ["cancelled"]
+        assert [run["status"] for run in journal.runs()] == ["crashed"]
         assert [step["status"] for step in journal.steps("r")] == ["done", "failed"]
-    assert [row["outcome"] for row in rows("SELECT outcome FROM attempts")] == ["cancelled"]
+    assert [row["outcome"] for row in rows("SELECT outcome FROM attempts")] == ["crashed"]
     ((last, ended),) = (
         tuple(row.values())
         for row in rows("SELECT max(s.started_at), a.ended_at FROM steps s, attempts a")
@@ -213,7 +213,7 @@ def test_the_views_know_of_a_crash_before_anybody_opens_the_journal(
                 "UPDATE process SET last_seen_at = last_seen_at - 60000"
             )
         )
-        assert rows("SELECT status FROM runs") == [{"status": "cancelled"}]
+        assert rows("SELECT status FROM runs") == [{"status": "crashed"}]
         assert rows("SELECT status FROM steps ORDER BY seq") == [
             {"status": "done"},
             {"status": "failed"},
@@ -228,7 +228,7 @@ def test_a_run_that_is_interrupted_resumes_like_after_a_crash(
         agent.think("a")
         raise error
     (row,) = journal.runs()
-    assert row["status"] == "crashed"
+    assert row["status"] == "cancelled"
     with journal.run("r"):
         agent.think("a")
     assert agent.made == ["a"]
@@ -253,7 +253,7 @@ def test_a_cancelled_task_resumes_like_after_a_crash(journal: Journal) -> None:
             await asyncio.wait_for(work(), 0.3)
 
     asyncio.run(cancelled())
-    assert [run["status"] for run in journal.runs()] == ["crashed"]
+    assert [run["status"] for run in journal.runs()] == ["cancelled"]
     asyncio.run(work())
     assert made == [0, 1, 1, 2]
 

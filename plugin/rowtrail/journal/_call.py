@@ -271,8 +271,8 @@ class Call:
             log().warning("the failure of step %s is not recorded", started.row, exc_info=True)
         finally:
             attempt.recorder.calls.pop(started.row, None)
-            if not in_doubt:
-                self._scope.free(self._key)
+            attempt.has_doubts = attempt.has_doubts or in_doubt
+            self._scope.free(self._key)  # the next one like it is this one made again
 
     def _leave(self, error: BaseException) -> Flow[None]:
         started = self._started

@@ -1,0 +1,274 @@
+"""Code that raises after a call that changes the world: the answer and the call stay."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import RetryPolicy
+
+import rowtrail
+from rowtrail import InDoubtError
+from rowtrail.testing import Reply
+from tests.adapters._graphs import (
+    MODES,
+    Bench,
+    Broken,
+    Calls,
+    Fuse,
+    Killed,
+    Mode,
+    as_node,
+    one_node,
+    run,
+    sender,
+    thread,
+    tool_call,
+)
+
+GO = {"messages": [("user", "go")]}
+POLICY = RetryPolicy(max_attempts=3, initial_interval=0.001, retry_on=Broken)
+
+
+def asks_to_send(bench: Bench) -> None:
+    """Have the model ask for the tool, with a new id each time that it is asked."""
+    bench.respond = lambda request: Reply(tool_calls=[("send", {"to": "a"})])
+
+
+def graph_of(saver: Any, node: Any, **options: Any) -> Any:
+    """Compile a graph of one node, with options of the node."""
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("node", node, **options)
+    builder.add_edge(START, "node")
+    builder.add_edge("node", END)
+    return builder.compile(checkpointer=saver)
+
+
+async def sent(mode: Mode, calls: Calls, bench: Bench, send: Any, where: str) -> Any:
+    """Ask the model and make the call of its answer; return the answer."""
+
+    async def both(calls: Calls) -> Any:
+        answer = await calls.ask(bench.model(), "one")
+        [asked] = answer.tool_calls
+        given = asked["args"] if where == "no id" else {**asked, "type": "tool_call"}
+        await calls.ask(send, given)
+        return answer
+
+    if where != "subgraph":
+        return await both(calls)
+
+    async def inner(state: MessagesState, calls: Calls) -> Any:
+        return {"messages": [await both(calls)]}
+
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("inner", as_node(mode, inner))
+    builder.add_edge(START, "inner")
+    builder.add_edge("inner", END)
+    return (await run(mode, builder.compile(), {"messages": []}))["messages"][-1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("way", "effect", "where"),
+    list(
+        product(
+            ["RetryPolicy", "None", "the same input"],
+            ["read", "idempotent", "write"],
+            ["an id", "no id", "subgraph"],
+        )
+    ),
+)
+async def test_the_answer_stays_once_its_call_has_changed_the_world(
+    bench: Bench, mode: Mode, way: str, effect: str, where: str
+) -> None:
+    asks_to_send(bench)
+    fuse = Fuse(Broken("malformed"))
+    send = sender(bench, Fuse(times=0), mode, effect=effect)
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        answer = await sent(mode, calls, bench, send, where)
+        fuse()
+        return {"messages": [answer]}
+
+    options = {"retry_policy": POLICY} if way == "RetryPolicy" else {}
+    graph = graph_of(bench.saver(), as_node(mode, node), **options)
+    if way == "RetryPolicy":
+        await run(mode, graph, GO, thread())
+    else:
+        with pytest.raises(Broken) as caught:
+            await run(mode, graph, GO, thread())
+        notes = " ".join(getattr(caught.value, "__notes__", []))
+        assert ("rowtrail_replay" in notes) == (effect != "read")
+        config = thread(rowtrail_replay="resume")
+        await run(mode, graph, None if way == "None" else GO, config)
+    if effect == "read" and where != "subgraph":  # LangGraph itself keeps what that returned
+        assert bench.asked == ["one", "one"]  # the answer that made the code fail is asked again
+    elif effect != "read":
+        assert bench.asked == ["one"] and len(bench.ledger.lines) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_earlier_write_does_not_keep_a_later_answer(bench: Bench, mode: Mode) -> None:
+    """The call was not asked for by the answer on which the code failed: that one is asked anew."""
+    fuse = Fuse(Broken("malformed"))
+    send = sender(bench, Fuse(times=0), mode, effect="write")
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        await calls.ask(send, tool_call("send", {"to": "a"}))
+        answer = await calls.ask(bench.model(), "one")
+        fuse()
+        return {"messages": [answer]}
+
+    graph = graph_of(bench.saver(), as_node(mode, node), retry_policy=POLICY)
+    await run(mode, graph, GO, thread())
+    assert bench.asked == ["one", "one"] and len(bench.ledger.lines) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("error", [TimeoutError("late"), ConnectionError("lost"), OSError("io")])
+async def test_a_write_that_got_no_answer_is_not_retried(
+    bench: Bench, mode: Mode, error: Exception
+) -> None:
+    send = sender(bench, Fuse(error, times=3), mode, on_doubt="fail")
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        await calls.ask(send, tool_call("send", {"to": "a"}))
+        return {}
+
+    policy = RetryPolicy(max_attempts=3, initial_interval=0.001, retry_on=Exception)
+    graph = graph_of(bench.saver(), as_node(mode, node), retry_policy=policy)
+    with pytest.raises(InDoubtError):
+        await run(mode, graph, GO, thread())
+    assert len(bench.ledger.lines) == 1
+
+
+# A model that asks again, with other ids and in another order.
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("effect", ["idempotent", "write"])
+async def test_a_call_asked_again_in_another_task_is_the_same_call(
+    bench: Bench, mode: Mode, effect: str
+) -> None:
+    """The model is asked again since its request has changed, and its calls come in new tasks."""
+    order = ["a", "b", "c"]
+
+    def respond(request: dict[str, Any]) -> Reply:
+        if request["messages"][-1]["role"] == "tool":
+            return Reply("done")
+        calls = [("send", {"to": person}) for person in order]
+        order.reverse()
+        return Reply(tool_calls=calls)
+
+    bench.respond = respond
+    send = sender(bench, Fuse(), mode, effect=effect, on_doubt="retry")
+    prompts = iter(["first prompt", "second prompt"])
+
+    def agent(saver: Any) -> Any:
+        return create_agent(bench.model(), [send], system_prompt=next(prompts), checkpointer=saver)
+
+    saver = bench.saver()
+    with pytest.raises(Killed):
+        await run(mode, agent(saver), GO, thread(), durability="exit")
+    before = list(bench.ledger.lines)
+    keys = {row["idempotency_key"] for row in bench.steps("*", "kind = 'tool'")}
+    saver.delete_for_runs([])  # nothing: the thread holds what `exit` has saved
+    saver.prune(["1"], strategy="delete")  # as after a real kill with durability="exit"
+    state = await run(mode, agent(saver), GO, thread(), durability="exit")
+    assert bench.asked.count("go") == 2  # another prompt is another request
+    people = [line.split()[0] for line in bench.ledger.lines]
+    assert sorted(set(people)) == ["a", "b", "c"]
+    in_flight = len(people) - 3
+    assert 0 < in_flight <= len(before)
+    if effect == "idempotent":
+        again = [line for line in bench.ledger.lines[len(before) :] if line in before]
+        assert len(again) == in_flight and keys
+    ids = [m.tool_call_id for m in state["messages"] if m.type == "tool"]
+    asked = [call["id"] for m in state["messages"] if m.type == "ai" for call in m.tool_calls]
+    assert sorted(ids) == sorted(asked)
+
+
+# Handled failures.
+
+FAILURES: list[Exception] = [ConnectionError("down"), ValueError("odd"), Broken("no")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("stop", ["kill", "exception"])
+@pytest.mark.parametrize("error", FAILURES, ids=lambda e: type(e).__name__)
+async def test_a_failure_that_was_handled_is_raised_again_after_a_kill(
+    bench: Bench, mode: Mode, stop: str, error: Exception
+) -> None:
+    made: list[str] = []
+    seen: list[Any] = []
+    fuse = Fuse(Killed() if stop == "kill" else Broken("later"))
+
+    @rowtrail.step
+    def first(n: int) -> str:
+        made.append("first")
+        raise error
+
+    @rowtrail.step
+    def second(text: str) -> str:
+        made.append("second")
+        return text
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        for _ in range(2):  # twice: each failure of its own
+            try:
+                first(1)
+            except type(error) as caught:
+                seen.append((str(caught), caught.args))
+                second(f"after {caught}")
+        fuse()
+        return {"messages": [("ai", "done")]}
+
+    graph = one_node(bench.saver(), as_node(mode, node))
+    with pytest.raises(type(fuse.error)):
+        await run(mode, graph, GO, thread())
+    assert made == ["first", "second"] * 2
+    await run(mode, graph, None, thread())
+    again = [] if stop == "kill" else ["first", "first"]
+    assert made[4:] == again
+    assert seen == [(str(error), error.args)] * 4
+
+
+async def test_a_failure_that_ended_the_node_is_not_raised_again(bench: Bench) -> None:
+    made: list[int] = []
+
+    @rowtrail.step
+    def flaky(n: int) -> str:
+        made.append(n)
+        if len(made) == 1:
+            raise Killed
+        return "fine"
+
+    def node(state: MessagesState) -> Any:
+        return {"messages": [("ai", flaky(1))]}
+
+    graph = one_node(bench.saver(), node)
+    with pytest.raises(Killed):
+        graph.invoke(GO, thread())
+    assert graph.invoke(None, thread())["messages"][-1].content == "fine"
+
+
+def test_a_stored_failure_names_only_what_is_loaded(bench: Bench) -> None:
+    from rowtrail.journal._failure import failure_text, rebuilt_failure
+
+    for error in FAILURES:
+        again = rebuilt_failure(failure_text(error))
+        assert type(again) is type(error) and again.args == error.args
+    hostile = [
+        '{"class": ["os", "system"], "text": "", "args": ["touch x"], "attributes": {}}',
+        '{"class": ["antigravity", "x"], "text": "", "args": [], "attributes": {}}',
+        '{"class": ["builtins", "SystemExit"], "text": "", "args": [], "attributes": {}}',
+        '{"class": ["builtins", "ValueError"], "text": "other", "args": [], "attributes": {}}',
+        '{"class": "x"}',
+        "[]",
+        "",
+        None,
+    ]
+    assert [rebuilt_failure(text) for text in hostile] == [None] * len(hostile)
