@@ -324,6 +324,16 @@ def test_a_child_of_a_parent_that_is_just_opening_is_not_stuck(db: Path) -> None
 
 
 @needs_fork
+def test_a_child_may_fork_from_any_thread(db: Path) -> None:
+    def fork_on_a_thread() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            wait = pool.submit(fork, partial(serve, RowtrailSaver(db), "grandchild", "sync"))
+            assert wait.result(60)() == "ok"
+
+    assert fork(fork_on_a_thread)() == "ok"
+
+
+@needs_fork
 def test_children_of_a_parent_that_used_it_and_closed_it_make_their_own(db: Path) -> None:
     saver = RowtrailSaver(db)
     graph_on(saver).invoke(ASKED, thread())

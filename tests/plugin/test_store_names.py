@@ -15,7 +15,7 @@ import pytest
 
 from rowtrail import Journal
 from rowtrail.errors import SecondNameError, StorageError
-from rowtrail.store.reading import Reader, back_up, inspect_file
+from rowtrail.store.reading import DamagedFile, Reader, back_up, inspect_file
 
 AGENT = """
 import os, signal, sys, rowtrail
@@ -87,6 +87,7 @@ OPENERS: dict[str, Callable[[Path], object]] = {
     "Reader": open_for_reading,
     "rowtrail runs": list_runs,
     "back_up": copy,
+    "DamagedFile": lambda path: DamagedFile(str(path)).close(),
     "inspect_file": lambda path: inspect_file(str(path), check=None),
 }
 every_opener = pytest.mark.parametrize("opener", OPENERS)

@@ -108,6 +108,14 @@ def _close_left_open() -> None:
         store.shut()
 
 
+def _before_fork() -> None:
+    _registry_lock.acquire()  # not a bound method: a child has another lock
+
+
+def _after_fork_in_parent() -> None:
+    _registry_lock.release()
+
+
 def _after_fork_in_child() -> None:
     for key, store in _registry.items():
         store.disown()
@@ -120,8 +128,8 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     # A fork waits for a file that is just being opened: the child must find it in the registry.
     os.register_at_fork(
-        before=_registry_lock.acquire,
-        after_in_parent=_registry_lock.release,
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )
 

@@ -15,7 +15,12 @@ from urllib.parse import quote
 from rowtrail import schema
 from rowtrail.errors import DamagedError, StorageError
 from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_error
-from rowtrail.store._home import has_wal
+from rowtrail.store._home import (
+    has_wal,
+    home_if_sound,
+    refuse_second_name_here,
+    refuse_wal_elsewhere,
+)
 from rowtrail.store._open import CACHE_KIB, check_sqlite_version
 from rowtrail.store._reader import check_version, decode
 from rowtrail.store._tx import Row, Tx
@@ -263,6 +268,17 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 
 def _connect(path: str) -> sqlite3.Connection:
+    refuse_second_name_here(path)
+    connection = _connect_somehow(path)
+    try:
+        refuse_wal_elsewhere(path, home_if_sound(connection))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_somehow(path: str) -> sqlite3.Connection:
     try:
         return _opened(path, "mode=ro")
     except sqlite3.OperationalError as error:

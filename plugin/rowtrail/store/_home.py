@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ PROBE_MS = 700
 
 _open_here: dict[tuple[int, int], list[Home]] = {}
 """By device and inode, the names under which stores of this process have files open."""
+
+_noting = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,14 @@ def told_home(connection: sqlite3.Connection, schema: str = "main") -> Home | No
     return None if found is None else Home.from_text(found[0])
 
 
+def home_if_sound(connection: sqlite3.Connection, schema: str = "main") -> Home | None:
+    """As `told_home`, of a file that may be damaged: that is found where it is read."""
+    try:
+        return told_home(connection, schema)
+    except sqlite3.Error:
+        return None
+
+
 # Within this process.
 
 
@@ -118,18 +129,20 @@ def note_open(path: str) -> tuple[int, int] | None:
     """Note that a store of this process has the file open, and return the key to `note_closed`."""
     if path == MEMORY:
         return None
-    found = os.stat(path)
+    found, home = os.stat(path), Home.of(path)
     key = (found.st_dev, found.st_ino)
-    _open_here.setdefault(key, []).append(Home.of(path))
+    with _noting:
+        _open_here[key] = [*_open_here.get(key, ()), home]
     return key
 
 
 def note_closed(key: tuple[int, int] | None) -> None:
     """Note that one of the stores that had the file open has closed it."""
-    if key is not None and key in _open_here:
-        _open_here[key].pop()
-        if not _open_here[key]:
-            del _open_here[key]
+    if key is not None:
+        with _noting:
+            left = _open_here.pop(key)[1:]
+            if left:
+                _open_here[key] = left
 
 
 def refuse_second_name_here(path: str) -> None:

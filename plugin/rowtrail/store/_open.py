@@ -237,7 +237,9 @@ def _refuse_unusable(path: str) -> None:
                 path=path,
             ) from error
     if os.path.isdir(path):
-        raise ReadOnlyError(f"{path!r} is a folder: give the path of a file in it", path=path)
+        raise ReadOnlyError(
+            f"{path!r} cannot be opened, it is a folder: give the path of a file in it", path=path
+        )
     # Not read: closing a handle of our own would drop the locks that SQLite holds in this process.
     if os.path.isfile(path) and 0 < os.path.getsize(path) < SMALLEST_FILE_BYTES:
         raise NotAJournalError(

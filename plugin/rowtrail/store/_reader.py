@@ -16,12 +16,12 @@ from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_errors
 from rowtrail.store._home import (
     Home,
     has_wal,
+    home_if_sound,
     in_use,
     is_in_use,
     may_have_other_names,
     refuse_second_name_here,
     refuse_wal_elsewhere,
-    told_home,
 )
 from rowtrail.store._open import CACHE_KIB, check_sqlite_version
 from rowtrail.store._tx import Tx
@@ -126,7 +126,7 @@ def attach(connection: sqlite3.Connection, path: str, name: str) -> None:
     refuse_second_name_here(path)
     _attach_somehow(connection, path, name)
     check_version(connection, path, name)
-    told = _home_if_sound(connection, name)
+    told = home_if_sound(connection, name)
     if told is not None and not told.is_same(Home.of(path)):
         refuse_wal_elsewhere(path, told)
         if may_have_other_names(path, told) and not has_wal(path):
@@ -147,14 +147,6 @@ def _attach_somehow(connection: sqlite3.Connection, path: str, name: str) -> Non
                 raise
             _attach(connection, path, name, "immutable=1")
     connection.execute(f"PRAGMA {name}.cache_size = -{CACHE_KIB}")
-
-
-def _home_if_sound(connection: sqlite3.Connection, name: str) -> Home | None:
-    """Return under which name the file is open; what is damaged is found where it is read."""
-    try:
-        return told_home(connection, name)
-    except sqlite3.Error:
-        return None
 
 
 def _attach(connection: sqlite3.Connection, path: str, name: str, how: str) -> None:
