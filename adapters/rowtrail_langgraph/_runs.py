@@ -22,6 +22,7 @@ from rowtrail.replay import culprit
 from rowtrail.store import Tx
 from rowtrail_langgraph._ask import ask_a_person
 from rowtrail_langgraph._canonical import canonical_input
+from rowtrail_langgraph._ids import give_ids
 from rowtrail_langgraph._place import (
     FIRST_STEP,
     RUN_KEY,
@@ -61,6 +62,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         if invocation is None:
             yield from original(self, input, config, *args, **kwargs)
             return
+        give_ids(self.channels, input)
         if invocation.around is not None:
             with invocation.around.watched():
                 yield from original(self, input, invocation.entered(), *args, **kwargs)
@@ -98,6 +100,7 @@ def recorded_astream(
             async for chunk in original(self, input, config, *args, **kwargs):
                 yield chunk
             return
+        give_ids(self.channels, input)
         if invocation.around is not None:
             with invocation.around.watched():
                 config = await invocation.aentered()
