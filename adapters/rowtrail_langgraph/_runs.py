@@ -26,6 +26,7 @@ from rowtrail.store import Tx
 from rowtrail_langgraph._ask import ask_a_person
 from rowtrail_langgraph._canonical import canonical_input
 from rowtrail_langgraph._given_back import given_back
+from rowtrail_langgraph._ids import give_ids
 from rowtrail_langgraph._place import (
     FIRST_STEP,
     RUN_KEY,
@@ -74,6 +75,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         if invocation is None:
             yield from original(self, input, config, *args, **kwargs)
             return
+        give_ids(self.channels, input)
         if invocation.around is not None:
             with invocation.around.watched():
                 yield from original(self, input, invocation.entered(), *args, **kwargs)
@@ -112,6 +114,7 @@ def recorded_astream(
             async for chunk in original(self, input, config, *args, **kwargs):
                 yield chunk
             return
+        give_ids(self.channels, input)
         if invocation.around is not None:
             with invocation.around.watched():
                 config = await invocation.aentered()

@@ -319,5 +319,5 @@ async def test_resuming_what_is_done_leaves_no_row(bench: Bench) -> None:
 
 async def test_a_graph_whose_tools_never_ran_has_its_run_too(bench: Bench) -> None:
     graph = one_node(bench.saver(), ToolNode([look]), name="tools")
-    graph.invoke({"messages": [asks_for(("unknown", {}))]}, thread())
+    graph.invoke({"messages": [asks_for()]}, thread())
     assert bench.rows("SELECT status, steps FROM runs") == [{"status": "done", "steps": 0}]
