@@ -15,10 +15,12 @@ def main() -> int:
     parser.add_argument("--sample", type=int, metavar="N", help="run N of them, chosen by the seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=4, help="how many at once")
-    parser.add_argument("--only", action="append", default=[], metavar="WORD", help="part of the id")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="WORD", help="part of the id"
+    )
     parser.add_argument("--reports", metavar="FOLDER", help="write a report of each failure there")
     options = parser.parse_args()
-    chosen: list[Combination] = [named(id) for id in options.ids] or [
+    chosen: list[Combination] = [named(one) for one in options.ids] or [
         c for c in possible() if all(word in c.id.split(".") for word in options.only)
     ]
     if options.sample:

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.crash.effects._endpoint import APPROVED, EXPECTED, PLAN, TARGET, answer_to, result_of
-from tests.crash.effects._expect import AfterFault, calls_allowed, continues, effects_allowed
+from tests.crash.effects._expect import (
+    AfterFault,
+    after_fault,
+    calls_allowed,
+    continues,
+    effects_allowed,
+)
 from tests.crash.effects._product import Combination
 from tests.crash.effects._world import Line, World
 
@@ -41,18 +47,20 @@ class Evidence:
 
     @property
     def after(self) -> AfterFault:
-        found = self.world.load("after_fault") or {"steps": [], "ledger": 0}
-        lines = self.world.ledger()[: found["ledger"]]
-        targets = [row for row in found["steps"] if str(TARGET) in (row["input"] or "")]
-        status = targets[-1]["status"] if targets else None
-        return AfterFault(dict(Counter(line.amount for line in lines)), status)
+        return after_fault(self.world)
 
 
 def judge(evidence: Evidence) -> list[Violation]:
     """Return the promises that were broken."""
     if not evidence.world.has("fired"):
         return [Violation("not struck", f"the fault never struck: {evidence.exits}")]
-    return [*_ends(evidence), *_effects(evidence), *_keys(evidence), *_calls(evidence)]
+    return [
+        *_ends(evidence),
+        *_effects(evidence),
+        *_keys(evidence),
+        *_calls(evidence),
+        *_rows(evidence),
+    ]
 
 
 def _ends(evidence: Evidence) -> Iterator[Violation]:
@@ -113,7 +121,7 @@ def _effects(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _keys(evidence: Evidence) -> Iterator[Violation]:
-    """Check that a repetition carries the same key, and that different calls carry different ones."""
+    """Check that a repetition carries the same key, and another call another one."""
     if evidence.combination.effect == "read":
         return
     lines = evidence.world.ledger()
@@ -128,16 +136,32 @@ def _keys(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _keys_of_run(lines: list[Line]) -> Iterator[Violation]:
-    amounts = {line.key: {other.amount for other in lines if other.key == line.key} for line in lines}
+    amounts = {
+        line.key: {other.amount for other in lines if other.key == line.key} for line in lines
+    }
     if any(len(found) > 1 for found in amounts.values()):
         yield Violation("key", "calls of different arguments share a key")
     for amount, expected in EXPECTED.items():
         made = [line.key for line in lines if line.amount == amount]
         if len(set(made)) != min(expected, len(made)):
-            yield Violation("key", f"{len(made)} calls of act({amount}) carry {len(set(made))} keys")
+            yield Violation(
+                "key", f"{len(made)} calls of act({amount}) carry {len(set(made))} keys"
+            )
 
 
 def _calls(evidence: Evidence) -> Iterator[Violation]:
-    bounds = calls_allowed(evidence.combination)
+    bounds = calls_allowed(evidence.combination, evidence.after)
     if not bounds.hold(len(evidence.asked)):
-        yield Violation("LLM calls", f"{len(evidence.asked)} requests, not {bounds}: {evidence.asked}")
+        yield Violation(
+            "LLM calls", f"{len(evidence.asked)} requests, not {bounds}: {evidence.asked}"
+        )
+
+
+def _rows(evidence: Evidence) -> Iterator[Violation]:
+    """Check that a run that is done leaves nothing open."""
+    left = evidence.world.rows(
+        "SELECT step_id, name, status FROM steps WHERE status IN ('running', 'in_doubt') "
+        "AND run_id IN (SELECT run_id FROM runs WHERE status = 'done')"
+    )
+    if left:
+        yield Violation("rows", f"a run is done and leaves {left}")

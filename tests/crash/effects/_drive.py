@@ -15,14 +15,15 @@ from typing import Any
 from tests._forks import Zygote
 from tests.crash.effects._check import Evidence, Violation, judge
 from tests.crash.effects._endpoint import Endpoint
+from tests.crash.effects._expect import note_after_fault
 from tests.crash.effects._product import Combination
 from tests.crash.effects._world import World
 
 QUERIES = (
     "SELECT run_id, status, attempts, error FROM runs",
     "SELECT attempt_id, run_id, n, pid, outcome FROM attempts",
-    "SELECT step_id, run_id, attempt_id, kind, name, status, effect, input, output, error, "
-    "tool_call_id, idempotency_key, replays, reason, scope FROM steps ORDER BY seq",
+    """SELECT step_id, run_id, attempt_id, kind, name, status, effect, input, output, error,
+    tool_call_id, idempotency_key, replays, reason, scope FROM steps ORDER BY seq""",
 )
 
 
@@ -58,7 +59,7 @@ class Driver:
             else:
                 exits |= self._start(combination, world, batch)
             if batch == ("first",) and combination.is_kill:
-                _note_after_kill(combination, world)
+                note_after_fault(combination, world)
         asked = self._endpoint.asked(token)
         self._endpoint.forget(token)
         violations = judge(Evidence(combination, world, exits, asked))
@@ -96,12 +97,6 @@ def batches(c: Combination) -> Iterator[tuple[str, ...]]:
         yield from (("first",), ("close",))
     else:
         yield ("first",)
-
-
-def _note_after_kill(combination: Combination, world: World) -> None:
-    name = "charge" if combination.outlives else "act"
-    steps = world.rows("SELECT status, input FROM steps WHERE name = ? ORDER BY seq", name)
-    world.save("after_fault", {"steps": steps, "ledger": len(world.ledger())})
 
 
 def _copy(world: World) -> None:

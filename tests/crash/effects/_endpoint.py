@@ -1,4 +1,4 @@
-"""The model: an endpoint whose answers depend only on the messages, and that counts its requests."""
+"""The model: its answers depend only on the messages, and it counts what it is asked."""
 
 from __future__ import annotations
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass
 
 from tests.crash.effects._endpoint import EXPECTED, PLAN, SMALL, TARGET
 from tests.crash.effects._product import Combination, Fault
+from tests.crash.effects._world import World
 
 CALLS_NEEDED = len(PLAN) + 1
 
-NOT_HAPPENED: frozenset[Fault] = frozenset({"kill_before", "kill_entered", "value_error", "not_done_error"})
+NOT_HAPPENED: frozenset[Fault] = frozenset(
+    {"kill_before", "kill_entered", "value_error", "not_done_error"}
+)
 """The call that these strike has no effect before they do."""
 
 ENDED_WELL: frozenset[Fault] = frozenset({"kill_after"})
 
 STOPPED: frozenset[Fault] = frozenset({"base_exception", "cancel", "closed_loop"})
-"""These leave the run cancelled, or crashed like a kill; the other faults that are no kills: failed."""
+"""These leave the run cancelled or crashed, as kills do; after the others it is failed."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,32 @@ class AfterFault:
     """Lines of the ledger by amount."""
     target_status: str | None
     """The newest row of the call that the fault hit."""
+    llm_calls: int
+    """Rows of LLM calls that are done."""
+
+
+def note_after_fault(c: Combination, world: World) -> None:
+    """Write down what the journal and the ledger hold when the fault has struck."""
+    name = "charge" if c.outlives else "act"
+    targets = world.rows(
+        "SELECT status FROM steps WHERE name = ? AND input LIKE ? ORDER BY seq", name, f"%{TARGET}%"
+    )
+    calls = world.rows("SELECT 1 FROM llm_calls WHERE status = 'done'")
+    found = AfterFault(
+        dict(Counter(line.amount for line in world.ledger())),
+        targets[-1]["status"] if targets else None,
+        len(calls),
+    )
+    world.save("after_fault", asdict(found))
+
+
+def after_fault(world: World) -> AfterFault:
+    """Return what was written down when the fault had struck."""
+    found = world.load("after_fault")
+    if found is None:
+        return AfterFault({}, None, 0)
+    effects = {int(amount): count for amount, count in found.pop("effects").items()}
+    return AfterFault(effects, **found)
 
 
 def continues(c: Combination) -> bool:
@@ -78,11 +108,11 @@ def _target_of_another_run(c: Combination, after: AfterFault) -> Bounds:
     return Bounds(before + 1, before + 1)
 
 
-def calls_allowed(c: Combination) -> Bounds:
+def calls_allowed(c: Combination, after: AfterFault) -> Bounds:
     """Return how many requests the endpoint may have seen."""
     needed = CALLS_NEEDED + (c.way == "command")
-    if not continues(c) or (c.shape == "journal_run" and c.way == "words"):
-        return Bounds(needed + 1, needed + 1)  # the first answer, and all of the other run's
+    if not continues(c) or c.way == "words":  # all of the other question's
+        return Bounds(after.llm_calls + needed, after.llm_calls + needed)
     return Bounds(needed, needed + _asks_again(c))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import random
@@ -24,6 +25,9 @@ LEASE_VARIABLE = "ROWTRAIL_STALE_AFTER_MS"
 SHORT_LEASE_MS = 4_000
 """Longer than the time between two signs of life, so that no living process counts as dead."""
 
+CANDIDATES = 30
+"""How many combinations compete for a place in a sample."""
+
 PROGRESS_EVERY_S = 15.0
 
 
@@ -33,9 +37,22 @@ def possible() -> list[Combination]:
 
 
 def sample(chosen: list[Combination], count: int, seed: int) -> list[Combination]:
-    """Return some of the combinations, spread over all of them."""
-    chance = random.Random(seed)
-    return chance.sample(chosen, min(count, len(chosen)))
+    """Return some of the combinations: each the one of a few that has the most pairs of parts
+    that none before it has, so that few of them meet most pairs.
+    """
+    chance, left, found = random.Random(seed), list(chosen), list[Combination]()
+    met: set[tuple[str, str]] = set()
+    while left and len(found) < count:
+        few = chance.sample(left, min(CANDIDATES, len(left)))
+        best = max(few, key=lambda c: len(_pairs(c) - met))
+        left.remove(best)
+        found.append(best)
+        met |= _pairs(best)
+    return found
+
+
+def _pairs(c: Combination) -> set[tuple[str, str]]:
+    return set(itertools.combinations((c.fault, c.way, c.shape, c.mode, c.effect), 2))
 
 
 @dataclass
@@ -94,14 +111,14 @@ class _Exploration:
                 print(f"... {self.result.ran} of {self._all}, {wrong} wrong", file=sys.stderr)
 
     def _tell(self, verdict: Verdict) -> None:
-        id = verdict.combination.id
+        name = verdict.combination.id
         for violation in verdict.violations:
-            print(f"{id}: {violation.rule}: {violation.detail[:300]}", flush=True)
+            print(f"{name}: {violation.rule}: {violation.detail[:300]}", flush=True)
         if self._is_traced:
             print(verdict.report, flush=True)
         if self._reports is not None:
             told = "\n".join(f"{one.rule}: {one.detail}" for one in verdict.violations)
-            (self._reports / id).write_text(f"{id}\n{told}\n{verdict.report}\n")
+            (self._reports / name).write_text(f"{name}\n{told}\n{verdict.report}\n")
 
 
 def explore(

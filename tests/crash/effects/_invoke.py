@@ -111,7 +111,11 @@ def _shown(messages: list[Any]) -> list[Any]:
     """Return messages without what differs from run to run: type, text, and what is asked for."""
     found = convert_to_messages(messages)
     return [
-        [one.type, str(one.content), [[c["name"], c["args"]] for c in getattr(one, "tool_calls", [])]]
+        [
+            one.type,
+            str(one.content),
+            [[c["name"], c["args"]] for c in getattr(one, "tool_calls", [])],
+        ]
         for one in found
     ]
 

@@ -15,6 +15,7 @@ from langgraph.types import Command
 import rowtrail
 from tests._forks import serve
 from tests.crash.effects._endpoint import APPROVED, result_of
+from tests.crash.effects._expect import note_after_fault
 from tests.crash.effects._invoke import Outcome, invoke, strike
 from tests.crash.effects._pid_space import enter_pid_space
 from tests.crash.effects._product import Combination, named
@@ -53,7 +54,7 @@ class Role:
         if self.combination.way == "command" and outcome.kind == "interrupted":
             outcome = strike(self.stage, self.program, Given(Command(resume=APPROVED)))
         self._settle_at_once()
-        self.world.save("after_fault", self.after_fault())
+        note_after_fault(self.combination, self.world)
         self.world.save("first", outcome.as_json())
         if self.goes_on_here:
             self.close(outcome)
@@ -76,12 +77,6 @@ class Role:
         sleeping(self.world.awaiting("resumed"))
         if self.combination.outlives:
             sleeping(self.world.awaiting("late_ended"))
-
-    def after_fault(self) -> dict[str, Any]:
-        """Return what the journal and the ledger hold after the fault."""
-        name = "charge" if self.combination.outlives else "act"
-        steps = self.world.rows("SELECT status, input FROM steps WHERE name = ? ORDER BY seq", name)
-        return {"steps": steps, "ledger": len(self.world.ledger())}
 
     def _settle_at_once(self) -> None:
         """Say what became of the call while it goes on, when that is the fault."""

@@ -34,7 +34,7 @@ MODEL = "gpt-4o-mini"
 class Given:
     """What an invocation is given: a question, `None`, or a command."""
 
-    value: str | None | Any
+    value: Any
     run_id: str | None = None
 
 
@@ -62,9 +62,18 @@ def program(stage: Stage, base_url: str) -> Program:
 
 @cache
 def model_of(base_url: str) -> ChatOpenAI:
-    """Return the model; making one reads certificates, so it is made before the processes fork."""
+    """Return the model.
+
+    Its connections are not kept: the next invocation may run on another event loop.
+    """
+    once = httpx.Limits(max_keepalive_connections=0)
     return ChatOpenAI(
-        base_url=base_url, api_key=SecretStr("none"), model=MODEL, max_retries=0, timeout=30
+        base_url=base_url,
+        api_key=SecretStr("none"),
+        model=MODEL,
+        max_retries=0,
+        http_client=httpx.Client(verify=False, limits=once, timeout=30),
+        http_async_client=httpx.AsyncClient(verify=False, limits=once, timeout=30),
     )
 
 
@@ -128,7 +137,14 @@ class Parts:
         """LangGraph's RetryPolicy, when that is the way of going on."""
         if self.stage.combination.way != "retry_policy":
             return []
-        return [RetryPolicy(max_attempts=3, initial_interval=0.01, jitter=False, retry_on=Exception)]
+        return [
+            RetryPolicy(max_attempts=3, initial_interval=0.01, jitter=False, retry_on=Exception)
+        ]
+
+    def task(self, function: Any) -> Any:
+        """Return a function as a task of the functional API."""
+        made: Any = task(name=function.__name__, retry_policy=self.policies)
+        return made(function)
 
     @property
     def tool_named(self) -> dict[str, BaseTool]:
@@ -210,23 +226,23 @@ def _functional(parts: Parts, saver: Any) -> Any:
 def _sfunctional(parts: Parts, saver: Any) -> Any:
     bound, tools = parts.bound, parts.tool_named
 
-    @task(retry_policy=parts.policies)
     def ask(messages: Any) -> Any:
         return bound.invoke(messages)
 
-    @task(retry_policy=parts.policies)
     def make(call: Any) -> Any:
         return tools[call["name"]].invoke(call)
+
+    asking, making = parts.task(ask), parts.task(make)
 
     @entrypoint(checkpointer=saver)
     def agent(messages: Any) -> Any:
         made: list[Any] = [*messages]
         while True:
-            made.append(ask(made).result())
+            made.append(asking(made).result())
             calls = _calls(made[-1])
             if not calls:
                 return {"messages": made}
-            futures = [make(call) for call in calls]
+            futures = [making(call) for call in calls]
             made += [future.result() for future in futures]
 
     return agent
@@ -235,23 +251,23 @@ def _sfunctional(parts: Parts, saver: Any) -> Any:
 def _afunctional(parts: Parts, saver: Any) -> Any:
     bound, tools = parts.bound, parts.tool_named
 
-    @task(retry_policy=parts.policies)
     async def ask(messages: Any) -> Any:
         return await bound.ainvoke(messages)
 
-    @task(retry_policy=parts.policies)
     async def make(call: Any) -> Any:
         return await tools[call["name"]].ainvoke(call)
+
+    asking, making = parts.task(ask), parts.task(make)
 
     @entrypoint(checkpointer=saver)
     async def agent(messages: Any) -> Any:
         made: list[Any] = [*messages]
         while True:
-            made.append(await ask(made))
+            made.append(await asking(made))
             calls = _calls(made[-1])
             if not calls:
                 return {"messages": made}
-            made += await asyncio.gather(*[make(call) for call in calls])
+            made += await asyncio.gather(*[making(call) for call in calls])
 
     return agent
 

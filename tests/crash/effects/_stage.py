@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 import rowtrail
 from tests.crash.effects._endpoint import TARGET, result_of
 from tests.crash.effects._product import Combination, Fault
-from tests.crash.effects._world import Line, Pause, World, until
+from tests.crash.effects._world import Line, Pause, World, sleeping, until
 
 PATIENCE_S = 0.1
 """How long a caller waits for a call in a thread, after its effect, before it gives up on it."""
@@ -26,15 +27,18 @@ OVERTIME_S = 0.3
 """How much longer a call takes that nobody waits for any more."""
 
 
+COMMITTED_WITHIN_S = 5.0
+
+
 class Stopped(BaseException):
     """An error that is no `Exception`."""
 
 
-class NotDone(Exception):
+class NotDoneError(Exception):
     """Stands in for `rowtrail.NotDoneError` where there is none."""
 
 
-NOT_DONE_ERROR: type[Exception] = getattr(rowtrail, "NotDoneError", NotDone)
+NOT_DONE_ERROR: type[Exception] = getattr(rowtrail, "NotDoneError", NotDoneError)
 
 ERRORS: dict[Fault, BaseException] = {
     "value_error": ValueError("refused"),
@@ -91,8 +95,13 @@ class Stage:
             self.world.note(Line(amount, step.idempotency_key, step.id, self.role))
 
     def _prepare(self) -> Pause:
-        """Wait until the other calls of the answer are committed, and the second process is here."""
-        yield from until(self._others_are_committed, "the commit of the other calls")
+        """Wait for the commit of the other calls, and for the second process."""
+        with contextlib.suppress(AssertionError):  # where they are not recorded, the check says so
+            committed = "the commit of the other calls"
+            yield from until(self._others_are_committed, committed, COMMITTED_WITHIN_S)
+        yield from self._let_second_in()
+
+    def _let_second_in(self) -> Pause:
         self.world.flag("in_call")
         if self.combination.way == "second":
             yield from self.world.awaiting("second_began")
@@ -158,11 +167,13 @@ class Stage:
     def answered(self, amounts: list[int]) -> None:
         """Die before the call that an answer asks for, when that is the fault."""
         if self._fault == "kill_before" and TARGET in amounts and self._claim():
+            sleeping(self._let_second_in())
             self.die()
 
     def asking(self, results: list[str]) -> None:
         """Die after the call, when that is the fault."""
         if self._fault == "kill_after" and result_of(TARGET) in results and self._claim():
+            sleeping(self._let_second_in())
             self.die()
 
 

@@ -1,4 +1,4 @@
-"""The tools of the agents: `act`, whose effect is under test, and `approve`, which asks a person."""
+"""The tools: `act`, whose effect is under test, and `approve`, which asks a person."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def tools_of(stage: Stage) -> list[BaseTool]:
     declared = declaration(stage.combination, stage.world)
     if declares and stage.combination.shape == "by_hand":
         act = rowtrail.step(**declared)(act)
-    given = {"coroutine": act} if is_async else {"func": act}
+    given: dict[str, Any] = {"coroutine": act} if is_async else {"func": act}
     tool = StructuredTool.from_function(**given, name="act", description="Act.")
     if declares and stage.combination.shape not in ("by_hand", "tool_node"):
         tool.metadata = {"rowtrail": declared}

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 POLL_S = 0.005
-FLAG_TIMEOUT_S = 60.0
+FLAG_TIMEOUT_S = 40.0
 
 Pause = Generator[float, None, None]
 """Code that is written once for both modes: it yields the seconds for which it wants to sleep."""
@@ -99,7 +99,7 @@ class World:
         return json.loads(path.read_text()) if path.exists() else None
 
     def rows(self, query: str, *parameters: object) -> list[dict[str, Any]]:
-        """Answer a query over the views with SQLite alone; nothing where there is no journal yet."""
+        """Answer a query over the views with SQLite alone; where no journal is, with nothing."""
         if not self.db.exists():
             return []
         # not read-only: there may be a journal to roll back
@@ -115,13 +115,13 @@ class World:
             file.write(f"{time.monotonic():.3f} {role}: {text}\n")
 
 
-def until(condition: Callable[[], bool], what: str) -> Pause:
+def until(condition: Callable[[], bool], what: str, within_s: float = FLAG_TIMEOUT_S) -> Pause:
     """Wait for a condition.
 
     Raises:
         AssertionError: It does not come.
     """
-    end = time.monotonic() + FLAG_TIMEOUT_S
+    end = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"{what} never came")
