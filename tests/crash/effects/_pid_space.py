@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import sys
+from functools import cache
+
+from tests._forks import FOLDER
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
@@ -25,18 +29,14 @@ def enter_pid_space() -> None:
     _wait_for_child()  # the first process of a space cannot kill itself
 
 
+@cache
 def is_allowed() -> bool:
     """Return whether this system allows new pid spaces."""
     if sys.platform != "linux":
         return False
-    pid = os.fork()
-    if pid == 0:
-        try:
-            enter_pid_space()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    code = f"from {__name__} import enter_pid_space; enter_pid_space()"
+    tried = subprocess.run([sys.executable, "-c", code], cwd=FOLDER, capture_output=True)
+    return tried.returncode == 0
 
 
 def _unshare() -> None:
