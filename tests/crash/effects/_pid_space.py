@@ -35,7 +35,8 @@ def is_allowed() -> bool:
     if sys.platform != "linux":
         return False
     code = f"from {__name__} import enter_pid_space; enter_pid_space()"
-    tried = subprocess.run([sys.executable, "-c", code], cwd=FOLDER, capture_output=True)
+    command = [sys.executable, "-c", code]
+    tried = subprocess.run(command, cwd=FOLDER, capture_output=True, check=False)
     return tried.returncode == 0
 
 

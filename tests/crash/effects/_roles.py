@@ -184,9 +184,9 @@ def run(command: dict[str, Any]) -> None:
     errors = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(errors, 1)
     os.dup2(errors, 2)
-    faulthandler.dump_traceback_later(TRACEBACKS_AFTER_S, exit=True)
     if combination.in_new_pid_space:
         enter_pid_space()
+    faulthandler.dump_traceback_later(TRACEBACKS_AFTER_S, exit=True)
     role = Role(combination, world, command["role"], command["base_url"])
     {"first": role.first, "second": role.second, "close": role.close}.get(
         command["role"], role.resume
