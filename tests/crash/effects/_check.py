@@ -7,18 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.crash.effects._endpoint import APPROVED, EXPECTED, PLAN, TARGET, answer_to, result_of
+from tests.crash.effects._endpoint import APPROVED, EXPECTED, PLAN, answer_to, result_of
 from tests.crash.effects._expect import (
     AfterFault,
     after_fault,
     calls_allowed,
     continues,
     effects_allowed,
+    target,
 )
 from tests.crash.effects._product import Combination
 from tests.crash.effects._world import Line, World
 
 LONGEST_WAIT_S = 20.0
+
+NOT_STRUCK = "not struck"
+"""No promise was broken: the fault did not come about."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Evidence:
 def judge(evidence: Evidence) -> list[Violation]:
     """Return the promises that were broken."""
     if not evidence.world.has("fired"):
-        return [Violation("not struck", f"the fault never struck: {evidence.exits}")]
+        return [Violation(NOT_STRUCK, f"the fault never struck: {evidence.exits}")]
     return [
         *_ends(evidence),
         *_effects(evidence),
@@ -114,7 +118,7 @@ def _effects(evidence: Evidence) -> Iterator[Violation]:
         said = f"act({amount}) happened {found[amount]} times, not {bounds}"
         if found[amount] < bounds.least:
             yield Violation("lost effect", said)
-        elif amount != TARGET or c.fault == "kill_after":
+        elif amount != target(c) or c.fault == "kill_after":
             yield Violation("committed call repeated", said)
         else:
             yield Violation("effect repeated", said)

@@ -9,12 +9,12 @@ from typing import Any
 
 from rowtrail.testing import Reply
 
-SMALL, TARGET = 1, 2
-PLAN: tuple[tuple[int, ...], ...] = ((SMALL, SMALL, TARGET), (SMALL,))
-"""The amounts of the calls that the model asks for, answer by answer: twins, the one that the fault
-hits, and later once more what was done before. The LLM call after the last gives the answer."""
+TWIN, SINGLE = 1, 2
+PLAN: tuple[tuple[int, ...], ...] = ((TWIN, TWIN, SINGLE), (TWIN,))
+"""The amounts of the calls that the model asks for, answer by answer: twins, a single one, and
+later once more what the twins did. The LLM call after the last gives the answer."""
 
-EXPECTED = {SMALL: 3, TARGET: 1}
+EXPECTED = {TWIN: 3, SINGLE: 1}
 """How often each amount is acted in a run that nobody disturbs."""
 
 APPROVED = "yes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-from tests.crash.effects._endpoint import EXPECTED, PLAN, SMALL, TARGET
+from tests.crash.effects._endpoint import EXPECTED, PLAN, SINGLE, TWIN
 from tests.crash.effects._product import Combination, Fault
 from tests.crash.effects._world import World
 
@@ -39,8 +39,10 @@ class AfterFault:
 
     effects: dict[int, int]
     """Lines of the ledger by amount."""
-    target_status: str | None
-    """The newest row of the call that the fault hit."""
+    done: int
+    """Rows of calls with the amount of the one that the fault hit, that are done."""
+    is_in_doubt: bool
+    """Whether such a row is open."""
     llm_calls: int
     """Rows of LLM calls that are done."""
 
@@ -48,14 +50,15 @@ class AfterFault:
 def note_after_fault(c: Combination, world: World) -> None:
     """Write down what the journal and the ledger hold when the fault has struck."""
     name = "charge" if c.outlives else "act"
-    targets = world.rows(
-        "SELECT status FROM steps WHERE name = ? AND input LIKE ? ORDER BY seq", name, f"%{TARGET}%"
+    rows = world.rows(
+        "SELECT status FROM steps WHERE name = ? AND input LIKE ?", name, f"%{target(c)}%"
     )
-    calls = world.rows("SELECT 1 FROM llm_calls WHERE status = 'done'")
+    statuses = [row["status"] for row in rows]
     found = AfterFault(
         dict(Counter(line.amount for line in world.ledger())),
-        targets[-1]["status"] if targets else None,
-        len(calls),
+        statuses.count("done"),
+        "running" in statuses or "in_doubt" in statuses,
+        len(world.rows("SELECT 1 FROM llm_calls WHERE status = 'done'")),
     )
     world.save("after_fault", asdict(found))
 
@@ -64,7 +67,7 @@ def after_fault(world: World) -> AfterFault:
     """Return what was written down when the fault had struck."""
     found = world.load("after_fault")
     if found is None:
-        return AfterFault({}, None, 0)
+        return AfterFault({}, 0, False, 0)
     effects = {int(amount): count for amount, count in found.pop("effects").items()}
     return AfterFault(effects, **found)
 
@@ -82,11 +85,19 @@ def continues(c: Combination) -> bool:
 
 def effects_allowed(c: Combination, after: AfterFault) -> dict[int, Bounds]:
     """Return how many lines the ledger may hold in the end, by amount."""
+    before = {n: 0 if continues(c) else after.effects.get(n, 0) for n in EXPECTED}
+    found = {n: Bounds(before[n] + EXPECTED[n], before[n] + EXPECTED[n]) for n in EXPECTED}
+    hit = target(c)
     if not continues(c):
-        again = after.effects.get(SMALL, 0) + EXPECTED[SMALL]
-        return {SMALL: Bounds(again, again), TARGET: _target_of_another_run(c, after)}
-    exact = Bounds(EXPECTED[SMALL], EXPECTED[SMALL])
-    return {SMALL: exact, TARGET: Bounds(1, 2 if _may_repeat(c) else 1)}
+        found[hit] = _target_of_another_run(c, after)
+    elif _may_repeat(c):
+        found[hit] = Bounds(EXPECTED[hit], EXPECTED[hit] + 1)
+    return found
+
+
+def target(c: Combination) -> int:
+    """Return the amount of the call that the fault hits."""
+    return TWIN if c.hits_twin else SINGLE
 
 
 def _may_repeat(c: Combination) -> bool:
@@ -99,13 +110,14 @@ def _target_of_another_run(c: Combination, after: AfterFault) -> Bounds:
     """Return how often the call that the fault hit may have happened after another run.
 
     A `write` that an earlier run of the thread left in doubt is in doubt there, too: what a person
-    or a function says of it holds, and it happened once. Everything else is a new call.
+    or a function says of it holds. Everything else is a new call.
     """
-    before = after.effects.get(TARGET, 0)
-    is_in_doubt = after.target_status in ("running", "in_doubt")
-    if c.effect.startswith("write") and is_in_doubt:
-        return Bounds(1, before + 1 if c.effect == "write_retry" else 1)
-    return Bounds(before + 1, before + 1)
+    hit = target(c)
+    again = after.effects.get(hit, 0) + EXPECTED[hit]
+    if not c.effect.startswith("write") or not after.is_in_doubt:
+        return Bounds(again, again)
+    once = after.done + EXPECTED[hit]
+    return Bounds(once, again if c.effect == "write_retry" else once)
 
 
 def calls_allowed(c: Combination, after: AfterFault) -> Bounds:

@@ -23,8 +23,7 @@ from tests.crash.effects._pid_space import is_allowed
 from tests.crash.effects._product import Combination, product, with_real_lease
 
 LEASE_VARIABLE = "ROWTRAIL_STALE_AFTER_MS"
-SHORT_LEASE_MS = 4_000
-"""Longer than the time between two signs of life, so that no living process counts as dead."""
+SHORT_LEASE_MS = 2_500
 
 CANDIDATES = 30
 """How many combinations compete for a place in a sample."""

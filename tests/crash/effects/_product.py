@@ -80,6 +80,16 @@ class Combination:
         return self.fault in OUTLIVING
 
     @property
+    def hits_twin(self) -> bool:
+        """Whether the fault hits one of two equal calls of one answer, not the call beside them."""
+        return not self.outlives and not self.is_around and bool(self.dice & 2)
+
+    @property
+    def is_around(self) -> bool:
+        """Whether the fault strikes before or after the call, not in it."""
+        return self.fault in ("kill_before", "kill_after")
+
+    @property
     def in_new_pid_space(self) -> bool:
         return self.way in ("pid_space_none", "pid_space_same")
 

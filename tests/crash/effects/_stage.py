@@ -13,7 +13,8 @@ import httpx
 from langchain_core.callbacks import BaseCallbackHandler
 
 import rowtrail
-from tests.crash.effects._endpoint import TARGET, result_of
+from tests.crash.effects._endpoint import SINGLE, result_of
+from tests.crash.effects._expect import target
 from tests.crash.effects._product import Combination, Fault
 from tests.crash.effects._world import Line, Pause, World, sleeping, until
 
@@ -68,7 +69,7 @@ class Stage:
 
     def act(self, amount: int) -> Generator[float, None, str]:
         """Make a call: its effect is a line in the ledger."""
-        strikes = amount == TARGET and self._strikes_in_call() and self._claim()
+        strikes = self._is_hit(amount) and self._claim()
         self.world.trace(self.role, f"act({amount}){' and the fault' if strikes else ''}")
         if strikes:
             yield from self._prepare()
@@ -80,8 +81,12 @@ class Stage:
                 return result
         return result_of(amount)
 
-    def _strikes_in_call(self) -> bool:
-        return self._fault not in ("kill_before", "kill_after")
+    def _is_hit(self, amount: int) -> bool:
+        """Return whether the fault hits this call: of twins, the second one that begins."""
+        if self.combination.is_around or amount != target(self.combination):
+            return False
+        is_first_twin = self.combination.hits_twin and self.world.claim("first_twin")
+        return not is_first_twin
 
     def _claim(self) -> bool:
         return self.role == "first" and self.world.claim("fired")
@@ -110,7 +115,9 @@ class Stage:
     def _others_are_committed(self) -> bool:
         query = "SELECT count(*) AS n FROM steps WHERE name = ? AND status = 'done'"
         [row] = self.world.rows(query, "charge" if self.combination.outlives else "act") or [{}]
-        return bool(row.get("n", 0) >= 2)
+        c = self.combination
+        is_serial = c.mode == "sync" and c.shape in ("by_hand", "journal_run")
+        return bool(row.get("n", 0) >= (1 if c.hits_twin and is_serial else 2))
 
     def _strike_before_effect(self) -> None:
         if self._fault == "kill_entered":
@@ -162,17 +169,17 @@ class Stage:
 
     def callbacks(self) -> list[BaseCallbackHandler]:
         """Return the callbacks that kill around the call."""
-        return [Around(self)] if self.is_armed and not self._strikes_in_call() else []
+        return [Around(self)] if self.is_armed and self.combination.is_around else []
 
     def answered(self, amounts: list[int]) -> None:
         """Die before the call that an answer asks for, when that is the fault."""
-        if self._fault == "kill_before" and TARGET in amounts and self._claim():
+        if self._fault == "kill_before" and SINGLE in amounts and self._claim():
             sleeping(self._let_second_in())
             self.die()
 
     def asking(self, results: list[str]) -> None:
         """Die after the call, when that is the fault."""
-        if self._fault == "kill_after" and result_of(TARGET) in results and self._claim():
+        if self._fault == "kill_after" and result_of(SINGLE) in results and self._claim():
             sleeping(self._let_second_in())
             self.die()
 
