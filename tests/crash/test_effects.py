@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from rowtrail.errors import UsageError
 from rowtrail.journal import Run
 from rowtrail_langgraph import RowtrailSaver
 from tests.crash.conftest import Figures
+from tests.crash.effects._check import Evidence, judge, undisturbed
 from tests.crash.effects._explore import explore, possible, sample
 from tests.crash.effects._impossible import REASONS, why_impossible
 from tests.crash.effects._product import REAL_LEASES, named, product, with_real_lease
+from tests.crash.effects._world import Line, World
 
 SEED = int(os.environ.get("ROWTRAIL_EFFECTS_SEED", "20261128"))
 SAMPLE = int(os.environ.get("ROWTRAIL_EFFECTS", "160"))
@@ -55,6 +58,70 @@ def test_few_combinations_are_impossible() -> None:
 
 def test_some_combinations_wait_for_the_lease_that_users_have() -> None:
     assert len(with_real_lease(possible())) in (0, REAL_LEASES)
+
+
+# The judge, on evidence that is made up.
+
+
+def evidence(folder: Path, *changes: Line, effect: str = "write_fail") -> Any:
+    """Return the evidence of a kill after the effect, resumed with `None`, that went right but for
+    more lines in the ledger.
+    """
+    is_so = ("kill_in", "none", effect, False)
+    combination = next(c for c in product() if (c.fault, c.way, c.effect, c.hits_twin) == is_so)
+    world = World(folder, "1")
+    lines = [Line(1, "a", "1", "first"), Line(1, "b", "2", "first"), Line(2, "c", "3", "first")]
+    for line in [*lines, Line(1, "d", "4", "close"), *changes]:
+        world.note(line)
+    world.flag("fired")
+    ended = {"kind": "done", "seconds": 1.0, "error": ""}
+    messages = undisturbed(world.question, with_approval=False)
+    world.save("rounds", [{**ended, "messages": messages}])
+    return Evidence(combination, world, {"first": -9, "close": 0}, ["1", "2", "3"])
+
+
+def test_a_combination_that_went_right_is_judged_right(tmp_path: Path) -> None:
+    assert judge(evidence(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "rules"),
+    [
+        (Line(2, "c", "3", "close"), {"effect repeated"}),
+        (Line(1, "e", "5", "close"), {"committed call repeated", "key"}),
+        (Line(2, "e", "5", "close"), {"effect repeated", "key"}),
+    ],
+)
+def test_a_repeated_effect_is_seen(tmp_path: Path, line: Line, rules: set[str]) -> None:
+    assert {one.rule for one in judge(evidence(tmp_path, line))} == rules
+
+
+def test_a_repetition_of_an_idempotent_call_needs_the_same_key(tmp_path: Path) -> None:
+    (tmp_path / "same").mkdir()
+    assert judge(evidence(tmp_path / "same", Line(2, "c", "3", "close"), effect="idempotent")) == []
+    found = judge(evidence(tmp_path, Line(2, "e", "3", "close"), effect="idempotent"))
+    assert [one.rule for one in found] == ["key"]
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"seconds": 20.5}, "wait"),
+        ({"kind": "error", "error": "ValueError"}, "stuck"),
+        ({"messages": undisturbed("order #2: act", with_approval=False)}, "wrong answer"),
+        ({"messages": undisturbed("order #1: act", with_approval=False)[-3:]}, "state"),
+    ],
+)
+def test_a_bad_end_is_seen(tmp_path: Path, change: dict[str, Any], rule: str) -> None:
+    given = evidence(tmp_path)
+    [outcome] = given.world.load("rounds")
+    given.world.save("rounds", [{**outcome, **change}])
+    assert [one.rule for one in judge(given)] == [rule]
+
+
+def test_an_llm_call_too_many_is_seen(tmp_path: Path) -> None:
+    given = replace(evidence(tmp_path), asked=["1", "2", "2", "3"])
+    assert [one.rule for one in judge(given)] == ["LLM calls"]
 
 
 # Each reason, shown.
