@@ -19,9 +19,9 @@ SEND = "__pregel_send"
 def ask_a_person(step: Step | None) -> Any:
     """Interrupt the graph and return what it is resumed with.
 
-    Answers: `"retry"` (it did not happen, or may happen twice), `"skip"` (do not make it), or what
-    the tool returned; `{"result": ...}` where that could be taken for one of the words. None takes
-    the position of a question that was answered before.
+    Answers: `"retry"` (it did not happen, or may happen twice), `"skip"` (do not make it), or
+    `{"result": what the tool returned}`; anything else is asked again. None takes the position of a
+    question that was answered before.
     """
     if step is None:
         return skip_interrupts(current_config(), 1)
@@ -29,8 +29,9 @@ def ask_a_person(step: Step | None) -> Any:
         {
             "type": "rowtrail.in_doubt",
             "question": (
-                f"{step.name} was called and the process died before its result was recorded. "
-                "It may or may not have happened."
+                f"{step.name} was called and "
+                + (f"ended with {step.error}. " if step.error else "its result was not recorded. ")
+                + "It may or may not have happened."
             ),
             "step_id": step.id,
             "name": step.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.tools import BaseTool
@@ -13,6 +13,7 @@ from rowtrail.journal import DECLARED, OnDoubt, check_effect
 from rowtrail.replay import Effect
 
 METADATA_KEY = "rowtrail"
+_DECLARABLE = {"effect", "on_doubt", "key", "not_done_on"}
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class Declared:
     effect: Effect = "read"
     on_doubt: OnDoubt | None = None
     function: Callable[..., Any] | None = None
+    key: Callable[..., Any] | None = None
+    not_done_on: tuple[type[BaseException], ...] = ()
+
+    def asked(self, arguments: Any) -> Any:
+        """Return what a call asks for: its arguments, or what the declared `key` says of them."""
+        if self.key is None or not isinstance(arguments, Mapping):
+            return arguments
+        return {"key": self.key(**arguments)}
 
 
 class Effects:
@@ -44,24 +53,24 @@ class Effects:
         if declared is None and METADATA_KEY in (tool.metadata or {}):
             declared = _declared((tool.metadata or {})[METADATA_KEY], tool.name)
         if declared is None and function is not None:
-            effect, on_doubt = getattr(function, DECLARED)
-            declared = Declared(effect, on_doubt)
-        if declared is None:
-            return Declared()
-        return Declared(declared.effect, declared.on_doubt, function)
+            effect, on_doubt, not_done_on = getattr(function, DECLARED)
+            declared = Declared(effect, on_doubt, not_done_on=not_done_on)
+        return Declared() if declared is None else replace(declared, function=function)
 
 
 def _declared(value: Any, name: str) -> Declared:
     if isinstance(value, str):
         value = {"effect": value}
-    if not isinstance(value, Mapping) or not set(value) <= {"effect", "on_doubt"}:
+    if not isinstance(value, Mapping) or not set(value) <= _DECLARABLE:
         raise UsageError(
             f"the effect of tool {name!r} is {value!r}: give 'read', 'idempotent' or 'write', or "
-            "{'effect': 'write', 'on_doubt': 'ask'}"
+            "{'effect': 'write', 'on_doubt': 'ask'} (also 'key' and 'not_done_on')"
         )
-    effect, on_doubt = value.get("effect", "read"), value.get("on_doubt")
+    effect, on_doubt, key = value.get("effect", "read"), value.get("on_doubt"), value.get("key")
     check_effect(effect, on_doubt)
-    return Declared(effect, on_doubt)
+    if key is not None and not callable(key):
+        raise UsageError(f"the key of tool {name!r} is {key!r}: give a function of its arguments")
+    return Declared(effect, on_doubt, key=key, not_done_on=tuple(value.get("not_done_on", ())))
 
 
 def _step_function(tool: BaseTool, is_async: bool) -> Callable[..., Any] | None:

@@ -21,7 +21,15 @@ from langchain_core.language_models import BaseChatModel
 
 from rowtrail import Journal
 from rowtrail.errors import UsageError
-from rowtrail.journal import Attempt, Beginning, Call, Request, Scope, active_scope, run_scope
+from rowtrail.journal import (
+    Attempt,
+    Beginning,
+    Call,
+    Request,
+    Scope,
+    active_scope,
+    run_scope,
+)
 from rowtrail_langgraph import _capture
 from rowtrail_langgraph._ask import SCRATCHPAD, ask_a_person
 from rowtrail_langgraph._bubble import bubbling
@@ -106,7 +114,7 @@ class ExplicitRuns:
             return None
         place = place_of(config)
         generation = (self._execution(place, config), node_attempt(config) - 1)
-        return attempt.scope(place, node=_node(config), generation=generation)
+        return attempt.scope(place, node=_node(config), generation=generation, keep=True)
 
     def _claims(self) -> bool:
         """Tell whether it is on the caller to begin the run of the thread."""

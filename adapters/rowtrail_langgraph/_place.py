@@ -63,6 +63,10 @@ class GraphRun:
     memo: Memo | None = None
     """What the saver remembers of the messages of its threads."""
     is_waiting: bool = False
+    has_begun: bool = False
+    """Whether the graph executed or saved anything: if not, it refused what it was given."""
+    drops_used_answer: bool = False
+    """Whether an answer that a question has taken is kept from the next one."""
     _graphs: dict[str, _Graph] = field(default_factory=dict)
     _invoked: dict[tuple[str, int], int] = field(default_factory=dict)
     _scope_of_task: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -108,6 +112,7 @@ class GraphRun:
 
     def scope(self, config: Mapping[str, Any]) -> Scope:
         """Return the scope of a call made with this config in force."""
+        self.has_begun = True
         metadata = config.get("metadata") or {}
         place = place_of(config)
         frame = current_frame.get()
@@ -124,10 +129,16 @@ class GraphRun:
             depth = place.count(_SEPARATOR)
             self._scope_of_task[place.rpartition(":")[2]] = (depth, name)
         generation = (*graph.generation, node_attempt(config) - 1)
-        scope = self.attempt.scope(name, node=node, generation=generation)
+        scope = self.attempt.scope(name, node=node, generation=generation, keep=True)
         if graph.around is not None:
             scope.around, scope.parent_row = graph.around, graph.around.parent_row
         return scope
+
+    def scope_name(self, task_id: str) -> str | None:
+        """Return the scope of a task, None where it made no call."""
+        with self._lock:
+            found = self._scope_of_task.get(task_id)
+        return None if found is None else found[1]
 
     def note_failure(self, task_id: str, error: BaseException) -> None:
         """Note that a task ended with an error, after all its tries."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from rowtrail import Journal
 from rowtrail.checkpoint import Checkpoints
+from rowtrail.journal import Multitask, check_multitask
 from rowtrail.store import Durability
 from rowtrail_langgraph import _capture
 from rowtrail_langgraph._codec import GraphCodec
@@ -29,10 +31,12 @@ from rowtrail_langgraph._effects import Effects
 from rowtrail_langgraph._guard import default_serde
 from rowtrail_langgraph._memo import Memo
 from rowtrail_langgraph._opening import Opening, run_in_thread
-from rowtrail_langgraph._runs import note_failure, note_interrupt
+from rowtrail_langgraph._runs import note_failure, note_interrupt, without_used_answer
 from rowtrail_langgraph._seals import Seals
 from rowtrail_langgraph._transactions import Transactions
 from rowtrail_langgraph._values import Values
+
+RESEND_WITHIN = timedelta(hours=24)
 
 
 class RowtrailSaver(BaseCheckpointSaver[Any]):
@@ -52,6 +56,11 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             langgraph once per process; they do nothing outside graphs on such a saver.
         effects: What tools do to the world, by name: `{"send_email": "write"}`, or
             `{"send_email": {"effect": "write", "on_doubt": "ask"}}`.
+        multitask: What becomes of a second invocation of a thread while one goes on: `allow` (it
+            begins beside it, and a warning says so: of two states one may be lost), `enqueue` (it
+            waits), or `reject` (`RunBusyError`).
+        resend_within: How long after a run crashed or was cancelled, or failed after a call that
+            changes the world, the same input sent again goes on with it.
         durability: Of the journal: `full` or `normal`.
         strict: Of the journal: a resumed scope that asks for something new raises `DivergedError`.
         embedder: Of the journal: a LangChain `Embeddings` with which `journal.search` finds
@@ -70,12 +79,17 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         serde: SerializerProtocol | None = None,
         capture: bool = True,
         effects: Mapping[str, Any] | None = None,
+        multitask: Multitask = "allow",
+        resend_within: timedelta = RESEND_WITHIN,
         durability: Durability = "full",
         strict: bool = False,
         embedder: Embeddings | None = None,
     ) -> None:
+        check_multitask(multitask)
         super().__init__(serde=default_serde() if serde is None else serde)
         self.effects = Effects(effects or {})
+        self.multitask = multitask
+        self.resend_within = resend_within
         self.capture = capture
         if capture:
             _capture.install()
@@ -154,11 +168,11 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             UsageError: `config` names no thread.
             CorruptRowError: A value cannot be read back, for example with another key.
         """
-        return self._store.read(self._work.fetch(config))
+        return without_used_answer(config, self._store.read(self._work.fetch(config)))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async twin of `get_tuple`."""
-        return await self._store.aread(self._work.fetch(config))
+        return without_used_answer(config, await self._store.aread(self._work.fetch(config)))
 
     def list(
         self,

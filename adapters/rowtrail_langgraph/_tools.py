@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
@@ -133,7 +134,7 @@ def tool_request(
     return Request(
         kind="tool",
         name=tool.name,
-        fingerprint=fingerprint_of("tool", tool.name, arguments),
+        fingerprint=fingerprint_of("tool", tool.name, declared.asked(arguments)),
         encode=lambda: scope.attempt.prepare(codec.encode_shown(arguments)),
         effect=declared.effect,
         on_doubt=declared.on_doubt,
@@ -143,7 +144,9 @@ def tool_request(
         tool=tool,
         codec=codec,
         arguments=arguments,
+        not_done_on=declared.not_done_on,
         shape=lambda answer: shaped(answer, tool.name, tool_call_id),
+        readdress=lambda result: readdressed(result, tool.name, tool_call_id),
         ask=scope.attempt.ask,
     )
 
@@ -161,6 +164,32 @@ def shaped(answer: Any, name: str, tool_call_id: str | None) -> Any:
         return answer
     content = answer if isinstance(answer, str) else json.dumps(answer, default=str)
     return ToolMessage(content=content, name=name, tool_call_id=tool_call_id)
+
+
+def readdressed(result: Any, name: str, tool_call_id: str | None) -> Any:
+    """Return a result that was recorded under another id of the tool call as that of this one."""
+    if isinstance(result, list):
+        return [readdressed(part, name, tool_call_id) for part in result]
+    if isinstance(result, ToolMessage):
+        if tool_call_id is None:
+            return result.content
+        return result.model_copy(update={"tool_call_id": tool_call_id})
+    if isinstance(result, Command):
+        return _readdressed_command(result, name, tool_call_id)
+    return shaped(result, name, tool_call_id)
+
+
+def _readdressed_command(
+    command: Command[Any], name: str, tool_call_id: str | None
+) -> Command[Any]:
+    update = command.update
+    if not isinstance(update, Mapping) or tool_call_id is None:
+        return command
+    messages = [
+        readdressed(message, name, tool_call_id) if isinstance(message, ToolMessage) else message
+        for message in update.get("messages") or ()
+    ]
+    return replace(command, update={**update, "messages": messages}) if messages else command
 
 
 def _is_recorded_around(

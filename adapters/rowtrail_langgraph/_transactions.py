@@ -34,7 +34,7 @@ from rowtrail.errors import CorruptRowError, UsageError
 from rowtrail.store import Tx
 from rowtrail_langgraph._address import Address, address_of, configurable_of
 from rowtrail_langgraph._codec import logger
-from rowtrail_langgraph._runs import attempt_of
+from rowtrail_langgraph._runs import attempt_of, finishing
 from rowtrail_langgraph._values import Values, metadata_text
 
 FIRST_PAGE = 2
@@ -200,16 +200,24 @@ class Transactions:
             NewWrite(WRITES_IDX_MAP.get(channel, idx), channel, self.values.written(value))
             for idx, (channel, value) in enumerate(writes)
         ]
-        return lambda tx: self.checkpoints.put_writes(
-            tx,
-            thread_id=thread_id,
-            ns=ns,
-            checkpoint_id=checkpoint_id,
-            task_id=task_id,
-            task_path=task_path,
-            writes=rows,
-            replace=all(channel in WRITES_IDX_MAP for channel, _ in writes),
-        )
+        channels = [channel for channel, _ in writes]
+        finish = finishing(config, task_id, channels)
+
+        def work(tx: Tx) -> None:
+            self.checkpoints.put_writes(
+                tx,
+                thread_id=thread_id,
+                ns=ns,
+                checkpoint_id=checkpoint_id,
+                task_id=task_id,
+                task_path=task_path,
+                writes=rows,
+                replace=all(channel in WRITES_IDX_MAP for channel in channels),
+            )
+            if finish is not None:
+                finish(tx)
+
+        return work
 
     def delete_thread(self, thread_id: str) -> Callable[[Tx], None]:
         """Return the transaction that deletes a thread."""

@@ -22,7 +22,7 @@ _READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_h
 Tokens = Annotated[
     int, Field(description="How many tokens the answer may have", ge=20, le=MAX_TOKENS)
 ]
-Status = Literal["running", "done", "failed", "waiting", "crashed"]
+Status = Literal["running", "done", "failed", "waiting", "cancelled", "crashed"]
 Kind = Literal["llm", "tool", "function"]
 Value = Literal["input", "output", "error"]
 

@@ -8,6 +8,7 @@ and what happened is asked with SQL. This package is the core and knows no frame
 from rowtrail.errors import (
     DivergedError,
     InDoubtError,
+    NotDoneError,
     RowtrailError,
     RunBusyError,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "DivergedError",
     "InDoubtError",
     "Journal",
+    "NotDoneError",
     "RowtrailError",
     "Run",
     "RunBusyError",

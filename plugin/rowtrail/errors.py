@@ -112,13 +112,18 @@ class RunBusyError(RowtrailError):
         run_id: The run.
         pid: Process id of the holder.
         host: Host of the holder.
+        retry_after_s: Seconds after which the holder counts as dead if it stays silent; None where
+            it is known to live.
     """
 
-    def __init__(self, message: str, *, run_id: str, pid: int, host: str) -> None:
+    def __init__(
+        self, message: str, *, run_id: str, pid: int, host: str, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.run_id = run_id
         self.pid = pid
         self.host = host
+        self.retry_after_s = retry_after_s
 
 
 class UnknownIdError(RowtrailError):
@@ -149,6 +154,14 @@ class InDoubtError(RowtrailError):
         self.step_id = step_id
         self.name = name
         self.idempotency_key = idempotency_key
+
+
+class NotDoneError(RowtrailError):
+    """Raised by a step of the user's own to say that what it does to the world did not happen.
+
+    A `write` step that raises it is `failed` and is made again; with a time-out or a lost
+    connection it would be in doubt.
+    """
 
 
 class DivergedError(RowtrailError):

@@ -196,8 +196,9 @@ async def test_a_function_looks_whether_it_happened(
 ANSWERS: dict[str, tuple[Any, str, int]] = {
     "retry": ("retry", "sent to a", 2),
     "skip": ("skip", "skipped: a person decided that this call is not made", 1),
-    "text": ("it went out", "it went out", 1),
-    "data": ({"id": 7, "ok": True}, '{"id": 7, "ok": true}', 1),
+    "shouted": (" RETRY ", "sent to a", 2),
+    "text": ({"result": "it went out"}, "it went out", 1),
+    "data": ({"result": {"id": 7, "ok": True}}, '{"id": 7, "ok": true}', 1),
     "a word as result": ({"result": "retry"}, "retry", 1),
 }
 
@@ -220,6 +221,21 @@ async def test_a_person_is_asked_by_an_interrupt(bench: Bench, mode: Mode, answe
     assert told(state) == [result]
     assert len(bench.ledger.lines) == effects and bench.asked == ["one", "two"]
     assert bench.rows("SELECT status, in_doubt FROM runs") == [{"status": "done", "in_doubt": 0}]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("invalid", ["hello", "", 7, ["retry"], {"result": 1, "more": 2}, {}])
+async def test_an_answer_that_is_none_is_asked_again(
+    bench: Bench, mode: Mode, invalid: Any
+) -> None:
+    graph = await killed_once(bench, mode, on_doubt="ask")
+    await run(mode, graph, None, thread())
+    for _ in range(2):
+        asked = await run(mode, graph, Command(resume=invalid), thread())
+        assert asked["__interrupt__"][0].value["name"] == "send"
+    assert len(bench.ledger.lines) == 1
+    state = await run(mode, graph, Command(resume={"result": "seen"}), thread())
+    assert told(state) == ["seen"] and len(bench.ledger.lines) == 1
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -101,7 +101,7 @@ async def test_parallel_tools_in_doubt_get_their_own_answers(
     with pytest.raises(Killed):
         await run(mode, graph, {"messages": [asked]}, thread())
     await bench.wait_for(3, "in_doubt")
-    answers = {"a": "answer for a", "b": "retry", "c": {"result": "answer for c"}}
+    answers = {"a": {"result": "answer for a"}, "b": "retry", "c": {"result": "answer for c"}}
     state, order = await answered(mode, graph, answers, 3)
     assert sorted(order) == list(PEOPLE)
     expected = {"a": "answer for a", "b": "sent to b", "c": "answer for c"}
@@ -128,7 +128,7 @@ async def test_parallel_tools_get_their_own_answers_across_a_crash_between_them(
     with pytest.raises(Killed):
         await run(mode, graph, {"messages": [asked]}, thread())
     await bench.wait_for(3, "in_doubt")
-    answers = {person: f"answer for {person}" for person in PEOPLE}
+    answers = {person: {"result": f"answer for {person}"} for person in PEOPLE}
     fuse.left = 1
     with pytest.raises(Killed):
         await answered(mode, graph, answers, 3)
@@ -161,7 +161,7 @@ async def test_tools_of_an_agent_in_doubt_are_each_a_question_of_their_own(
     state = await run(mode, graph, None, thread())
     questions = state["__interrupt__"]
     assert sorted(q.value["args"]["to"] for q in questions) == list(PEOPLE)
-    answers = {q.id: f"answer for {q.value['args']['to']}" for q in questions}
+    answers = {q.id: {"result": f"answer for {q.value['args']['to']}"} for q in questions}
     state = await run(mode, graph, Command(resume=answers), thread())
     assert sorted(told(state)) == [f"answer for {person}" for person in PEOPLE]
     assert sorted(bench.ledger.lines) == list(PEOPLE)
@@ -291,6 +291,6 @@ async def test_a_function_step_in_doubt_is_asked_about_in_a_node(bench: Bench, m
     state = await run(mode, graph, None, thread())
     value = state["__interrupt__"][0].value
     assert value["args"] == {"args": ["a"], "kwargs": {}}
-    state = await run(mode, graph, Command(resume={"id": 9}), thread())
+    state = await run(mode, graph, Command(resume={"result": {"id": 9}}), thread())
     assert json.loads(state["messages"][-1].content) == {"id": 9}
     assert bench.ledger.lines == ["a"]

@@ -158,7 +158,9 @@ async def test_a_tool_that_asked_a_person_keeps_its_position_when_replayed(
     assert bench.ledger.lines == ["asking about one"] * 2 + ["asking about three"] * 2
     rows = bench.steps("status, reason, replays")
     assert [row["status"] for row in rows] == ["superseded", "done", "superseded", "done"]
-    assert rows[0]["reason"] == "left by GraphInterrupt: made again on resume"
+    assert (
+        rows[0]["reason"] == "left by GraphInterrupt: it runs from its top again when it is resumed"
+    )
     assert [row["replays"] for row in rows] == [0, 3, 0, 1]
 
 

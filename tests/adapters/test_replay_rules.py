@@ -60,7 +60,7 @@ async def test_a_stop_from_outside_repeats_no_finished_call(
     with pytest.raises(type(error)):
         await run(mode, graph, {"messages": "go"}, thread(), **options)
     [row] = bench.rows("SELECT status FROM runs")
-    assert row["status"] == "crashed"
+    assert row["status"] == "cancelled"
     again = {"messages": "go"} if durability == "exit" else None
     await run(mode, graph, again, thread(), **options)
     assert bench.asked == ["one", "two"]
@@ -83,7 +83,7 @@ async def test_a_cancelled_run_repeats_no_finished_call(bench: Bench) -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert bench.rows("SELECT status FROM runs") == [{"status": "crashed"}]
+    assert bench.rows("SELECT status FROM runs") == [{"status": "cancelled"}]
     hold.set()
     await graph.ainvoke(None, thread())
     assert bench.asked == ["one"]
@@ -139,7 +139,7 @@ async def test_what_a_consumer_leaves_has_stopped_before_its_attempt_ends(bench:
         break
     await stream.aclose()
     assert seen == [[{"status": "running"}]]
-    assert bench.rows("SELECT status FROM runs") == [{"status": "crashed"}]
+    assert bench.rows("SELECT status FROM runs") == [{"status": "cancelled"}]
     await graph.ainvoke(None, thread())
     assert bench.asked == ["one"]
 
@@ -251,7 +251,7 @@ async def test_another_input_after_a_crash_is_a_new_run(bench: Bench) -> None:
     graph.invoke({"messages": "go on"}, thread())
     assert bench.asked == ["one", "one"]
     assert [row["status"] for row in bench.rows("SELECT status FROM runs ORDER BY started_at")] == [
-        "crashed",
+        "cancelled",
         "done",
     ]
 

@@ -78,7 +78,7 @@ def test_what_may_be_lost_right_now_is_told(cli: Cli, journal: Journal, db: Path
     (done,) = found
     assert said(done, "may be lost").startswith("only the results of the calls in flight (1 tool)")
     assert levels(done)["in doubt"] == "warn"
-    assert "1 crashed, 1 running" in said(done, "runs")
+    assert "1 cancelled, 1 running" in said(done, "runs")
 
 
 def test_each_recent_step_is_told_to_be_on_disk_or_not(cli: Cli, sound: Path) -> None:

@@ -193,9 +193,9 @@ def test_a_crash_is_written_down_when_the_journal_is_next_used(world: World, row
     with Journal(world.db) as journal:
         assert journal.recover() == 1
         assert journal.recover() == 0
-        assert [run["status"] for run in journal.runs()] == ["crashed"]
+        assert [run["status"] for run in journal.runs()] == ["cancelled"]
         assert [step["status"] for step in journal.steps("r")] == ["done", "failed"]
-    assert [row["outcome"] for row in rows("SELECT outcome FROM attempts")] == ["crashed"]
+    assert [row["outcome"] for row in rows("SELECT outcome FROM attempts")] == ["cancelled"]
     ((last, ended),) = (
         tuple(row.values())
         for row in rows("SELECT max(s.started_at), a.ended_at FROM steps s, attempts a")
@@ -213,7 +213,7 @@ def test_the_views_know_of_a_crash_before_anybody_opens_the_journal(
                 "UPDATE process SET last_seen_at = last_seen_at - 60000"
             )
         )
-        assert rows("SELECT status FROM runs") == [{"status": "crashed"}]
+        assert rows("SELECT status FROM runs") == [{"status": "cancelled"}]
         assert rows("SELECT status FROM steps ORDER BY seq") == [
             {"status": "done"},
             {"status": "failed"},

@@ -251,6 +251,24 @@ def test_a_warning_tells_that_a_step_is_made_again(
 # Asking a person, as adapters do.
 
 
+def test_answers_that_are_none_come_to_an_end(journal: Journal) -> None:
+    @step(name="send", effect="write", on_doubt="ask")
+    def send(to: str) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), journal.run("r"):
+        send("a")
+    attempt = journal.attempt(Beginning("name", "r"))
+    asking(attempt, {"send": "hello"})
+    token = run_scope.set(attempt.scope(""))
+    try:
+        with pytest.raises(UsageError, match="none of those that are offered"):
+            send("a")
+    finally:
+        run_scope.reset(token)
+        attempt.end("done")
+
+
 def asking(attempt: Attempt, answers: dict[str, Any]) -> list[Step]:
     asked: list[Step] = []
 
@@ -268,10 +286,10 @@ def asking(attempt: Attempt, answers: dict[str, Any]) -> list[Step]:
     [
         ("retry", "sent"),
         ("skip", "skipped: a person decided that this call is not made"),
-        ("it arrived", "it arrived"),
+        ({"result": "it arrived"}, "it arrived"),
         ({"result": "retry"}, "retry"),
-        ({"result": 1, "more": 2}, {"result": 1, "more": 2}),
-        (None, None),
+        ({"result": {"result": 1}}, {"result": 1}),
+        ({"result": None}, None),
     ],
 )
 def test_a_person_decides_about_a_write_in_doubt(
@@ -308,7 +326,10 @@ def test_a_person_is_asked_about_a_call_whose_arguments_were_only_shown(
     with pytest.raises(KeyboardInterrupt), journal.run("r"):
         send(Handle())
     attempt = journal.attempt(Beginning("name", "r"))
-    (asked, token) = asking(attempt, {"send": "it arrived"}), run_scope.set(attempt.scope(""))
+    (asked, token) = (
+        asking(attempt, {"send": {"result": "it arrived"}}),
+        run_scope.set(attempt.scope("")),
+    )
     try:
         assert send(Handle()) == "it arrived"
     finally:

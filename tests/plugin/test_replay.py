@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 
 from rowtrail.replay import (
-    NEW,
     Decision,
     Effect,
     Kind,
     Live,
+    ReasonCode,
     Recorded,
     Replay,
     Resolve,
@@ -20,6 +20,7 @@ from rowtrail.replay import (
     Wait,
     culprit,
     decide,
+    sentence,
 )
 
 
@@ -40,7 +41,7 @@ def decision(
 
 def reason(decided: Decision) -> str:
     assert isinstance(decided, Live)
-    return decided.reason
+    return decided.code
 
 
 @pytest.mark.parametrize("effect", get_args(Effect))
@@ -52,23 +53,23 @@ def test_a_finished_step_is_replayed(kind: Kind, effect: Effect) -> None:
 
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_request_without_a_record_is_made(alive: bool) -> None:
-    assert decision(alive=alive) == Live(NEW)
+    assert decision(alive=alive) == Live(ReasonCode.FIRST)
 
 
 def test_a_changed_request_says_so() -> None:
-    assert "changed" in reason(decision(diverged=True))
+    assert reason(decision(diverged=True)) == "changed"
 
 
 @pytest.mark.parametrize("effect", get_args(Effect))
 @pytest.mark.parametrize("result", [True, False])
 def test_a_failed_step_is_made_again_and_never_replayed(effect: Effect, result: bool) -> None:
-    assert "failed" in reason(decision(recorded("failed", result=result), effect=effect))
+    assert reason(decision(recorded("failed", result=result), effect=effect)) == "failed_before"
 
 
 @pytest.mark.parametrize("effect", get_args(Effect))
 def test_an_answer_that_was_set_aside_is_asked_for_again(effect: Effect) -> None:
     decided = decision(recorded("superseded"), effect=effect, diverged=True)
-    assert "set aside" in reason(decided)
+    assert reason(decided) == "asked_again"
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
@@ -87,19 +88,19 @@ def test_a_step_in_doubt_is_made_again_unless_it_writes(
     step = recorded(status, kind=kind, result=False)
     decided = decision(step, kind=kind, effect=effect)
     if kind == "llm":
-        assert "died" in reason(decided)
+        assert reason(decided) == "crashed"
     elif effect == "write":
         assert decided == Resolve(1)
     else:
         assert isinstance(decided, Live) and decided.supersedes == 1
-        assert decided.reason == f"in doubt: made again, the effect is {effect}"
+        assert decided.code == "in_doubt" and effect in sentence(decided.code, effect)
 
 
 def test_a_result_that_was_not_stored_is_made_again_unless_it_was_written() -> None:
     lost = recorded("done", result=False)
     for effect in ("read", "idempotent"):
         decided = decision(lost, effect=effect)
-        assert isinstance(decided, Live) and "stored" in decided.reason
+        assert isinstance(decided, Live) and decided.code == "not_stored"
         assert decided.supersedes == 1
     assert decision(lost, effect="write") == Resolve(1)
 

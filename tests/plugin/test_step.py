@@ -315,7 +315,7 @@ def test_a_decorated_function_is_still_itself() -> None:
 
     assert (send.__name__, send.__doc__) == ("send", "Send it.")
     assert list(inspect.signature(send).parameters) == ["to", "body"]
-    assert getattr(send, DECLARED) == ("write", "ask")
+    assert getattr(send, DECLARED) == ("write", "ask", ())
     assert send("a") == "a"
 
 

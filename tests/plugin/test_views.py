@@ -206,7 +206,7 @@ def test_runs_show_what_became_of_them(shown: Rows) -> None:
     assert {run_id: row["status"] for run_id, row in found.items()} == {
         "done": "done",
         "failed": "failed",
-        "doubtful": "crashed",
+        "doubtful": "cancelled",
         "running": "running",
     }
     done = found["done"]

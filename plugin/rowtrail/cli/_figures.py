@@ -17,10 +17,11 @@ _STYLES: dict[str, Style] = {
     "waiting": {"fg": "yellow"},
     "in_doubt": {"fg": "yellow", "bold": True},
     "failed": {"fg": "red"},
+    "cancelled": {"fg": "yellow"},
     "crashed": {"fg": "red", "bold": True},
     "superseded": {"dim": True},
 }
-_MARKS = {"in_doubt": "?", "failed": "!", "crashed": "!", "superseded": "~"}
+_MARKS = {"in_doubt": "?", "failed": "!", "cancelled": "!", "crashed": "!", "superseded": "~"}
 
 
 def text(value: Any) -> Cell:

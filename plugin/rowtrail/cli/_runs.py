@@ -27,7 +27,7 @@ from rowtrail.store.reading import Reader
 PAGE_ROWS = 200
 BEFORE_ALL = 2**63 - 1
 
-STATUSES = ("running", "done", "failed", "waiting", "crashed")
+STATUSES = ("running", "done", "failed", "waiting", "cancelled", "crashed")
 COLUMNS = (
     Column("run", width=80),
     Column("thread", width=24, is_flexible=True),

@@ -10,7 +10,7 @@ from typing import Any, cast
 from rowtrail._clock import iso_utc
 from rowtrail.errors import UnknownIdError
 from rowtrail.history._compare import MISSING, Difference, differences, essence, parsed
-from rowtrail.replay import CHANGED, CRASHED, FAILED, NEW, NOT_STORED, SUPERSEDED
+from rowtrail.replay import Aside, ReasonCode
 from rowtrail.store import Row, Store, Tx
 from rowtrail.store.reading import Reader
 
@@ -19,27 +19,38 @@ SAME_ITEM = 4
 """What an equal message or argument counts, where one of unlike content counts less."""
 
 _MEANINGS = {
-    NEW: "nothing recorded in its scope was left to replay: this request was new there",
-    CHANGED: "its scope had recorded calls that were not asked for again, and none of them is this "
-    "request: an answer to another request is never handed back",
-    FAILED: "the same request had been made before and had failed: failed calls are never replayed",
-    CRASHED: "the same request was in flight when the process died: its answer was never recorded",
-    NOT_STORED: "the same request had been made, and its result could not be stored",
-    SUPERSEDED: "the same request had been made, and its answer was set aside",
-}
-_BEGINNINGS = {
-    "in doubt: made again": "the same call was in flight when the process died: it may have "
+    ReasonCode.FIRST: "nothing recorded in its scope was left to replay: this request was new "
+    "there",
+    ReasonCode.CHANGED: "its scope had recorded calls that were not asked for again, and none of "
+    "them is this request: an answer to another request is never handed back",
+    ReasonCode.FAILED_BEFORE: "the same request had been made before and had failed: failed calls "
+    "are made again",
+    ReasonCode.CRASHED: "the same request was in flight when its attempt ended: its answer was "
+    "never recorded",
+    ReasonCode.IN_DOUBT: "the same call was in flight when its attempt ended: it may have "
     "happened, and its effect says that it may be made again",
-    "in doubt: decided": "the same call may have happened, and it was decided to make it again",
-    "in doubt: settled": "it may have happened; what it returned was written down afterwards",
-    "settled: it happened": "it may have happened; somebody said so and wrote down its result",
-    "settled: it did not": "it was in doubt, and somebody said that it did not happen",
-    "set aside": "it was made, and its answer is not used any more, because the code after it "
-    "failed on it",
-    "started over": "it was made, and the run was started over with fresh=True",
-    "left by": "the framework left the call before it ended: it is made again on resume",
-    "cancelled": "its caller was cancelled before the call was made",
-    "not stored": "it was made, and its result has no stored form: it is made again",
+    ReasonCode.NOT_STORED: "its result has no stored form, or the same request had been made and "
+    "its result had none: it is made again",
+    ReasonCode.NOT_TOLD_APART: "the object that it is called on has no state that tells it from "
+    "others: give `key=` or `__rowtrail_key__`, or it is made again each time",
+    ReasonCode.DAMAGED: "the same request had been made, and its recorded result is damaged",
+    ReasonCode.ASKED_AGAIN: "the same request had been made, and its answer was set aside",
+    ReasonCode.INTERRUPTED: "the same call had asked a person by an interrupt: it runs from its "
+    "top again, and its inner steps are replayed",
+    ReasonCode.SETTLED: "the same call may have happened, and it was decided what becomes of it",
+    ReasonCode.NEVER: "its run was begun with rowtrail_replay='never': everything is asked live",
+}
+_ASIDE_MEANINGS = {
+    Aside.ASKED_AGAIN: "it was made, and its answer is not used any more, because the code after "
+    "it failed on it",
+    Aside.INTERRUPTED: "it asked a person by an interrupt and was left: it runs from its top again "
+    "when the run is resumed",
+    Aside.DOUBTED: "it may have happened, and was made again by the rule of its effect",
+    Aside.RETRIED: "it may have happened, and it was decided to make it again",
+    Aside.NOT_HAPPENED: "it was in doubt, and somebody said that it did not happen",
+    Aside.NEVER_MADE: "its caller was cancelled before the call was made",
+    Aside.STARTED_OVER: "it was made, and the run was started over with fresh=True",
+    Aside.LEFT_BEHIND: "it only reads, and went on when its run was done: its result is not needed",
 }
 
 
@@ -95,24 +106,25 @@ def step_whole(tx: Tx, step_id: str) -> Row:
 
 _SHOWN = (
     *("step_id", "run_id", "thread_id", "attempt_id", "scope", "node", "seq", "kind", "name"),
-    *("status", "reason", "effect", "started_at", "replays", "fingerprint"),
+    *("status", "reason_code", "reason", "effect", "started_at", "replays", "fingerprint"),
 )
 
 
 def _why(tx: Tx, *, step_id: str) -> Why:
     row = step_whole(tx, step_id)
-    reason = row["reason"] or NEW
-    nearest, found = _nearest(tx, row) if reason == CHANGED else (None, [])
+    code = row["reason_code"] or ReasonCode.FIRST
+    aside = tx.value("step_aside", step_id=step_id)
+    nearest, found = _nearest(tx, row) if code == ReasonCode.CHANGED else (None, [])
     same = (
         tx.all("steps_same_request", run_id=row["run_id"], step_id=step_id)
-        if reason in (NEW, CHANGED)
+        if code in (ReasonCode.FIRST, ReasonCode.CHANGED)
         else []
     )
     replayed = tx.all("step_replays", step_id=step_id)
     return Why(
         step={name: row[name] for name in _SHOWN},
-        made=not reason.startswith("cancelled"),
-        because=_because(reason),
+        made=aside != Aside.NEVER_MADE,
+        because=_because(code, aside, row["reason"]),
         replayed=[_replay(replay) for replay in replayed],
         nearest=nearest,
         differences=found,
@@ -125,11 +137,12 @@ def _replay(row: Row) -> dict[str, Any]:
     return {"at": iso_utc(fields.pop("at_ms")), **fields}
 
 
-def _because(reason: str) -> str:
-    if reason in _MEANINGS:
-        return _MEANINGS[reason]
-    known = (text for start, text in _BEGINNINGS.items() if reason.startswith(start))
-    return next(known, reason)
+def _because(code: str, aside: str | None, reason: str | None) -> str:
+    """Return the meaning of what is recorded; of a code that we do not know, its sentence."""
+    if aside in set(Aside):
+        return _ASIDE_MEANINGS[Aside(aside)]
+    known = code in set(ReasonCode) and ReasonCode(code) in _MEANINGS
+    return _MEANINGS[ReasonCode(code)] if known else str(reason)
 
 
 def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference]]:

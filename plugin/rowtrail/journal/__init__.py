@@ -13,10 +13,21 @@ from rowtrail._clock import Clock
 from rowtrail.content import Codec, Content
 from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.journal._active import active_scope, run_scope, scope_finders
-from rowtrail.journal._attempt import Attempt, Beginning, begin
+from rowtrail.journal._attempt import Attempt
+from rowtrail.journal._begin import (
+    Beginning,
+    Begun,
+    Finished,
+    Hold,
+    Multitask,
+    ReplayMode,
+    begin,
+    check_multitask,
+)
 from rowtrail.journal._call import CONTROL_FLOW, Call
 from rowtrail.journal._checks import Checks
 from rowtrail.journal._current import Step, current_frame, current_step
+from rowtrail.journal._decisions import settle_by_hand
 from rowtrail.journal._environment import (
     DB_VARIABLE,
     DEFAULT_PATH,
@@ -26,13 +37,14 @@ from rowtrail.journal._environment import (
     journal_path,
     take_run_id,
 )
-from rowtrail.journal._flow import Flow, Write, adrive, drive
+from rowtrail.journal._flow import Flow, Sleep, Write, adrive, drive
 from rowtrail.journal._recorder import Recorder
-from rowtrail.journal._recovery import record_abandoned, record_crashes
+from rowtrail.journal._recovery import record_abandoned
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, fingerprint_of
 from rowtrail.journal._run import Run
-from rowtrail.journal._scope import SETTLED, Scope
+from rowtrail.journal._scope import Scope
 from rowtrail.journal._step import DECLARED, check_effect, step
+from rowtrail.journal._telling import Waiting, tell_beginning
 from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 
 if TYPE_CHECKING:
@@ -54,14 +66,18 @@ __all__ = [
     "Attempt",
     "Beginning",
     "Call",
+    "Finished",
     "Journal",
+    "Multitask",
     "OnDoubt",
+    "ReplayMode",
     "Request",
     "Run",
     "Scope",
     "Step",
     "active_scope",
     "check_effect",
+    "check_multitask",
     "current_frame",
     "current_step",
     "fingerprint_of",
@@ -71,6 +87,9 @@ __all__ = [
 ]
 
 _UNSET: Any = object()
+
+HOLD_POLL_S = 0.05
+"""How often it is looked whether an attempt may begin that another one is in the way of."""
 
 
 class Journal(Checks):
@@ -157,37 +176,95 @@ class Journal(Checks):
         )
         return Run(self, beginning, self._codec)
 
-    def attempt(self, beginning: Beginning, codec: Codec | None = None) -> Attempt:
+    def attempt(
+        self,
+        beginning: Beginning,
+        codec: Codec | None = None,
+        begun: list[Attempt] | None = None,
+    ) -> Attempt:
         """Begin an attempt, for adapters; its rows are committed before it returns.
 
+        Args:
+            beginning: Which run it belongs to; not one that gives back the end of a run.
+            codec: Reads and writes its results; the journal's own when None.
+            begun: Where the attempt is put as soon as its rows are written, so that a caller who is
+                interrupted can end it.
+
         Raises:
-            RunBusyError: `beginning.exclusive`, and a live attempt holds the run.
+            RunBusyError: A live attempt holds the run, or the thread with `multitask="reject"`.
+            UsageError: The run of this id had another input.
         """
-        self._refuse_closed()
-        return drive(self._attempt(beginning, codec), self.store)
+        return _new(self.attempt_or_end(beginning, codec, begun))
 
-    async def aattempt(self, beginning: Beginning, codec: Codec | None = None) -> Attempt:
+    async def aattempt(
+        self,
+        beginning: Beginning,
+        codec: Codec | None = None,
+        begun: list[Attempt] | None = None,
+    ) -> Attempt:
         """Async twin of `attempt`."""
+        return _new(await self.aattempt_or_end(beginning, codec, begun))
+
+    def attempt_or_end(
+        self,
+        beginning: Beginning,
+        codec: Codec | None = None,
+        begun: list[Attempt] | None = None,
+    ) -> Attempt | Finished:
+        """Begin an attempt as `attempt`, or return where the run ended that is done already."""
         self._refuse_closed()
-        return await adrive(self._attempt(beginning, codec), self.store)
+        return drive(self._attempt(beginning, codec, begun), self.store)
 
-    def _attempt(self, beginning: Beginning, codec: Codec | None) -> Flow[Attempt]:
+    async def aattempt_or_end(
+        self,
+        beginning: Beginning,
+        codec: Codec | None = None,
+        begun: list[Attempt] | None = None,
+    ) -> Attempt | Finished:
+        """Async twin of `attempt_or_end`."""
+        self._refuse_closed()
+        return await adrive(self._attempt(beginning, codec, begun), self.store)
+
+    def _attempt(
+        self, beginning: Beginning, codec: Codec | None, kept: list[Attempt] | None
+    ) -> Flow[Attempt | Finished]:
+        waiting = Waiting(self.store.clock)
+        while True:
+            begun = yield from self._try_to_begin(beginning, codec, [] if kept is None else kept)
+            if not isinstance(begun, Hold):
+                break
+            waiting.tell(begun)
+            yield Sleep(HOLD_POLL_S)
+        if isinstance(begun, Attempt):
+            self._attempts.add(begun)
+            tell_beginning(begun)
+        return begun
+
+    def _try_to_begin(
+        self, beginning: Beginning, codec: Codec | None, begun: list[Attempt]
+    ) -> Flow[Attempt | Finished | Hold]:
         owed = list(self.recorder.owed)
-        begun: list[Attempt] = []
 
-        def work(tx: Tx) -> None:
-            begun[:] = [Attempt(self, beginning, begin(tx, self, beginning), codec or self._codec)]
+        def work(tx: Tx) -> Attempt | Finished | Hold:
+            found = begin(tx, self, beginning)
+            if not isinstance(found, Begun):
+                return found
+            attempt = Attempt(self, beginning, found, codec or self._codec)
+            self.recorder.attempts[attempt.row] = attempt
+            begun[:] = [attempt]
+            return attempt
 
         try:
-            yield Write(work)
+            result: Attempt | Finished | Hold = yield Write(work)
         except BaseException as error:
-            if not isinstance(error, Exception):  # cancelled: it may still begin, and nobody end it
+            if isinstance(error, Exception):
+                begun.clear()
+            else:  # cancelled: it may still begin, and nobody would end it
                 self._give_up(begun, self.store.epoch)
             raise
         for ended in owed:
             self.recorder.owed.pop(ended, None)
-        self._attempts.add(begun[0])
-        return begun[0]
+        return result
 
     def _give_up(self, begun: list[Attempt], epoch: int) -> None:
         """Queue the end of an attempt whose caller was cancelled while it began."""
@@ -213,7 +290,8 @@ class Journal(Checks):
 
         Raises:
             UnknownIdError: There is no such step.
-            UsageError: The step is not in doubt, or a result was given for one that did not happen.
+            UsageError: The step is neither in doubt nor left by its attempt, or a result was given
+                for one that did not happen.
             UnstorableError: The result has no stored form.
         """
         if happened == (result is _UNSET):
@@ -221,25 +299,10 @@ class Journal(Checks):
                 "settle() takes either result=... (it happened) or happened=False (it did not)"
             )
         self._refuse_closed()
-        output, content = self._codec.encode(result) if happened else None, self.recorder.content
-
-        def work(tx: Tx) -> None:
-            record_crashes(tx, self.store)
-            row = tx.one("step_by_text_id", id=step_id)
-            if row is None:
-                raise UnknownIdError(f"no step has the id {step_id!r}", kind="step", value=step_id)
-            is_lost = row["status"] == "done" and row["output"] is None  # it could not be stored
-            if row["status"] != "in_doubt" and not is_lost:
-                raise UsageError(f"step {step_id} is {row['status']!r}, not in doubt")
-            tx.run("step_not_asked", id=row["id"])  # nobody need answer any more
-            if output is None:
-                tx.run("step_supersede", id=row["id"], reason="settled: it did not happen")
-                return
-            item = content.put(tx, content.prepare(output))
-            seal = content.seal(output, row["fingerprint"], row["n"])
-            tx.run("step_settle", id=row["id"], output=item, seal=seal, reason=SETTLED)
-
-        self.store.write(work)
+        output = None
+        if happened:
+            output = self.recorder.content.prepare(self._codec.encode(result))
+        self.store.write(lambda tx: settle_by_hand(tx, self.recorder, step_id, output))
 
     def prune(
         self,
@@ -425,6 +488,11 @@ class Journal(Checks):
             raise ClosedError(f"{self.path!r} was closed: open the journal again", path=self.path)
 
 
+def _new(begun: Attempt | Finished) -> Attempt:
+    assert isinstance(begun, Attempt), "only a beginning that gives back may find an end"
+    return begun
+
+
 def _check_id(name: str, value: object) -> None:
     try:
         valid = isinstance(value, str) and value.encode() != b""
@@ -442,7 +510,7 @@ def _recorder_of(store: Store) -> Recorder:
     """Return the recorder of a store: what it caches is true for one writer thread only."""
     if store.companion is None:
         store.companion = recorder = Recorder(store, Content(store))
-        store.chore = recorder.write_replays
-        store.farewell = partial(record_abandoned, store=store)
+        store.chore = recorder.beat
+        store.farewell = partial(record_abandoned, recorder=recorder)
     assert isinstance(store.companion, Recorder)
     return store.companion

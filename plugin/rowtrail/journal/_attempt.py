@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rowtrail.content import Codec, Encoded, Prepared
-from rowtrail.errors import ClosedError, RunBusyError, StorageError
+from rowtrail.errors import ClosedError, StorageError
+from rowtrail.journal._begin import Beginning, Begun
 from rowtrail.journal._current import Step
-from rowtrail.journal._flow import Flow, Write, adrive, drive, finish
+from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
-from rowtrail.journal._recovery import record_crashes
-from rowtrail.journal._scope import Generation, Scope
-from rowtrail.replay import culprit
+from rowtrail.journal._matching import Claims
+from rowtrail.journal._owners import running_loop
+from rowtrail.journal._recovery import LEFT
+from rowtrail.journal._request import Request
+from rowtrail.journal._scope import Generation, Key, Scope
+from rowtrail.replay import Aside, ReasonCode, culprit
 from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
@@ -24,47 +28,22 @@ if TYPE_CHECKING:
 MAX_FAILURES = 100
 """How many failures of steps are remembered, to tell them from those of the code around."""
 
-Intent = Literal["name", "input", "resume", "fork"]
+MAX_KEPT_SCOPES = 1_000
+"""How many tasks of a graph are remembered, the last ones: a retry follows at once."""
+
 Outcome = Literal["done", "failed", "waiting", "cancelled"]
 
-_RUN_STATUS: dict[Outcome, str] = {
-    "done": "done",
-    "failed": "failed",
-    "waiting": "waiting",
-    "cancelled": "crashed",  # nobody decided against the run: it resumes like after a crash
-}
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """How an attempt begins, and so which run it belongs to.
-
-    Attributes:
-        intent: `name`: the run of this id, whatever its state. `input`: a new request; if the last
-            run of the thread crashed on the same input it is continued. `resume`: the last run of
-            the thread, unless it is done. `fork`: a new run.
-        input_digest: Tells equal inputs, for `input`.
-        base_step: Superstep from which the scopes of a new run count.
-        base_shift: By how much the framework's numbering of supersteps moved since, for `resume`.
-        exclusive: Refuse when a live attempt holds the run.
-        fresh: Set the recorded steps aside.
-    """
-
-    intent: Intent
-    run_id: str | None = None
-    thread_id: str | None = None
-    agent: str | None = None
-    input_digest: bytes | None = None
-    base_step: int | None = None
-    base_shift: int = 0
-    exclusive: bool = False
-    fresh: bool = False
+WAYS_OUT = (
+    "the answer before it is kept, since {name!r} (step {step}), which changes the world, was "
+    "begun on it: the code sees the same failure until it is mended; to ask the model anew, "
+    'begin with configurable={{"rowtrail_replay": "never"}} or another run id'
+)
 
 
 class Attempt:
     """A live attempt of a run; safe to use from several threads and tasks."""
 
-    def __init__(self, journal: Journal, beginning: Beginning, row: _Begun, codec: Codec) -> None:
+    def __init__(self, journal: Journal, beginning: Beginning, row: Begun, codec: Codec) -> None:
         self.journal = journal
         self.recorder = journal.recorder
         self.codec = codec
@@ -76,26 +55,48 @@ class Attempt:
         self.n = row.n
         self.base_step = row.base_step
         self.continues = row.n > 1
-        self.replay_always = False
+        self.begun = row
+        self.beginning = beginning
+        self.replay_always = beginning.replay == "always"
         self.strict = journal.strict
         self.ask: Callable[[Step | None], Any] | None = None
         """Asks a person about a step in doubt; adapters set it where they can."""
+        self.re_executes: Callable[[str, bool], bool] = _all_of_it
+        """Whether a scope, by its name and by whether it had finished, is executed again."""
+        self.claims = Claims(self)
+        self.raises_handled = row.before is not None and row.before["outcome"] in _NOT_FAILED
+        self.has_doubts = False
+        """Whether a call that changes the world ended in doubt in this attempt."""
+        self.is_rejected = False
+        """Whether the framework refused what it was given, and nothing was executed."""
         self._resumed_done = beginning.intent == "resume" and row.n == 1
         self._lock = threading.Lock()
-        self._scopes: dict[tuple[str, Generation], Scope] = {}
+        # Weak: a step's scope lasts as long as its frame or its task does, not as the run.
+        self._scopes: weakref.WeakValueDictionary[tuple[str, Generation], Scope] = (
+            weakref.WeakValueDictionary()
+        )
+        self._kept: dict[str, Scope] = {}
+        loop = running_loop()
+        self._loop = None if loop is None else weakref.ref(loop)
         self._ended = False
         self._is_left_behind_told = False
         # Bounded: an exception keeps alive what its frames hold.
         self.failures: deque[BaseException] = deque(maxlen=MAX_FAILURES)
-        self.active: set[int] = set()
-        """Steps whose calls are being made."""
         self.open: set[int] = set()
         """Steps whose ends are not on disk."""
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether the attempt is over."""
+        """Return whether the attempt is over."""
         return self._ended
+
+    @property
+    def is_left(self) -> bool:
+        """Return whether nobody can go on with it: it has ended, or its event loop is closed."""
+        if self._ended or self._loop is None:
+            return self._ended
+        loop = self._loop()
+        return loop is None or loop.is_closed()
 
     def warn_left_behind(self) -> None:
         """Log, once, that code of the run goes on after its end."""
@@ -107,17 +108,79 @@ class Attempt:
                 self.run_id,
             )
 
-    def scope(self, name: str, *, node: str | None = None, generation: Generation = (0,)) -> Scope:
-        """Return the scope of this name; another generation numbers its requests anew."""
+    def scope(
+        self,
+        name: str,
+        *,
+        node: str | None = None,
+        generation: Generation = (0,),
+        keep: bool = False,
+    ) -> Scope:
+        """Return the scope of this name; another generation numbers its requests anew.
+
+        Args:
+            name: What stays the same when it is executed again.
+            node: The node of a graph that it is.
+            generation: Which execution of it this is.
+            keep: It is asked for again where nobody holds it meanwhile: a task of a graph.
+        """
         with self._lock:
             found = self._scopes.get((name, generation))
             if found is None:
                 found = self._scopes[name, generation] = Scope(self, name, node, generation)
+            if keep:
+                self._keep(found)
             return found
+
+    def _keep(self, scope: Scope) -> None:
+        """Keep a scope, and let the next try of its task see how this one ended."""
+        before = self._kept.pop(scope.name, None)
+        if before is not scope:
+            scope.before = before
+        self._kept[scope.name] = scope
+        if len(self._kept) > MAX_KEPT_SCOPES:
+            del self._kept[next(iter(self._kept))]
 
     def prepare(self, encoded: Encoded) -> Prepared:
         """Digest an encoded value for this journal."""
         return self.recorder.content.prepare(encoded)
+
+    def idempotency_key(self, scope_key: str, fingerprint: bytes, key_n: int) -> str:
+        """Return the key of a step, as the view `steps` shows it."""
+        return f"{self.begun.nonce}-{scope_key}-{fingerprint.hex()}-{key_n}"
+
+    def key_of(self, row: Row) -> str:
+        """Return the idempotency key of a recorded step."""
+        return self.idempotency_key(row["key_scope"], row["fingerprint"], row["key_n"])
+
+    def alike(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
+        """Return a recorded call that a request may stand for, though its own scope has none."""
+        if self.continues or self.has_doubts or any(scope.generation):
+            return self.claims.oldest_alike(tx, scope, request, key)
+        return None
+
+    def doubted_before(self, tx: Tx, request: Request) -> Row | None:
+        """Return a `write` of another run of the thread that is in doubt, and asks for the same.
+
+        One that still runs counts where its owner cannot be told dead or alive: it is waited for.
+        """
+        if request.effect != "write" or self.thread is None or self.begun.keeps_doubts:
+            return None
+        row = tx.one(
+            "step_doubted_before",
+            thread=self.thread,
+            run=self.run,
+            fingerprint=request.fingerprint,
+        )
+        if row is None or row["status"] == "in_doubt":
+            return row
+        owner = tx.one("attempt_owner", attempt=row["attempt"])
+        is_unsure = owner is not None and self.recorder.verdict_in_s(owner) is not None
+        return row if is_unsure else None
+
+    def code_of(self, code: ReasonCode) -> ReasonCode:
+        """Return why a call is made, where the whole run is begun anew by decision."""
+        return ReasonCode.NEVER if self.begun.keeps_doubts and code == ReasonCode.FIRST else code
 
     def blame(self, scope_name: str, error: BaseException) -> bool:
         """Record that a scope ended with `error`, for the next time that it is executed.
@@ -134,24 +197,44 @@ class Attempt:
     def _blame(self, scope_name: str, error: BaseException) -> Flow[bool]:
         if culprit(error, self.failures) is not None:
             return True
-        reason = f"set aside: the code after this answer raised {type(error).__name__}"
-        return (yield from self.setting_aside(scope_name, reason))
+        return (yield from self.setting_aside(scope_name, error))
 
-    def setting_aside(self, scope_name: str, reason: str) -> Flow[bool]:
+    def setting_aside(self, scope_name: str, error: BaseException) -> Flow[bool]:
         """Return the flow that marks the last LLM answer of a scope, while an error passes."""
+        reason = f"set aside: the code after this answer raised {type(error).__name__}"
         try:
-            was_set: bool = yield Write(lambda tx: self.set_aside_answer(tx, scope_name, reason))
+            kept: bool | Row = yield Write(lambda tx: self.set_aside_answer(tx, scope_name, reason))
         except StorageError:  # not in place of the error that passes
             log().warning("an answer of run %r could not be set aside", self.run_id, exc_info=True)
             return False
-        return was_set
+        if isinstance(kept, bool):
+            return kept
+        says = WAYS_OUT.format(name=kept["name"], step=kept["id"])
+        error.add_note(f"rowtrail: {says}")
+        log().warning("run %r failed in scope %r, and %s", self.run_id, scope_name, says)
+        return True
 
-    def set_aside_answer(self, tx: Tx, scope_name: str, reason: str) -> bool:
-        """Mark the last LLM answer of a scope as superseded, and tell whether there was one."""
-        answer = tx.value("last_answer", run=self.run, name=scope_name)
-        if answer:
-            tx.run("step_supersede", id=answer, reason=reason)
-        return bool(answer)
+    def set_aside_answer(self, tx: Tx, scope_name: str, reason: str) -> bool | Row:
+        """Mark the last LLM answer of a scope as superseded, and return whether there was one.
+
+        An answer on which a call that changes the world was begun stays: asked again, the model
+        would ask for that call again. The step is returned.
+        """
+        answer = tx.one("last_answer", run=self.run, name=scope_name)
+        if answer is None:
+            return False
+        begun = tx.all("effects_inside", run=self.run, name=scope_name, after=answer["seq"])
+        for step in begun:
+            if _is_of_answer(step["tool_call_id"], answer["text"]):
+                return step
+        tx.run(
+            "step_supersede",
+            id=answer["id"],
+            aside=Aside.ASKED_AGAIN,
+            reason=reason,
+            answers=None,
+        )
+        return True
 
     def end(self, outcome: Outcome, error: str | None = None) -> None:
         """End the attempt; further calls do nothing."""
@@ -160,6 +243,11 @@ class Attempt:
     async def aend(self, outcome: Outcome, error: str | None = None) -> None:
         """Async twin of `end`."""
         await adrive(self.ending(outcome, error), self.recorder.store)
+
+    def abandon(self) -> None:
+        """Queue the end of an attempt whose caller was interrupted; it waits for nothing."""
+        self._ended = False
+        launch(self.ending("cancelled", None), self.recorder.store)
 
     def ending(self, outcome: Outcome, error: str | None) -> Flow[None]:
         """Return the flow that `end` drives."""
@@ -186,123 +274,41 @@ class Attempt:
         """Write the end of the attempt, and of its run where no other attempt goes on."""
         now = self.recorder.store.clock.now_ms()
         self.recorder.write_replays(tx)
-        for step in sorted(self.open):  # calls that were cancelled, or left behind
-            tx.run("step_crash", id=step, attempt=self.row)
+        left_open = self._end_open_steps(tx, outcome)
         if self._resumed_done and outcome == "done" and tx.run("run_delete_empty", run=self.run):
             tx.run("attempt_delete", attempt=self.row)  # nothing was left to resume
             return
-        tx.run("attempt_end", attempt=self.row, outcome=outcome, now=now)
-        tx.run(
-            "run_end",
-            run=self.run,
-            attempt=self.row,
-            status=_RUN_STATUS[outcome],
-            now=now,
-            error=error,
+        status: str = outcome
+        if self.is_rejected and self.begun.status_before is not None:
+            status, error = self.begun.status_before, self.begun.error_before
+        is_first = tx.run(
+            "attempt_end", attempt=self.row, outcome=outcome, now=now, left_open=int(left_open)
         )
+        if is_first:
+            tx.run("run_end", run=self.run, attempt=self.row, status=status, now=now, error=error)
+
+    def _end_open_steps(self, tx: Tx, outcome: Outcome) -> bool:
+        """Mark the calls that were cancelled or left behind; return whether others still go on."""
+        left_open = False
+        for step in sorted(self.open):
+            if self.recorder.call_goes_on(step):
+                left_open = (
+                    True  # in a thread that its caller left: its result is taken when it comes
+                )
+                continue
+            if outcome == "done":
+                tx.run("step_left_behind", id=step, attempt=self.row)
+            tx.run("step_crash", id=step, attempt=self.row, error=LEFT)
+        return left_open
 
 
-@dataclass(frozen=True)
-class _Begun:
-    run: int
-    run_id: str
-    attempt: int
-    n: int
-    thread: int | None
-    base_step: int | None
+_NOT_FAILED = ("crashed", "cancelled", "waiting")
 
 
-def begin(tx: Tx, journal: Journal, beginning: Beginning) -> _Begun:
-    """Find or make the run of an attempt, and the attempt's own row."""
-    store = journal.store
-    for owed in list(journal.recorder.owed.values()):
-        owed(tx)
-    record_crashes(tx, store)
-    now = store.clock.now_ms()
-    thread = _thread_row(tx, beginning.thread_id, now)
-    run = _run_to_continue(tx, beginning, thread)
-    if run is None:
-        run_id = _free_run_id(tx, journal, beginning)
-        row = tx.insert(
-            "run_insert",
-            run_id=run_id,
-            thread=thread,
-            agent=beginning.agent,
-            now=now,
-            input_digest=beginning.input_digest,
-            base_step=beginning.base_step,
-        )
-        base_step = beginning.base_step
-    else:
-        row, run_id = run["id"], run["run_id"]
-        base_step = _base_step(beginning, run)
-        _reopen(tx, beginning, run, thread, base_step)
-    attempt = tx.insert("attempt_insert", run=row, process=store.process_row, now=now)
-    tx.run("process_beat", id=store.process_row, now=now)
-    n = tx.value("attempt_number", attempt=attempt)
-    return _Begun(row, run_id, attempt, n, thread, base_step)
+def _all_of_it(scope_name: str, finished: bool) -> bool:
+    return True
 
 
-def _thread_row(tx: Tx, thread_id: str | None, now: int) -> int | None:
-    if thread_id is None:
-        return None
-    row: int | None = tx.value("thread_row", thread_id=thread_id)
-    return row if row is not None else tx.insert("thread_insert", thread_id=thread_id, now=now)
-
-
-def _run_to_continue(tx: Tx, beginning: Beginning, thread: int | None) -> Row | None:
-    if beginning.intent == "name":
-        return tx.one("run_by_id", run_id=beginning.run_id)
-    if beginning.intent == "fork" or thread is None:
-        return None
-    run = tx.one("run_newest_of_thread", thread=thread)
-    if run is None:
-        return None
-    if beginning.intent == "resume":
-        return run if run["status"] != "done" else None
-    sent_again = run["status"] == "crashed" and run["input_digest"] is not None
-    return run if sent_again and run["input_digest"] == beginning.input_digest else None
-
-
-def _free_run_id(tx: Tx, journal: Journal, beginning: Beginning) -> str:
-    if beginning.run_id is None:
-        return journal.store.clock.new_id()
-    candidate, n = beginning.run_id, 1
-    while tx.one("run_by_id", run_id=candidate) is not None:
-        n += 1  # one id for several requests: keep it recognisable
-        candidate = f"{beginning.run_id}#{n}"
-    return candidate
-
-
-def _base_step(beginning: Beginning, run: Row) -> int | None:
-    if beginning.intent == "input":
-        return beginning.base_step  # the same input, sent again, is numbered from where it is now
-    before: int | None = run["base_step"]
-    return before if before is None else before + beginning.base_shift
-
-
-def _reopen(
-    tx: Tx,
-    beginning: Beginning,
-    run: Row,
-    thread: int | None,
-    base_step: int | None,
-) -> None:
-    if beginning.exclusive:
-        for held in tx.all("run_live_attempts", run=run["id"], me=0):
-            raise RunBusyError(
-                f"run {run['run_id']!r} is held by process {held['pid']} on {held['host']}: "
-                "wait for it, stop it, or give this work another run id",
-                run_id=run["run_id"],
-                pid=held["pid"],
-                host=held["host"],
-            )
-    if beginning.fresh:
-        tx.run("steps_start_over", run=run["id"])
-    tx.run(
-        "run_reopen",
-        run=run["id"],
-        base_step=base_step,
-        agent=beginning.agent,
-        thread=thread,
-    )
+def _is_of_answer(tool_call_id: str | None, answer: str | None) -> bool:
+    """Return whether a call may have been asked for by an answer, of which `answer` is the JSON."""
+    return tool_call_id is None or answer is None or tool_call_id in answer

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rowtrail.content import Prepared
 from rowtrail.errors import NotRecordedError, StorageError, UnstorableError
 from rowtrail.journal._current import Frame, Step, current_frame
+from rowtrail.journal._failure import failure_text
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
 from rowtrail.journal._request import Request
+from rowtrail.replay import Aside, leaves_in_doubt
 from rowtrail.store import Tx
 from rowtrail.usage import Usage, price_usd
 
@@ -24,14 +26,27 @@ CONTROL_FLOW: list[type[BaseException]] = []
 """Exceptions by which a framework leaves a call that has not failed; adapters add theirs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Started:
     """A step whose row is on disk and whose call may now be made."""
 
     row: int
     scope_row: int
+    key_n: int
+    key_scope: str | None
+    """Of the scope whose call it makes again, where that is another one."""
     at_ms: int
     clock_s: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a call used: the model that was asked, the tokens, and what they cost."""
+
+    usage: Usage | None = None
+    model: str | None = None
+    provider: str | None = None
+    cost_usd: float | None = None
 
 
 class Call:
@@ -61,7 +76,6 @@ class Call:
         self._started = started
         if started is not None:
             scope.remember_row(started.scope_row)
-            scope.attempt.active.add(started.row)
             scope.attempt.open.add(started.row)
 
     @property
@@ -73,31 +87,34 @@ class Call:
     def step(self) -> Step:
         """Return the step as its own code sees it."""
         assert self._started is not None
-        return self._scope.step_of(
-            self._started.row, self._started.scope_row, self.request, self._key
+        scope, started = self._scope, self._started
+        key = scope.attempt.idempotency_key(
+            started.key_scope or scope.key, self._key[0], started.key_n
         )
+        return scope.step_of(started.row, key, self.request)
 
     @contextmanager
     def running(self) -> Generator[Step]:
         """Make this the current step of the code inside the block."""
         assert self._started is not None
         fingerprint, _, n = self._key
-        place = f"{self.request.name}:{fingerprint.hex()[:16]}.{n}"
-        inside = self._scope.inside(place, self._started.row)
         request = self.request
         frame = Frame(
             self.step,
             self._started.row,
-            inside,
+            self._scope,
+            f"{request.name}:{fingerprint.hex()[:16]}.{n}",
             request.place,
             request.records,
             request.tool,
             request.tool_call_id,
+            outer=current_frame.get(),
         )
         token = current_frame.set(frame)
         try:
             yield frame.step
         finally:
+            frame.has_ended = True
             current_frame.reset(token)
 
     def complete(self, result: Any, **details: Any) -> None:
@@ -117,16 +134,21 @@ class Call:
         """Async twin of `complete`; committed also when the task is cancelled meanwhile."""
         await adrive(self._complete(result, **details), self._scope.attempt.recorder.store)
 
-    def fail(self, error: BaseException, *, output: Any = None, interrupts: int = 0) -> None:
+    def fail(self, error: BaseException, **details: Any) -> None:
         """Record that the call raised; a kill or a cancellation leaves a tool in doubt.
 
         What a framework raises to leave a call (`CONTROL_FLOW`) is no failure: it is set aside.
-        """
-        finish(self._fail(error, output, interrupts), self._scope.attempt.recorder.store)
 
-    async def afail(self, error: BaseException, *, output: Any = None, interrupts: int = 0) -> None:
+        Args:
+            error: What was raised.
+            details: `output` (what the call had given so far), its `usage`, and `interrupts` as
+                for `complete`.
+        """
+        finish(self._fail(error, **details), self._scope.attempt.recorder.store)
+
+    async def afail(self, error: BaseException, **details: Any) -> None:
         """Async twin of `fail`."""
-        flow = self._fail(error, output, interrupts)
+        flow = self._fail(error, **details)
         store = self._scope.attempt.recorder.store
         if isinstance(error, GeneratorExit):  # the coroutine is being closed, and must not wait
             launch(flow, store)
@@ -134,12 +156,17 @@ class Call:
             await adrive(flow, store)
 
     def _encode(self, result: Any) -> tuple[Prepared | None, str | None]:
-        attempt = self._scope.attempt
+        """Return the stored form of a result, and why it has none.
+
+        Whatever an encoder raises, out of memory too, is such a reason: the call has been made.
+        """
         try:
             codec = self._scope.codec_of(self.request)
-            return attempt.prepare(codec.encode(result)), None
+            return self._scope.attempt.prepare(codec.encode(result)), None
         except UnstorableError as error:
             return None, f"not stored: {error}"
+        except Exception as error:
+            return None, f"not stored: {type(error).__name__}: {error}"
 
     def _complete(
         self,
@@ -152,36 +179,41 @@ class Call:
     ) -> Flow[None]:
         started = self._started
         assert started is not None
-        output, reason = self._encode(result)
-        model, provider = model or self.request.model, provider or self.request.provider
         attempt = self._scope.attempt
-        recorder = attempt.recorder
 
-        def work(tx: Tx) -> None:
-            cost_usd = None
-            if usage is not None and model is not None:  # here: the event loop must not load prices
-                cost_usd = price_usd(usage, model=model, provider=provider, at_ms=started.at_ms)
-            recorder.complete_step(
-                tx,
-                self,
-                started,
-                output,
-                reason=reason,
-                usage=usage,
-                model=model,
-                provider=provider,
-                cost_usd=cost_usd,
-                interrupts=interrupts,
-            )
+        def completing(output: Prepared | None, reason: str | None) -> Write:
+            def work(tx: Tx) -> None:
+                spent = self._spent(started, usage, model, provider)
+                attempt.recorder.complete_step(
+                    tx, self, started, output, reason=reason, spent=spent, interrupts=interrupts
+                )
 
-        self._scope.note_end(is_failure=False)
+            return Write(work)
+
         try:
-            yield Write(work)
+            self._scope.note_end(is_failure=False)
+            output, reason = self._encode(result)
+            try:
+                yield completing(output, reason)
+            except StorageError:
+                raise
+            except Exception as error:  # too big for a row, or out of memory: the call was made
+                yield completing(None, f"not stored: {type(error).__name__}: {error}")
             attempt.open.discard(started.row)
         except StorageError as error:
             raise self._lost(started, result, error) from error
         finally:
-            attempt.active.discard(started.row)
+            attempt.recorder.calls.pop(started.row, None)
+
+    def _spent(
+        self, started: Started, usage: Usage | None, model: str | None, provider: str | None
+    ) -> Spent:
+        """Return what a call used; in the transaction: the event loop must not load prices."""
+        model, provider = model or self.request.model, provider or self.request.provider
+        cost_usd = None
+        if usage is not None and model is not None:
+            cost_usd = price_usd(usage, model=model, provider=provider, at_ms=started.at_ms)
+        return Spent(usage, model, provider, cost_usd)
 
     def _lost(self, started: Started, result: Any, why: StorageError) -> NotRecordedError:
         lost = NotRecordedError(
@@ -193,55 +225,70 @@ class Call:
         self._scope.attempt.failures.append(lost)
         return lost
 
-    def _fail(self, error: BaseException, output: Any, interrupts: int) -> Flow[None]:
+    def _fail(
+        self,
+        error: BaseException,
+        *,
+        output: Any = None,
+        usage: Usage | None = None,
+        interrupts: int = 0,
+    ) -> Flow[None]:
         if isinstance(error, tuple(CONTROL_FLOW)):
-            yield from self._leave(f"left by {type(error).__name__}: made again on resume")
+            yield from self._leave(error)
             return
-        started = self._started
+        started, request = self._started, self.request
         assert started is not None
         attempt = self._scope.attempt
         attempt.failures.append(error)
-        self._scope.note_end(is_failure=True)
-        # Cancelled or killed: nobody knows how far the tool got.
-        interrupted = not isinstance(error, Exception) and self.request.kind != "llm"
-        stored = None if output is None else self._encode(output)[0]
-
-        def work(tx: Tx) -> None:
-            row = None if stored is None else attempt.recorder.content.put(tx, stored)
-            tx.run(
-                "step_fail",
-                id=started.row,
-                attempt=attempt.row,
-                status="in_doubt" if interrupted else "failed",
-                error=attempt.recorder.describe(error, self.request.codec or attempt.codec),
-                output=row,
-                reason=None,
-                interrupts=interrupts,
-                duration_us=attempt.recorder.duration_us(started),
-            )
-
+        in_doubt = leaves_in_doubt(
+            error, kind=request.kind, effect=request.effect, not_done_on=request.not_done_on
+        )
         try:
+            self._scope.note_end(is_failure=True)
+            stored = None if output is None else self._encode(output)[0]
+            failure = None if in_doubt or self._scope.is_opaque(request) else failure_text(error)
+
+            def work(tx: Tx) -> None:
+                attempt.recorder.fail_step(
+                    tx,
+                    self,
+                    started,
+                    stored,
+                    status="in_doubt" if in_doubt else "failed",
+                    error=attempt.recorder.describe(error, request.codec or attempt.codec),
+                    failure=failure,
+                    spent=self._spent(started, usage, None, None),
+                    interrupts=interrupts,
+                )
+
             yield Write(work)
             attempt.open.discard(started.row)
         except StorageError:  # not in place of the error that the caller is about to raise
             log().warning("the failure of step %s is not recorded", started.row, exc_info=True)
         finally:
-            attempt.active.discard(started.row)
-            if not interrupted:
+            attempt.recorder.calls.pop(started.row, None)
+            if not in_doubt:
                 self._scope.free(self._key)
 
-    def _leave(self, reason: str) -> Flow[None]:
+    def _leave(self, error: BaseException) -> Flow[None]:
         started = self._started
         assert started is not None
-        try:
-            yield Write(
-                lambda tx: tx.run(
-                    "step_left", id=started.row, attempt=self.attempt_row, reason=reason
-                )
+        reason = f"left by {type(error).__name__}: it runs from its top again when it is resumed"
+
+        def work(tx: Tx) -> None:
+            tx.run(
+                "step_left",
+                id=started.row,
+                attempt=self.attempt_row,
+                aside=Aside.INTERRUPTED,
+                reason=reason,
             )
+
+        try:
+            yield Write(work)
             self._scope.attempt.open.discard(started.row)
         finally:
-            self._scope.attempt.active.discard(started.row)
+            self._scope.attempt.recorder.calls.pop(started.row, None)
             self._scope.free(self._key)
 
     @property

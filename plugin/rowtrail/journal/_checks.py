@@ -9,6 +9,7 @@ from rowtrail.journal._recovery import record_crashes
 from rowtrail.store import MEMORY, Store
 
 if TYPE_CHECKING:
+    from rowtrail.journal._recorder import Recorder
     from rowtrail.verify import DurabilityReport, Progress, Verification
 
 
@@ -16,6 +17,7 @@ class Checks:
     """The part of a `Journal` that looks at its file."""
 
     store: Store
+    recorder: Recorder
 
     def _refuse_closed(self) -> None:
         raise NotImplementedError
@@ -57,4 +59,4 @@ class Checks:
     def recover(self) -> int:
         """Write down which attempts have died, and return how many; opening a run does it too."""
         self._refuse_closed()
-        return self.store.write(lambda tx: record_crashes(tx, self.store))
+        return self.store.write(lambda tx: record_crashes(tx, self.recorder))

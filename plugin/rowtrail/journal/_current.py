@@ -23,6 +23,7 @@ class Step:
         attempt: Which attempt of the run this is, from 1.
         name: Name of the tool or function.
         input: Its arguments: a dict for a tool, `{"args": [...], "kwargs": {...}}` for a function.
+        error: Of a step in doubt, what it raised, where that is known.
     """
 
     id: str
@@ -30,21 +31,43 @@ class Step:
     attempt: int
     name: str
     input: Any = field(repr=False, default=None)
+    error: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Frame:
-    """A running step and the scope that the calls inside it belong to."""
+    """A running step; the calls inside it have a scope of their own, made when there is one."""
 
     step: Step
     row: int
-    scope: Scope
+    around: Scope
+    """The scope that the step itself belongs to."""
+    name: str
+    """Name of the step in that scope: names the scope inside."""
     place: str
     """Where the step runs, in the framework's words: a task of LangGraph, "" without one."""
     records: Any = None
     """The function under `@rowtrail.step` whose call this step already is the record of."""
     tool: Any = None
     tool_call_id: str | None = None
+    outer: Frame | None = None
+    """The step around, in whose code this one is made."""
+    has_ended: bool = False
+    _inside: Scope | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """Return the scope of the calls that are made inside the step."""
+        if self._inside is None:
+            self._inside = self.around.inside(self.name, self.row)
+        return self._inside
+
+    def is_inside(self, row: int) -> bool:
+        """Return whether this is the step of a row, or runs inside it."""
+        frame: Frame | None = self
+        while frame is not None and frame.row != row:
+            frame = frame.outer
+        return frame is not None
 
 
 current_frame: ContextVar[Frame | None] = ContextVar("rowtrail_step", default=None)

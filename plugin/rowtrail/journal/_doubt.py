@@ -6,11 +6,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from rowtrail.content import Encoded, Prepared
-from rowtrail.errors import InDoubtError, UnstorableError
+from rowtrail.errors import InDoubtError, UnstorableError, UsageError
 from rowtrail.journal._call import Call
 from rowtrail.journal._current import Step
+from rowtrail.journal._decisions import set_aside, settle
 from rowtrail.journal._flow import Ask, Flow, Read, Write
 from rowtrail.journal._request import NOT_DONE, Request
+from rowtrail.replay import Aside
 from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 RETRY, SKIP = "retry", "skip"
 SKIPPED_TEXT = "skipped: a person decided that this call is not made"
+MAX_ANSWERS = 100
+"""So many invalid ones come from a program, not from a person."""
+_INVALID: Any = object()
 
 
 class Doubt:
@@ -32,7 +37,8 @@ class Doubt:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._asking = threading.RLock()
-        self._answers: dict[int, Any] = {}
+        self._answers: dict[int, tuple[Any, int]] = {}
+        """By step, the answer and how many were given until one was valid."""
         self._passed: set[int] = set()
 
     def resolve(self, request: Request, key: Key, row: Row) -> Flow[Call | None]:
@@ -42,8 +48,9 @@ class Doubt:
             InDoubtError: The policy leaves it to the caller.
         """
         scope = self._scope
-        step = scope.step_of(row["id"], row["scope"], request, key)
+        step = scope.step_of(row["id"], scope.attempt.key_of(row), request)
         answer: Any
+        answers: int | None = None
         if request.on_doubt != "ask" and row["asked"]:
             yield Write(lambda tx: tx.run("step_not_asked", id=row["id"]))
         if request.on_doubt == "retry":
@@ -52,16 +59,18 @@ class Doubt:
             look = request.on_doubt
             answer = yield Ask(lambda: look(step))
         elif request.on_doubt == "ask" and request.ask is not None:
-            answer = yield from self._ask(request, row["id"])
+            answer, answers = yield from self._ask(request, row["id"])
         else:
             raise _in_doubt(request, step, row)
-        return (yield from self._settle(request, key, row["id"], answer))
+        return (yield from self._settle(request, key, row, answer, answers))
 
-    def _settle(self, request: Request, key: Key, step: int, answer: Any) -> Flow[Call | None]:
+    def _settle(
+        self, request: Request, key: Key, row: Row, answer: Any, answers: int | None
+    ) -> Flow[Call | None]:
+        scope, step = self._scope, row["id"]
         if answer is NOT_DONE:
-            yield Write(lambda tx: tx.run("step_supersede", id=step, reason=None))
+            yield Write(lambda tx: set_aside(tx, step, Aside.RETRIED, answers=answers))
             return None
-        scope, (fingerprint, _, n) = self._scope, key
         result = request.shape(answer)
         output: Prepared | None = None
         reason = "in doubt: settled with this result"
@@ -69,17 +78,22 @@ class Doubt:
             output = scope.attempt.prepare(scope.codec_of(request).encode(result))
         except UnstorableError as error:
             reason = f"in doubt: settled; not stored: {error}"
+        content = scope.attempt.recorder.content
 
-        def settle(tx: Tx) -> None:
-            content = scope.attempt.recorder.content
-            row = None if output is None else content.put(tx, output)
-            seal = output and content.seal(output.encoded, fingerprint, n)
-            tx.run("step_settle", id=step, output=row, seal=seal, reason=reason)
+        def decide(tx: Tx) -> bool:
+            there = tx.one("step_status", id=step)
+            if there is None or there["status"] not in ("in_doubt", "running", "done"):
+                return False  # somebody else has decided meanwhile
+            if there["status"] == "done" and row["status"] != "done":
+                return False
+            settle(tx, content, row, output, reason, answers=answers)
+            return True
 
-        yield Write(settle)
+        if not (yield Write(decide)):
+            return None
         return Call(scope, request, key, result=result, replayed_row=step, interrupts=0)
 
-    def _ask(self, request: Request, row: int) -> Flow[Any]:
+    def _ask(self, request: Request, row: int) -> Flow[tuple[Any, int]]:
         """Ask a person about a step, after those that were asked about before it."""
 
         def note(tx: Tx) -> list[Row]:
@@ -89,12 +103,7 @@ class Doubt:
 
         asks = yield Write(note)
         yield Ask(lambda: self._take_turns(request, asks, row))
-        answer = self._answers[row]
-        if answer == RETRY:
-            return NOT_DONE
-        if answer == SKIP:
-            return SKIPPED_TEXT
-        return _unwrapped(answer)
+        return self._answers[row]
 
     def pass_by(self, request: Request, row: int) -> Flow[None]:
         """Take the positions of the questions up to that about `row`, which is settled."""
@@ -110,40 +119,61 @@ class Doubt:
                 if row in self._answers or row in self._passed:
                     pass
                 elif asked["status"] == "in_doubt":
-                    self._answers[row] = request.ask(self._question(request, asked))
+                    self._answers[row] = self._answer(request, asked)
                 else:
-                    request.ask(None)
+                    for _ in range(asked["answers"]):
+                        request.ask(None)
                     self._passed.add(row)
                 if row == last:
                     return
+
+    def _answer(self, request: Request, asked: Row) -> tuple[Any, int]:
+        """Ask until an answer is one of those that are offered, and return how many it took."""
+        assert request.ask is not None
+        question = self._question(request, asked)
+        for answers in range(1, MAX_ANSWERS + 1):
+            answer = _understood(request.ask(question))
+            if answer is not _INVALID:
+                return answer, answers
+        raise UsageError(
+            f"{MAX_ANSWERS} answers about step {asked['id']} ({asked['name']!r}) were none of "
+            "those that are offered: give 'retry', 'skip' or {'result': what it returned}"
+        )
 
     def _question(self, request: Request, asked: Row) -> Step:
         """Return the step that is asked about, which may be another than the one that asks."""
         scope, attempt = self._scope, self._scope.attempt
         shown = Encoded(asked["input_type"], asked["input_text"], asked["input_data"])
-        key = attempt.recorder.idempotency_key(asked["scope"], asked["fingerprint"], asked["n"])
         return Step(
             str(asked["id"]),
-            key,
+            attempt.key_of(asked),
             attempt.n,
             asked["name"],
             scope.codec_of(request).decode_shown(shown),
+            asked["error"],
         )
 
 
-def _unwrapped(answer: Any) -> Any:
-    """Return the result in `{"result": ...}`, which a person writes where it looks like a word."""
-    said: Any = answer
-    return said["result"] if isinstance(answer, dict) and said.keys() == {"result"} else said
+def _understood(said: Any) -> Any:
+    """Return what an answer decides, `_INVALID` where it is none of those that are offered."""
+    if isinstance(said, str):
+        word = said.strip().lower()
+        return {RETRY: NOT_DONE, SKIP: SKIPPED_TEXT}.get(word, _INVALID)
+    if isinstance(said, dict) and said.keys() == {"result"}:
+        return said["result"]
+    return _INVALID
 
 
 def _in_doubt(request: Request, step: Step, row: Row) -> InDoubtError:
     if row["status"] == "done":
-        happened = f"was made and its result could not be stored ({row['reason']})"
+        happened = (
+            f"was made, and its result could not be stored or is damaged (`rowtrail why {step.id}`)"
+        )
+    elif row["error"]:
+        happened = f"was started and ended with {row['error']}: it may or may not have happened"
     else:
         happened = (
-            "was started and the process died before its result was recorded: it may or may not "
-            "have happened"
+            "was started and ended before its result was recorded: it may or may not have happened"
         )
     return InDoubtError(
         f"{request.kind} {request.name!r} (step {step.id}) {happened}; look, then say so with "

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rowtrail.content import Codec, Content, Prepared
-from rowtrail.journal._call import Call, Started
+from rowtrail.journal._call import Call, Spent, Started
+from rowtrail.journal._current import current_frame
 from rowtrail.journal._log import log
+from rowtrail.journal._owners import Owner
+from rowtrail.journal._recovery import record_crashes
 from rowtrail.journal._request import Request
-from rowtrail.store import Store, Tx
-from rowtrail.usage import Usage
+from rowtrail.replay import ReasonCode, Status, sentence
+from rowtrail.store import Row, Store, Tx
 
 if TYPE_CHECKING:
     from rowtrail.journal._attempt import Attempt
@@ -39,6 +43,10 @@ class Recorder:
     def __init__(self, store: Store, content: Content) -> None:
         self.store = store
         self.content = content
+        self.calls: dict[int, Owner] = {}
+        """By step, who makes the calls of this process that are being made."""
+        self.attempts: weakref.WeakValueDictionary[int, Attempt] = weakref.WeakValueDictionary()
+        """The attempts of this process; one that nobody holds any more is over."""
         self.owed: dict[int, Callable[[Tx], None]] = {}
         """By attempt, its end, where that could not be written: done before the next one begins."""
         self._replays: deque[_Replay] = deque()
@@ -46,16 +54,46 @@ class Recorder:
         """The last ones: they may be rolled back yet."""
         self._epoch = store.epoch
 
+    def new_scope(self, tx: Tx, scope: Scope) -> int:
+        """Write the row of a scope and return it."""
+        return tx.insert(
+            "scope_insert",
+            run=scope.attempt.run,
+            name=scope.name,
+            node=scope.node,
+            key=scope.key,
+        )
+
     def start_step(
-        self, tx: Tx, scope: Scope, scope_row: int, request: Request, key: Key, reason: str
+        self,
+        tx: Tx,
+        scope: Scope,
+        scope_row: int,
+        request: Request,
+        key: Key,
+        *,
+        code: ReasonCode,
+        before: Row | None,
+        twin: Row | None,
     ) -> Started:
-        """Write the row of a step that is about to be made."""
+        """Write the row of a step that is about to be made.
+
+        Args:
+            tx: The transaction.
+            scope: Where the call is made.
+            scope_row: The row of the scope.
+            request: What is asked.
+            key: What the step is found by.
+            code: Why the call is made.
+            before: The step that it makes again: it keeps its idempotency key.
+            twin: A step of an earlier run that is in doubt, and makes this one in doubt.
+        """
         attempt = scope.attempt
         fingerprint, tool_call_id, n = key
         self.write_replays(tx)
-        if reason.startswith("in doubt"):
+        if code == ReasonCode.IN_DOUBT:
             log().warning(
-                "%s %r in scope %r may have happened before the process died, and is made again",
+                "%s %r in scope %r may have happened before it was interrupted, and is made again",
                 request.kind,
                 request.name,
                 scope.name,
@@ -65,6 +103,7 @@ class Recorder:
             prompt = self.content.put_list(tx, request.prompt_owner, request.prompt)
         arguments = _short_arguments(request)
         started_at = self.store.clock.now_ms()
+        key_n, key_scope = _key_parts(tx, scope, scope_row, request, before)
         row = tx.insert(
             "step_insert",
             scope=scope_row,
@@ -73,10 +112,14 @@ class Recorder:
             seq=tx.value("run_count_step", run=attempt.run, kind=request.kind),
             kind=request.kind,
             name=request.name,
-            reason=reason,
+            status="running" if twin is None else "in_doubt",
+            reason_code=code,
+            reason=sentence(code, request.effect),
             effect=request.effect,
             fingerprint=fingerprint,
             n=n,
+            key_n=key_n,
+            key_scope=key_scope,
             now=started_at,
             arguments=arguments,
             input=self.content.put(tx, request.input) if arguments is None else None,
@@ -84,8 +127,9 @@ class Recorder:
             tool_call_id=tool_call_id,
             model=request.model,
             provider=request.provider,
+            twin=None if twin is None else twin["id"],
         )
-        return Started(row, scope_row, started_at, self.store.clock.elapsed_s())
+        return Started(row, scope_row, key_n, key_scope, started_at, self.store.clock.elapsed_s())
 
     def complete_step(
         self,
@@ -95,44 +139,81 @@ class Recorder:
         output: Prepared | None,
         *,
         reason: str | None,
-        usage: Usage | None,
-        model: str | None,
-        provider: str | None,
-        cost_usd: float | None,
+        spent: Spent,
         interrupts: int,
     ) -> None:
-        """Write a step's result, and add its usage to the run and to the day."""
-        tx.run(
+        """Write a step's result, and add its usage to the run and to the day.
+
+        Where somebody has decided meanwhile what became of it, the result is kept beside that.
+        """
+        item = None if output is None else self.content.put(tx, output)
+        was_open = tx.run(
             "step_complete",
             id=started.row,
             attempt=call.attempt_row,
             duration_us=self.duration_us(started),
-            output=None if output is None else self.content.put(tx, output),
+            output=item,
             seal=None if output is None else self.content.seal(output.encoded, *call.identity),
+            reason_code=None if output is not None else ReasonCode.NOT_STORED,
             reason=reason,
-            model=model,
-            provider=provider,
-            input_tokens=usage and usage.input_tokens,
-            output_tokens=usage and usage.output_tokens,
-            cache_read_tokens=usage and usage.cache_read_tokens,
-            cache_write_tokens=usage and usage.cache_write_tokens,
-            reasoning_tokens=usage and usage.reasoning_tokens,
-            tokens_source=usage and usage.source,
-            cost_usd=cost_usd,
+            model=spent.model,
+            provider=spent.provider,
             interrupts=interrupts,
+            **_usage_columns(spent),
         )
+        if not was_open:
+            self._keep_late(tx, call, started, output, None)
         if call.request.kind == "llm":
-            self._add_usage(tx, call.run, started.at_ms, model, usage, cost_usd)
+            self._add_usage(tx, call.run, started.at_ms, spent)
 
-    def _add_usage(
+    def fail_step(
         self,
         tx: Tx,
-        run: int,
-        at_ms: int,
-        model: str | None,
-        usage: Usage | None,
-        cost: float | None,
+        call: Call,
+        started: Started,
+        output: Prepared | None,
+        *,
+        status: Status,
+        error: str,
+        failure: str | None,
+        spent: Spent,
+        interrupts: int,
     ) -> None:
+        """Write that a step raised, and what it had used; what comes late is kept beside."""
+        item = None if output is None else self.content.put(tx, output)
+        was_open = tx.run(
+            "step_fail",
+            id=started.row,
+            attempt=call.attempt_row,
+            status=status,
+            error=error,
+            failure=failure,
+            output=item,
+            interrupts=interrupts,
+            duration_us=self.duration_us(started),
+            **_usage_columns(spent),
+        )
+        if not was_open:
+            self._keep_late(tx, call, started, output, error)
+        if spent.usage is not None:
+            self._add_usage(tx, call.run, started.at_ms, spent)
+
+    @staticmethod
+    def _keep_late(
+        tx: Tx, call: Call, started: Started, output: Prepared | None, error: str | None
+    ) -> None:
+        """Keep what came after somebody had decided beside the decision, never over it."""
+        text = None if output is None else output.encoded.text
+        tx.run("step_late", id=started.row, attempt=call.attempt_row, output=text, error=error)
+        log().warning(
+            "step %s (%r) ended after it was decided what became of it: the decision stands, and "
+            "what came late is kept beside it",
+            started.row,
+            call.request.name,
+        )
+
+    def _add_usage(self, tx: Tx, run: int, at_ms: int, spent: Spent) -> None:
+        usage, cost = spent.usage, spent.cost_usd
         tokens = {
             "input_tokens": usage.input_tokens if usage else 0,
             "output_tokens": usage.output_tokens if usage else 0,
@@ -141,7 +222,7 @@ class Recorder:
         tx.run(
             "spend_add",
             day=utc_day(at_ms),
-            model=model or UNKNOWN_MODEL,
+            model=spent.model or UNKNOWN_MODEL,
             calls=1,
             cost_usd=cost,
             saved_tokens=0,
@@ -218,16 +299,57 @@ class Recorder:
             )
         return row
 
-    def is_alive(self, tx: Tx, attempt: int) -> bool:
-        """Tell whether an attempt is still going on in a process that lives."""
-        owner = tx.one("attempt_owner", attempt=attempt)
-        if owner is None or owner["ended_at"] is not None:
-            return False
-        return self.store.is_alive(owner)
+    def goes_on(self, row: Row) -> bool:
+        """Return whether an attempt, as a row with the columns of `process`, may still go on.
 
-    def idempotency_key(self, scope_row: int, fingerprint: bytes, n: int) -> str:
-        """Return the key of a step, as the view `steps` shows it."""
-        return f"{self.store.journal_id[:8]}-{scope_row}-{fingerprint.hex()}-{n}"
+        Of this process it is known; another's process must be told dead first.
+        """
+        if row["process"] != self.store.process_row:
+            return self.store.is_alive(row)
+        attempt = self.attempts.get(row["id"])
+        if attempt is not None and not attempt.is_left:
+            return True
+        return any(
+            owner.attempt == row["id"] and self.call_goes_on(step)
+            for step, owner in list(self.calls.items())
+        )
+
+    def verdict_in_s(self, row: Row) -> float | None:
+        """Return after how many seconds of silence an owner counts as dead; None: it lives."""
+        if row["process"] == self.store.process_row:
+            return None
+        return self.store.verdict_in_s(row)
+
+    def step_goes_on(self, tx: Tx, step: int, attempt: int) -> bool:
+        """Return whether a step that is `running` may still be made by its owner."""
+        row = tx.one("attempt_owner", attempt=attempt)
+        if row is None:
+            return False
+        if row["process"] == self.store.process_row:
+            owner = self.calls.get(step)
+            return owner is not None and not self._is_gone(owner, step)
+        if row["ended_at"] is not None and not row["left_open"]:
+            return False
+        return self.store.is_alive(row)
+
+    def call_goes_on(self, step: int) -> bool:
+        """Return whether a call of this process is still being made."""
+        owner = self.calls.get(step)
+        return owner is not None and not self._is_gone(owner, step)
+
+    def _is_gone(self, owner: Owner, step: int) -> bool:
+        frame = current_frame.get()
+        inside = frame is not None and frame.is_inside(step)
+        return owner.is_gone(self.store.clock.elapsed_s(), inside=inside)
+
+    def beat(self, tx: Tx) -> None:
+        """Do what is done with every heartbeat: write replays, and what others cannot see."""
+        self.write_replays(tx)
+        for row in list(self.attempts):
+            attempt = self.attempts.get(row)
+            if attempt is not None and attempt.is_left:
+                record_crashes(tx, self)
+                return
 
     def describe(self, error: BaseException, codec: Codec | None = None) -> str:
         """Return the type and the message of an error, cut to a length that a row can bear.
@@ -242,6 +364,30 @@ class Recorder:
     def duration_us(self, started: Started) -> int:
         """Return how long a step has taken so far, in microseconds."""
         return int((self.store.clock.elapsed_s() - started.clock_s) * 1_000_000)
+
+
+def _key_parts(
+    tx: Tx, scope: Scope, scope_row: int, request: Request, before: Row | None
+) -> tuple[int, str | None]:
+    """Return which of the equal calls of its scope a call is, and of which scope if another."""
+    if before is not None:
+        return before["key_n"], before["key_scope"] if before["key_scope"] != scope.key else None
+    if request.kind == "llm":
+        return 1, None
+    return tx.value("step_key_n", scope=scope_row, fingerprint=request.fingerprint), None
+
+
+def _usage_columns(spent: Spent) -> dict[str, Any]:
+    usage = spent.usage
+    return {
+        "input_tokens": usage and usage.input_tokens,
+        "output_tokens": usage and usage.output_tokens,
+        "cache_read_tokens": usage and usage.cache_read_tokens,
+        "cache_write_tokens": usage and usage.cache_write_tokens,
+        "reasoning_tokens": usage and usage.reasoning_tokens,
+        "tokens_source": usage and usage.source,
+        "cost_usd": spent.cost_usd,
+    }
 
 
 def _short_arguments(request: Request) -> str | None:

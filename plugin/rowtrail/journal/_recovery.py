@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from rowtrail.store import Row, Store, Tx
+from typing import TYPE_CHECKING
+
+from rowtrail.store import Row, Tx
+
+if TYPE_CHECKING:
+    from rowtrail.journal._recorder import Recorder
+
+DIED = "the process died before its answer was recorded"
+LEFT = "left before its answer was recorded"
 
 
-def record_crashes(tx: Tx, store: Store) -> int:
-    """End the attempts whose process died, and return how many there were.
+def record_crashes(tx: Tx, recorder: Recorder) -> int:
+    """End the attempts whose owner is gone, and return how many there were.
 
     Their LLM calls in flight become `failed`, their tools and functions `in_doubt`.
     """
-    dead = [row for row in tx.all("open_attempts") if not store.is_alive(row)]
+    dead = [row for row in tx.all("open_attempts") if not recorder.goes_on(row)]
     for row in dead:
         last_step_at = tx.value("attempt_last_step_at", attempt=row["id"])
-        _record_crash(tx, row, max(row["last_seen_at"], last_step_at or 0))
+        why = LEFT if row["process"] == recorder.store.process_row else DIED
+        _record_crash(tx, row, max(row["last_seen_at"], last_step_at or 0), why)
     return len(dead)
 
 
-def record_abandoned(tx: Tx, store: Store) -> None:
+def record_abandoned(tx: Tx, recorder: Recorder) -> None:
     """End the attempts that this process leaves open as it closes the journal."""
     for row in tx.all("open_attempts"):
-        if row["process"] == store.process_row:
-            _record_crash(tx, row, store.clock.now_ms())
+        if row["process"] == recorder.store.process_row:
+            _record_crash(tx, row, recorder.store.clock.now_ms(), LEFT)
 
 
-def _record_crash(tx: Tx, row: Row, at: int) -> None:
+def _record_crash(tx: Tx, row: Row, at: int, why: str) -> None:
     for step in tx.all("steps_running", attempt=row["id"]):
-        tx.run("step_crash", id=step["id"], attempt=row["id"])
+        tx.run("step_crash", id=step["id"], attempt=row["id"], error=why)
     tx.run("attempt_crash", attempt=row["id"], at=at)
-    tx.run("run_crash", run=row["run"], at=at)
+    if row["ended_at"] is None:
+        tx.run("run_crash", run=row["run"], at=at)

@@ -51,6 +51,8 @@ class Request:
         tool: The tool that is called, if one is.
         codec: Reads and writes the result; the attempt's when None.
         shape: Makes a step's result out of what a person or a function answered.
+        readdress: Makes a result that was recorded under another `tool_call_id` one of this call.
+        not_done_on: Exceptions with which a `write` says that it did not happen.
         ask: Asks a person about a step in doubt, or with None takes the position of a question that
             was answered before; None where there is nobody to ask.
     """
@@ -72,6 +74,8 @@ class Request:
     tool: Any = None
     codec: Codec | None = None
     shape: Callable[[Any], Any] = field(default=_unchanged)
+    readdress: Callable[[Any], Any] = field(default=_unchanged)
+    not_done_on: tuple[type[BaseException], ...] = ()
     ask: Callable[[Step | None], Any] | None = None
 
     @functools.cached_property

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from rowtrail.content import Codec
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import run_scope
-from rowtrail.journal._attempt import Attempt, Beginning, Outcome
-from rowtrail.journal._flow import Flow, adrive, finish, launch
+from rowtrail.journal._attempt import Attempt, Outcome
+from rowtrail.journal._begin import Beginning
+from rowtrail.journal._flow import Flow, adrive, finish
 from rowtrail.journal._scope import Scope
 from rowtrail.journal._threads import hand_on_to_threads
 from rowtrail.replay import culprit
@@ -37,6 +38,7 @@ class Run:
         self._beginning = beginning
         self._codec = codec
         self._attempt: Attempt | None = None
+        self._scope: Scope | None = None
         self._n: int | None = None
         self._token: Token[Scope | None] | None = None
 
@@ -52,11 +54,21 @@ class Run:
         return self._n
 
     def __enter__(self) -> Run:
-        self._enter(self._journal.attempt(self._beginning, self._codec))
+        begun: list[Attempt] = []
+        try:
+            self._enter(self._journal.attempt(self._beginning, self._codec, begun))
+        except BaseException:
+            self._give_up(begun)
+            raise
         return self
 
     async def __aenter__(self) -> Run:
-        self._enter(await self._journal.aattempt(self._beginning, self._codec))
+        begun: list[Attempt] = []
+        try:
+            self._enter(await self._journal.aattempt(self._beginning, self._codec, begun))
+        except BaseException:
+            self._give_up(begun)
+            raise
         return self
 
     def __exit__(
@@ -65,7 +77,12 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        finish(self._leave(error), self._journal.store)
+        attempt = self._attempt
+        try:
+            finish(self._leave(error), self._journal.store)
+        except BaseException as interrupted:
+            self._end_at_once(attempt, interrupted)
+            raise
 
     async def __aexit__(
         self,
@@ -73,26 +90,44 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await adrive(self._leave(error), self._journal.store)
+        attempt = self._attempt
+        try:
+            await adrive(self._leave(error), self._journal.store)
+        except BaseException as interrupted:
+            self._end_at_once(attempt, interrupted)
+            raise
 
     def _enter(self, attempt: Attempt) -> None:
         hand_on_to_threads()
         self._attempt, self._n = attempt, attempt.n
-        self._token = run_scope.set(attempt.scope(WHOLE_RUN))
+        self._scope = attempt.scope(WHOLE_RUN)
+        self._token = run_scope.set(self._scope)
+
+    def _give_up(self, begun: list[Attempt]) -> None:
+        """End an attempt that was begun and not entered: Ctrl-C came in between."""
+        if begun:
+            self._reset()
+            begun[0].abandon()
+
+    @staticmethod
+    def _end_at_once(attempt: Attempt | None, error: BaseException) -> None:
+        """Queue the end of an attempt that was interrupted while it ended: nobody holds it."""
+        if attempt is not None and not isinstance(error, Exception):
+            attempt.abandon()
+
+    def _reset(self) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            with contextlib.suppress(ValueError):  # entered in another task: that context is gone
+                run_scope.reset(token)
 
     def _leave(self, error: BaseException | None) -> Flow[None]:
-        attempt, token = self._attempt, self._token
-        assert attempt is not None and token is not None
-        with contextlib.suppress(ValueError):  # entered in another task: that context is gone
-            run_scope.reset(token)
+        attempt = self._attempt
+        assert attempt is not None
+        self._reset()
         self._attempt = None
         if isinstance(error, Exception) and culprit(error, attempt.failures) is None:
-            reason = f"set aside: the code after this answer raised {type(error).__name__}"
-            try:
-                yield from attempt.setting_aside(WHOLE_RUN, reason)
-            except BaseException:  # cancelled while it ends: the run must not stay held
-                launch(attempt.ending("cancelled", None), self._journal.store)
-                raise
+            yield from attempt.setting_aside(WHOLE_RUN, error)
         described = None if error is None else attempt.recorder.describe(error)
         yield from attempt.ending(_outcome(error), described)
 

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from rowtrail.content import Codec, Encoded, Prepared
-from rowtrail.errors import ClosedError, DivergedError
+from rowtrail.content import Codec, Prepared
+from rowtrail.errors import ClosedError, DivergedError, UsageError
 from rowtrail.journal._call import Call, Started
-from rowtrail.journal._current import Step
+from rowtrail.journal._current import Step, current_frame
 from rowtrail.journal._doubt import Doubt
+from rowtrail.journal._failure import rebuilt_failure
 from rowtrail.journal._flow import Flow, Read, Sleep, Write, adrive, drive
 from rowtrail.journal._log import log
+from rowtrail.journal._matching import as_recorded, candidates, handled_failures, output_of
+from rowtrail.journal._owners import Owner
 from rowtrail.journal._request import Request
-from rowtrail.replay import Decision, Live, Recorded, Replay, Resolve, decide
+from rowtrail.replay import (
+    Aside,
+    Decision,
+    Live,
+    Raise,
+    ReasonCode,
+    Recorded,
+    Replay,
+    Resolve,
+    decide,
+    scope_key,
+)
 from rowtrail.replay import Wait as WaitForOwner
 from rowtrail.store import Row, Tx
 
@@ -27,13 +42,15 @@ if TYPE_CHECKING:
 OWNER_POLL_S = 0.05
 """How often a step that another live attempt makes is looked at."""
 
+TOLD_AFTER_S = 3.0
+"""A wait for another's call that takes longer is said in the log."""
+
+MAX_PREFETCHED = 5_000
+"""Of a scope with more recorded steps each is looked up by itself: results need memory."""
+
 Key = tuple[bytes, str | None, int]
 Generation = tuple[int, ...]
 """Which execution of a scope inside one attempt: a retry of each task around it counts one."""
-
-MADE_AGAIN = "in doubt: decided to make it again"
-SETTLED = "settled: it happened"
-"""Reason of a step whose result somebody wrote down who knows nothing of the framework's forms."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +76,18 @@ class Scope:
         """Row of the step whose code makes the calls of this scope, if there is one."""
         self.around: Scope | None = None
         """The scope whose code runs the graph that this one is a task of, if there is one."""
+        self.before: Scope | None = None
+        """The same task's try before this one."""
         self.ended_with_failure = False
         """Whether the call that ended last in this scope raised."""
         self._store = attempt.recorder.store
         self._row: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self._doubt = Doubt(self)
-        self._counts: Counter[tuple[bytes, str | None]] = Counter()
-        self._freed: dict[tuple[bytes, str | None], list[int]] = defaultdict(list)
+        self._numbers = _Numbers()
         self._recorded: dict[Key, list[Row]] | None = None
+        self._last_seq = 0
+        self._raised: set[int] = set()
         self._is_retry_told = False
         self._told_in_epoch: int | None = None
 
@@ -77,6 +97,8 @@ class Scope:
         Raises:
             InDoubtError: The step may or may not have happened, and nobody decided.
             DivergedError: With `strict`, a resumed scope asks for something new.
+            UsageError: The step would wait for a call that it is itself inside.
+            Exception: What the recorded call raised, where the code around has handled it before.
         """
         return drive(self._begin(request), self._store)
 
@@ -113,30 +135,26 @@ class Scope:
         So a call that is made again after it failed has the number of the first: on resume its
         answer stands where the failure was.
         """
-        fingerprint, tool_call_id, n = key
         with self._lock:
-            heappush(self._freed[fingerprint, tool_call_id], n)
+            self._numbers.free(key)
 
-    def _number(self, request: Request) -> Key:
-        kind = (request.fingerprint, request.tool_call_id)
-        with self._lock:
-            if self._freed[kind]:
-                return (*kind, heappop(self._freed[kind]))
-            self._counts[kind] += 1
-            return (*kind, self._counts[kind])
+    def was_raised(self, row: int) -> bool:
+        """Return whether a recorded failure was raised again already."""
+        return row in self._raised
 
     def _begin(self, request: Request) -> Flow[Call]:
         yield from self._begin_again()
-        key = self._number(request)
+        with self._lock:
+            key = self._numbers.next(request)
         try:
             return (yield from self._find_or_start(request, key))
         except BaseException as error:
-            self.attempt.failures.append(error)  # the journal raised it: no answer is to blame
+            self.attempt.failures.append(error)  # no answer is to blame for it
             self.free(key)
             raise
 
     def _find_or_start(self, request: Request, key: Key) -> Flow[Call]:
-        decided = None
+        decided: ReasonCode | None = None
         if self.attempt.continues:
             row = yield from self._replayable(key, request)
             if row is not None:
@@ -147,16 +165,19 @@ class Scope:
             decision = verdict.decision
             if isinstance(decision, Replay):
                 return (yield from self._replayed(request, key, verdict.row))
+            if isinstance(decision, Raise):
+                assert verdict.row is not None
+                return self._failed_again(request, key, verdict.row)
             if isinstance(decision, Live):
                 return Call(self, request, key, started=verdict.started)
             if isinstance(decision, WaitForOwner):
-                yield from self._await_owner(decision)
+                yield from self._await_owner(decision.step)
             else:
                 assert verdict.row is not None
                 settled = yield from self._doubt.resolve(request, key, verdict.row)
                 if settled is not None:
                     return settled
-                decided = MADE_AGAIN
+                decided = ReasonCode.SETTLED
 
     @staticmethod
     def _encode(request: Request) -> Prepared:
@@ -168,10 +189,9 @@ class Scope:
 
         A retry does not tell what was raised: when the last call of the try before failed, it did.
         """
-        *around, tries = self.generation
-        if not tries or self._is_retry_told:
+        before = self.before
+        if not self.generation[-1] or self._is_retry_told or before is None:
             return
-        before = self.attempt.scope(self.name, generation=(*around, tries - 1))
         reason = "set aside: the code after this answer raised and is tried again"
 
         def tell(tx: Tx) -> None:
@@ -186,38 +206,54 @@ class Scope:
 
     def _replayable(self, key: Key, request: Request) -> Flow[Row | None]:
         """Look among the rows that the scope had when this attempt came to it."""
-        recorded = self._recorded
-        if recorded is None:
-            recorded = self._recorded = yield Read(self._fetch_recorded)
-        found: list[Row] = recorded.get(key, [])
+        if self._recorded is None:
+            self._recorded = yield Read(self._fetch_recorded)
+        found = self.attempt.claims.free(self._recorded.get(key, []), self, key)
         decision = decide(
-            [self._as_recorded(row) for row in found],
+            [as_recorded(self, row) for row in found],
             kind=request.kind,
             effect=request.effect,
             diverged=False,
             is_alive=lambda _: True,
         )
-        return found[-1] if isinstance(decision, Replay) else None
+        if not isinstance(decision, Replay):
+            return None
+        if request.effect != "read":
+            self.attempt.claims.take(decision.step, self, key)
+        return found[-1]
 
     def _fetch_recorded(self, tx: Tx) -> dict[Key, list[Row]]:
         found: dict[Key, list[Row]] = defaultdict(list)
         row = tx.value("scope_row", run=self.attempt.run, name=self.name)
-        for step in tx.all("scope_steps", scope=row) if row is not None else ():
+        if row is None:
+            return found
+        steps = tx.all("scope_steps", scope=row, limit=MAX_PREFETCHED + 1)
+        if len(steps) > MAX_PREFETCHED:
+            self._last_seq = tx.value("scope_last_seq", scope=row)
+            return found
+        self._last_seq = max((step["seq"] for step in steps), default=0)
+        for step in steps:
             found[step["fingerprint"], step["tool_call_id"], step["n"]].append(step)
         return found
 
-    def _verdict(self, request: Request, key: Key, decided: str | None) -> Flow[_Verdict]:
+    def _verdict(self, request: Request, key: Key, decided: ReasonCode | None) -> Flow[_Verdict]:
         started: list[Started] = []
+        owner = Owner(self.attempt.row)
 
         def decide_it(tx: Tx) -> _Verdict:
             verdict = self._decide(tx, request, key, decided)
-            started[:] = [] if verdict.started is None else [verdict.started]
+            if verdict.started is not None:
+                # Before it is committed: from then on others ask whether it goes on.
+                self.attempt.recorder.calls[verdict.started.row] = owner
+                started[:] = [verdict.started]
             return verdict
 
         try:
             # No power cut may take the row of a call that changes the world, once it is made.
-            verdict: _Verdict = yield Write(decide_it, synced=request.effect == "write")
+            verdict: _Verdict = yield Write(decide_it, synced=request.effect != "read")
         except BaseException as error:
+            for step in started:
+                self.attempt.recorder.calls.pop(step.row, None)
             if not isinstance(error, Exception):  # cancelled: the row may still be written
                 self._take_back(key, started)
             raise
@@ -240,70 +276,70 @@ class Scope:
         with contextlib.suppress(ClosedError):
             self._store.submit(work)
 
-    def _decide(self, tx: Tx, request: Request, key: Key, decided: str | None) -> _Verdict:
+    def _decide(self, tx: Tx, request: Request, key: Key, decided: ReasonCode | None) -> _Verdict:
         """Decide what becomes of a request and, when it is to be made, write its row."""
-        scope = self.row_in(tx)
-        rows = self._candidates(tx, scope, key)
-        decision = decide(
-            [self._as_recorded(row) for row in rows],
-            kind=request.kind,
-            effect=request.effect,
-            diverged=self._has_diverged(request),
-            is_alive=lambda step: self._is_alive(tx, step),
-        )
+        scope_row = self.row_in(tx)
+        rows = self.attempt.claims.free(candidates(tx, self, scope_row, key), self, key)
+        decision = self._decision(tx, request, rows)
+        if isinstance(decision, Live) and request.effect != "read":
+            alike = self.attempt.alike(tx, self, request, key)
+            if alike is not None:
+                rows = [alike]
+                decision = self._decision(tx, request, rows)
         if isinstance(decision, Live):
-            self._refuse_divergence(request, decision)
-            if decision.supersedes is not None:
-                tx.run("step_supersede", id=decision.supersedes, reason=None)
-            reason = decided or decision.reason
-            started = self.attempt.recorder.start_step(tx, self, scope, request, key, reason)
-            return _Verdict(decision, None, started)
+            return self._live(tx, request, key, scope_row, rows, decision, decided)
+        if request.effect != "read":
+            self.attempt.claims.take(decision.step, self, key)
         row = next((row for row in rows if row["id"] == decision.step), None)
         if isinstance(decision, Resolve):
             tx.run("step_doubt", id=decision.step)
         return _Verdict(decision, row)
 
-    def _as_recorded(self, row: Row) -> Recorded:
-        has_result = row["output"] is not None
-        return Recorded(
-            id=row["id"],
-            attempt=row["attempt"],
-            kind=row["kind"],
-            status=row["status"],
-            has_result=has_result,
-            is_damaged=has_result and row["status"] == "done" and self._is_damaged(row),
+    def _decision(self, tx: Tx, request: Request, rows: list[Row]) -> Decision:
+        handled = handled_failures(self, rows, self._last_seq)
+        return decide(
+            [as_recorded(self, row, is_handled=row["id"] in handled) for row in rows],
+            kind=request.kind,
+            effect=request.effect,
+            diverged=self._has_diverged(request),
+            is_alive=lambda step: self._goes_on(tx, step),
         )
 
-    def _is_damaged(self, row: Row) -> bool:
-        """Tell whether a result is not the one that was recorded: a bit of the file has changed."""
-        seal = self.attempt.recorder.content.seal
-        has_item = row["output_type"] is not None
-        if has_item and seal(_output(row), row["fingerprint"], row["n"]) == row["seal"]:
-            return False
-        log().warning(
-            "the recorded result of step %s is damaged (item %s of %r) and is not replayed: "
-            "run `rowtrail verify`",
-            row["id"],
-            row["output"],
-            self._store.path,
-        )
-        return True
-
-    def _candidates(self, tx: Tx, scope: int, key: Key) -> list[Row]:
-        fingerprint, tool_call_id, n = key
-        rows = tx.all(
-            "step_candidates", scope=scope, fingerprint=fingerprint, tool_call_id=tool_call_id, n=n
-        )
-        if not rows and self.attempt.replay_always and self.attempt.thread is not None:
-            elsewhere = tx.all(
-                "step_elsewhere",
-                thread=self.attempt.thread,
-                run=self.attempt.run,
-                fingerprint=fingerprint,
-                tool_call_id=tool_call_id,
+    def _live(
+        self,
+        tx: Tx,
+        request: Request,
+        key: Key,
+        scope_row: int,
+        rows: list[Row],
+        decision: Live,
+        decided: ReasonCode | None,
+    ) -> _Verdict:
+        """Write the row of a call to be made, or find that an earlier run has it in doubt."""
+        attempt, recorder = self.attempt, self.attempt.recorder
+        before = rows[-1] if rows else None
+        twin = attempt.doubted_before(tx, request) if before is None else None
+        if twin is not None and twin["status"] == "running":
+            return _Verdict(WaitForOwner(twin["id"], twin["attempt"]), twin)
+        self._refuse_divergence(request, decision)
+        if decision.supersedes is not None:
+            tx.run(
+                "step_supersede",
+                id=decision.supersedes,
+                aside=Aside.DOUBTED,
+                reason=None,
+                answers=None,
             )
-            return elsewhere[n - 1 : n]
-        return rows
+        code = attempt.code_of(decided or decision.code)
+        started = recorder.start_step(
+            tx, self, scope_row, request, key, code=code, before=before, twin=twin
+        )
+        if twin is not None:
+            row = candidates(tx, self, scope_row, key)[-1]
+            return _Verdict(Resolve(started.row), row)
+        if request.effect != "read":
+            attempt.claims.take(started.row, self, key)
+        return _Verdict(decision, None, started)
 
     def row_in(self, tx: Tx) -> int:
         """Return the row of the scope, which is made when it is first needed."""
@@ -312,12 +348,15 @@ class Scope:
             found: int | None = tx.value("scope_row", run=self.attempt.run, name=self.name)
             if found is None:
                 # Not kept before the commit: a rolled back row must not be remembered.
-                return tx.insert(
-                    "scope_insert", run=self.attempt.run, name=self.name, node=self.node
-                )
+                return self.attempt.recorder.new_scope(tx, self)
             self.remember_row(found)
             return found
         return row
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Return what stands for the scope in the idempotency keys of its steps."""
+        return scope_key(self.name)
 
     @property
     def known_row(self) -> int | None:
@@ -331,19 +370,18 @@ class Scope:
         self._row = (row, self._store.epoch)
 
     def _has_diverged(self, request: Request) -> bool:
-        """Tell whether the scope has recorded steps of this kind that no request has claimed."""
-        if not self._recorded:  # the copy below would cost more with every step
+        """Return whether the scope has recorded steps of this kind that no request has claimed."""
+        if not self._recorded:  # going through them would cost more with every step
             return False
         with self._lock:
-            claimed = set(self._counts)
-        return any(
-            (fingerprint, call) not in claimed
-            for (fingerprint, call, _), rows in self._recorded.items()
-            if any(row["kind"] == request.kind and row["status"] == "done" for row in rows)
-        )
+            return any(
+                not self._numbers.has(fingerprint, call)
+                for (fingerprint, call, _), rows in self._recorded.items()
+                if any(row["kind"] == request.kind and row["status"] == "done" for row in rows)
+            )
 
     def _refuse_divergence(self, request: Request, decision: Live) -> None:
-        if self.attempt.strict and decision.reason.startswith("changed"):
+        if self.attempt.strict and decision.code == ReasonCode.CHANGED:
             raise DivergedError(
                 f"{request.kind} call {request.name!r} in scope {self.name!r} differs from every "
                 "recorded one: undo the change, or resume without strict=True",
@@ -351,31 +389,48 @@ class Scope:
                 scope=self.name,
             )
 
-    def _is_alive(self, tx: Tx, step: Recorded) -> bool:
-        if step.attempt == self.attempt.row:
-            return step.id in self.attempt.active
-        return self.attempt.recorder.is_alive(tx, step.attempt)
+    def _goes_on(self, tx: Tx, step: Recorded) -> bool:
+        return self.attempt.recorder.step_goes_on(tx, step.id, step.attempt)
 
-    def _await_owner(self, decision: WaitForOwner) -> Flow[None]:
+    def _await_owner(self, step: int) -> Flow[None]:
+        """Wait until another's call has ended, or its owner is gone."""
+        self._refuse_waiting_inside(step)
+        clock = self._store.clock
+        began_s, is_told = clock.elapsed_s(), False
+
         def has_ended(tx: Tx) -> bool:
-            row = tx.one("step_status", id=decision.step)
+            row = tx.one("step_status", id=step)
             if row is None or row["status"] != "running":
                 return True
-            if row["attempt"] == self.attempt.row:
-                return decision.step not in self.attempt.active
-            return not self.attempt.recorder.is_alive(tx, row["attempt"])
+            return not self.attempt.recorder.step_goes_on(tx, step, row["attempt"])
 
-        while True:
-            ended = yield Read(has_ended)
-            if ended:
-                return
+        while not (yield Read(has_ended)):
+            if not is_told and clock.elapsed_s() - began_s > TOLD_AFTER_S:
+                is_told = True
+                log().warning(
+                    "run %r waits for step %s of scope %r, which another attempt is making: it "
+                    "goes on when that ends, or once its owner is known to be gone",
+                    self.attempt.run_id,
+                    step,
+                    self.name,
+                )
             yield Sleep(OWNER_POLL_S)
+
+    def _refuse_waiting_inside(self, step: int) -> None:
+        frame = current_frame.get()
+        if frame is not None and frame.is_inside(step):
+            raise UsageError(
+                f"the code of step {step} makes the very call again that it is itself part of, and "
+                "would wait for its own end: give the inner work another run id or thread"
+            )
 
     def _replayed(self, request: Request, key: Key, row: Row | None) -> Flow[Call]:
         assert row is not None
-        result = self.codec_of(request).decode(_output(row))
-        if row["reason"] == SETTLED:
-            result = request.shape(result)
+        result = self.codec_of(request).decode(output_of(row))
+        if row["reason_code"] == ReasonCode.SETTLED:
+            result = request.shape(result)  # whoever wrote it may know nothing of the framework
+        if row["tool_call_id"] != request.tool_call_id:
+            result = request.readdress(result)
         if row["last_asked"]:
             yield from self._doubt.pass_by(request, row["last_asked"])
         self.attempt.recorder.record_replay(self.attempt, row["id"])
@@ -383,12 +438,24 @@ class Scope:
             self, request, key, result=result, replayed_row=row["id"], interrupts=row["interrupts"]
         )
 
-    def step_of(self, row: int, scope_row: int, request: Request, key: Key) -> Step:
+    def _failed_again(self, request: Request, key: Key, row: Row) -> Call:
+        """Raise a failure again that the code around has handled, or return the report of it."""
+        self._raised.add(row["id"])
+        self.attempt.recorder.record_replay(self.attempt, row["id"])
+        self.note_end(is_failure=True)
+        if row["output"] is not None:
+            self.free(key)
+            result = self.codec_of(request).decode(output_of(row))
+            return Call(self, request, key, result=result, replayed_row=row["id"])
+        error = rebuilt_failure(row["failure"])
+        assert error is not None, "only what can be built again is raised again"
+        raise error
+
+    def step_of(self, row: int, key: str, request: Request) -> Step:
         """Return what the code of a step, or its reconciling function, sees of it."""
-        fingerprint, _, n = key
         return Step(
             id=str(row),
-            idempotency_key=self.attempt.recorder.idempotency_key(scope_row, fingerprint, n),
+            idempotency_key=key,
             attempt=self.attempt.n,
             name=request.name,
             input=request.arguments,
@@ -398,6 +465,43 @@ class Scope:
         """Return what reads and writes the results of a request."""
         return request.codec or self.attempt.codec
 
+    def is_opaque(self, request: Request) -> bool:
+        """Return whether nothing of what a request returns may be stored as text."""
+        return self.codec_of(request).is_opaque
 
-def _output(row: Row) -> Encoded:
-    return Encoded(row["output_type"], row["output_text"], row["output_data"])
+
+class _Numbers:
+    """Which of the equal requests of a scope the next one is, from 1.
+
+    A run of a million steps keeps one entry for each: 8 bytes of the fingerprint stand for it.
+    Requests that agree in them are numbered together, in every attempt alike.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int | tuple[int, str], int] = {}
+        self._freed: dict[int | tuple[int, str], list[int]] = {}
+
+    def next(self, request: Request) -> Key:
+        fingerprint, call = request.fingerprint, request.tool_call_id
+        kind = _short(fingerprint, call)
+        freed = self._freed.get(kind)
+        if freed:
+            n = heappop(freed)
+            if not freed:
+                del self._freed[kind]
+            return (fingerprint, call, n)
+        n = self._counts.get(kind, 0) + 1
+        self._counts[kind] = n
+        return (fingerprint, call, n)
+
+    def free(self, key: Key) -> None:
+        fingerprint, call, n = key
+        heappush(self._freed.setdefault(_short(fingerprint, call), []), n)
+
+    def has(self, fingerprint: bytes, call: str | None) -> bool:
+        return _short(fingerprint, call) in self._counts
+
+
+def _short(fingerprint: bytes, call: str | None) -> int | tuple[int, str]:
+    short = int.from_bytes(fingerprint[:8], "big")
+    return short if call is None else (short, call)

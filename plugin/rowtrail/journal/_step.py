@@ -21,7 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DECLARED = "__rowtrail_declared__"
-"""Attribute of a decorated function: what it declares, as `(effect, on_doubt)`."""
+"""Attribute of a decorated function: what it declares, as `(effect, on_doubt, not_done_on)`."""
 
 KINDS = ("llm", "tool", "function")
 
@@ -38,6 +38,7 @@ def step(
     effect: Effect = "read",
     on_doubt: OnDoubt | None = None,
     key: Callable[..., Any] | None = None,
+    not_done_on: tuple[type[BaseException], ...] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -49,6 +50,7 @@ def step(
     effect: Effect = "read",
     on_doubt: OnDoubt | None = None,
     key: Callable[..., Any] | None = None,
+    not_done_on: tuple[type[BaseException], ...] = (),
 ) -> Any:
     """Record each call of a function, sync or async, and replay it when its run is resumed.
 
@@ -63,6 +65,8 @@ def step(
             `NOT_DONE`.
         key: Takes the arguments and returns what the call asks for, where they do not say it
             themselves (a connection, a time); anything that `repr` tells apart.
+        not_done_on: Exceptions with which a `write` says that it did not happen, though it is one
+            of those that leave it in doubt (a time-out, a lost connection, an `OSError`).
 
     Raises:
         UsageError: An argument of the decorator has no meaning, or `fn` is a generator function.
@@ -71,7 +75,10 @@ def step(
 
     def decorate(fn: Callable[P, R]) -> Callable[P, R]:
         called = str(name or getattr(fn, "__qualname__", type(fn).__qualname__))
-        return _decorate(fn, _Declaration(called, kind, effect, on_doubt, key, Results(fn)))
+        results = Results(fn)
+        return _decorate(
+            fn, _Declaration(called, kind, effect, on_doubt, key, results, tuple(not_done_on))
+        )
 
     return decorate if fn is None else decorate(fn)
 
@@ -105,6 +112,7 @@ class _Declaration:
     on_doubt: OnDoubt | None
     key: Callable[..., Any] | None
     results: Results
+    not_done_on: tuple[type[BaseException], ...]
 
     def request(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         """Return what a call asks for."""
@@ -122,6 +130,7 @@ class _Declaration:
             on_doubt=self.on_doubt,
             arguments=asked,
             codec=self.results.codec(attempt.codec),
+            not_done_on=self.not_done_on,
             ask=attempt.ask,
         )
 
@@ -156,7 +165,7 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
             return _run(call, lambda: fn(*args, **kwargs))
 
         decorated = recorded
-    setattr(decorated, DECLARED, (declared.effect, declared.on_doubt))
+    setattr(decorated, DECLARED, (declared.effect, declared.on_doubt, declared.not_done_on))
     return cast("Callable[P, R]", decorated)
 
 

@@ -10,18 +10,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from rowtrail.replay._codes import Aside, ReasonCode, sentence
+from rowtrail.replay._keys import scope_key
+from rowtrail.replay._outcome import leaves_in_doubt
+
 __all__ = [
-    "CHANGED",
-    "CRASHED",
-    "FAILED",
-    "NEW",
-    "NOT_STORED",
-    "SUPERSEDED",
+    "Aside",
     "Decision",
     "Effect",
     "Kind",
     "Live",
     "OnDoubt",
+    "Raise",
+    "ReasonCode",
     "Recorded",
     "Replay",
     "Resolve",
@@ -29,6 +30,9 @@ __all__ = [
     "Wait",
     "culprit",
     "decide",
+    "leaves_in_doubt",
+    "scope_key",
+    "sentence",
 ]
 
 Kind = Literal["llm", "tool", "function"]
@@ -36,19 +40,15 @@ Effect = Literal["read", "idempotent", "write"]
 Status = Literal["running", "done", "failed", "in_doubt", "superseded"]
 OnDoubt = Literal["fail", "ask", "retry"]
 
-NEW = "first call"
-CHANGED = "changed: the recorded calls of this scope were made with other requests"
-FAILED = "the recorded call failed"
-CRASHED = "the process died during the recorded call"
-NOT_STORED = "the recorded result could not be stored"
-DAMAGED = "the recorded result is damaged"
-SUPERSEDED = "the recorded answer was set aside"
-IN_DOUBT_AGAIN = "in doubt: made again, the effect is {effect}"
-
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the rules need to know of one recorded step."""
+    """What the rules need to know of one recorded step.
+
+    Attributes:
+        aside: Of a superseded step, why it was set aside.
+        is_handled: It failed, and the code around went on: the failure is raised again.
+    """
 
     id: int
     attempt: int
@@ -56,6 +56,8 @@ class Recorded:
     status: Status
     has_result: bool
     is_damaged: bool = False
+    aside: str | None = None
+    is_handled: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,17 @@ class Replay:
 
 
 @dataclass(frozen=True)
+class Raise:
+    """Raise the recorded failure of `step` again: the code around has handled it once."""
+
+    step: int
+
+
+@dataclass(frozen=True)
 class Live:
     """Make the call; `supersedes` is the step in doubt that it takes the place of."""
 
-    reason: str
+    code: ReasonCode
     supersedes: int | None = None
 
 
@@ -88,7 +97,7 @@ class Resolve:
     step: int
 
 
-Decision = Replay | Live | Wait | Resolve
+Decision = Replay | Raise | Live | Wait | Resolve
 
 
 def decide(
@@ -106,16 +115,17 @@ def decide(
         kind: Kind of the step that is asked for.
         effect: What the step does to the world.
         diverged: The scope has recorded steps of this kind, none of them with this request.
-        is_alive: Tells whether the attempt that runs a step still lives.
+        is_alive: Returns whether whoever makes a running step still does.
     """
     standing = [step for step in recorded if step.status != "superseded"]
     if not standing:
         if recorded:
-            return Live(SUPERSEDED)
-        return Live(CHANGED if diverged else NEW)
+            return Live(_after_aside(recorded[-1]))
+        return Live(ReasonCode.CHANGED if diverged else ReasonCode.FIRST)
     step = standing[-1]
     if step.status == "failed":
-        return Live(FAILED)  # failed calls are recorded, never replayed
+        handled = next((step for step in standing if step.is_handled), None)
+        return Live(ReasonCode.FAILED_BEFORE) if handled is None else Raise(handled.id)
     if step.status == "done":
         return _of_done(step, effect)
     if step.status == "running" and is_alive(step):
@@ -123,20 +133,31 @@ def decide(
     return _of_doubtful(step, kind, effect)
 
 
+def _after_aside(step: Recorded) -> ReasonCode:
+    if step.aside == Aside.INTERRUPTED:
+        return ReasonCode.INTERRUPTED
+    if step.aside in (Aside.RETRIED, Aside.NOT_HAPPENED):
+        return ReasonCode.SETTLED
+    if step.aside == Aside.DOUBTED:
+        return ReasonCode.IN_DOUBT
+    return ReasonCode.FIRST if step.aside == Aside.NEVER_MADE else ReasonCode.ASKED_AGAIN
+
+
 def _of_done(step: Recorded, effect: Effect) -> Decision:
     if step.has_result and not step.is_damaged:
         return Replay(step.id)
     if effect == "write":
         return Resolve(step.id)  # it happened; somebody must say what it returned
-    return Live(DAMAGED if step.is_damaged else NOT_STORED, step.id)
+    code = ReasonCode.DAMAGED if step.is_damaged else ReasonCode.NOT_STORED
+    return Live(code, step.id)
 
 
 def _of_doubtful(step: Recorded, kind: Kind, effect: Effect) -> Decision:
     if kind == "llm":
-        return Live(CRASHED)
+        return Live(ReasonCode.CRASHED)
     if effect == "write":
         return Resolve(step.id)
-    return Live(IN_DOUBT_AGAIN.format(effect=effect), step.id)
+    return Live(ReasonCode.IN_DOUBT, step.id)
 
 
 def culprit(error: BaseException, failed: Collection[BaseException]) -> BaseException | None:

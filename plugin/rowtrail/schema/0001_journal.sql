@@ -62,7 +62,10 @@ CREATE TABLE run (
     run_id        TEXT NOT NULL UNIQUE,
     thread        INTEGER REFERENCES thread (id),
     agent         TEXT,
-    status        TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'waiting', 'crashed')),
+    status        TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'waiting', 'cancelled', 'crashed')),
+    done_by       INTEGER,       -- the attempt that finished it: what becomes of the others does not count
+    nonce         TEXT NOT NULL, -- random: begins the idempotency keys of its steps
+    keeps_doubts  INTEGER NOT NULL DEFAULT 0,  -- 1: begun anew beside calls in doubt, by somebody's decision
     started_at    INTEGER NOT NULL,
     ended_at      INTEGER,
     input_digest  BLOB,          -- what was asked, to recognise the same input sent again
@@ -87,15 +90,20 @@ CREATE TABLE attempt (
     started_at INTEGER NOT NULL,
     ended_at   INTEGER,
     outcome    TEXT CHECK (outcome IN ('done', 'failed', 'waiting', 'crashed', 'cancelled')),
+    left_open  INTEGER NOT NULL DEFAULT 0,  -- 1: it ended while calls of it went on in its process
+    answer     BLOB,   -- digest of the answer to a person's question that it began with
+    head       TEXT,   -- id of the checkpoint that it began at
     UNIQUE (run, n)
 ) STRICT;
-CREATE INDEX attempt_open ON attempt (process) WHERE ended_at IS NULL;
+CREATE INDEX attempt_open ON attempt (process) WHERE ended_at IS NULL OR left_open = 1;
 
 CREATE TABLE scope (
     id   INTEGER PRIMARY KEY AUTOINCREMENT,
     run  INTEGER NOT NULL REFERENCES run (id),
     name TEXT NOT NULL,
     node TEXT,
+    key  TEXT NOT NULL,   -- BLAKE2b-64 of the name, in hex: part of the idempotency keys of its steps
+    finished INTEGER NOT NULL DEFAULT 0,   -- 1: its framework saved what it returned, and does not execute it again
     UNIQUE (run, name)
 ) STRICT;
 
@@ -108,10 +116,14 @@ CREATE TABLE step (
     kind               TEXT NOT NULL CHECK (kind IN ('llm', 'tool', 'function')),
     name               TEXT NOT NULL,
     status             TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'in_doubt', 'superseded')),
-    reason             TEXT,               -- why the call was made and not replayed
+    reason_code        TEXT,               -- why the call was made and not replayed: one of rowtrail.replay.ReasonCode
+    reason             TEXT,               -- the same as a sentence, or why the step was set aside
+    aside              TEXT,               -- superseded: why, one of rowtrail.replay.Aside
     effect             TEXT NOT NULL CHECK (effect IN ('read', 'idempotent', 'write')),
     fingerprint        BLOB NOT NULL,
-    n                  INTEGER NOT NULL,   -- which of the equal requests of its scope, from 1
+    n                  INTEGER NOT NULL,   -- which of the equal requests of its scope with this tool_call_id, from 1
+    key_n              INTEGER NOT NULL,   -- which of the equal requests of its scope, whatever their tool_call_id
+    key_scope          TEXT,               -- scope.key of the scope whose call it makes again, where that is another one
     started_at         INTEGER NOT NULL,
     duration_us        INTEGER,
     arguments          TEXT,               -- a JSON object: what was asked, where that is short; else in `input`
@@ -120,6 +132,11 @@ CREATE TABLE step (
     output             INTEGER,            -- item: what the caller got
     seal               BLOB,               -- keyed BLAKE2b-64 of fingerprint, n and output: a damaged row is not replayed
     error              TEXT,
+    failure            TEXT,               -- JSON: class and plain parts of the exception, to raise it again
+    ended_seq          INTEGER,            -- how many steps the run had begun when the step failed
+    late_output        TEXT,               -- JSON: what the call returned after a person had decided what became of it
+    late_error         TEXT,               -- likewise what it raised
+    twin               INTEGER,            -- the step of an earlier run that is in doubt, which made this one in doubt
     tool_call_id       TEXT,
     model              TEXT,
     provider           TEXT,
@@ -131,10 +148,12 @@ CREATE TABLE step (
     tokens_source      TEXT CHECK (tokens_source IN ('provider', 'tiktoken', 'estimate')),
     cost_usd           REAL,
     interrupts         INTEGER NOT NULL DEFAULT 0,   -- answers of people that the call consumed
-    asked              INTEGER NOT NULL DEFAULT 0    -- in which order of its scope a person was asked what became of it; 0: not
+    asked              INTEGER NOT NULL DEFAULT 0,   -- in which order of its scope a person was asked what became of it; 0: not
+    answers            INTEGER NOT NULL DEFAULT 1    -- how many answers of people that question took
 ) STRICT;
 CREATE INDEX step_key ON step (scope, fingerprint, n);
-CREATE INDEX step_in_doubt ON step (scope) WHERE status = 'in_doubt';
+CREATE INDEX step_in_doubt ON step (scope, fingerprint) WHERE status = 'in_doubt';
+CREATE INDEX step_twin ON step (twin) WHERE twin IS NOT NULL;
 CREATE INDEX step_parent ON step (parent) WHERE parent IS NOT NULL;
 
 CREATE TABLE replay (

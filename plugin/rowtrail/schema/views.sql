@@ -5,10 +5,10 @@
 -- A process that was not heard of for 15 s counts as dead here; rowtrail itself decides by the
 -- identity of the process and writes the outcome down when it next opens the file.
 
-CREATE VIEW live_attempt AS   -- private: serves the views below
-SELECT a.id, a.run
+CREATE VIEW live_attempt AS   -- private: serves the views below; those with `ended_at` left calls that go on
+SELECT a.id, a.run, a.ended_at
 FROM attempt a JOIN process p ON p.id = a.process
-WHERE a.ended_at IS NULL
+WHERE (a.ended_at IS NULL OR a.left_open = 1)
   AND p.last_seen_at > (CAST(strftime('%s', 'now') AS INTEGER) - 15) * 1000;
 
 CREATE VIEW list_item AS   -- private: lists, one row per item
@@ -26,7 +26,7 @@ WHERE s.status = 'in_doubt'
 UNION ALL
 SELECT s.id, a.run
 FROM attempt a CROSS JOIN scope sc ON sc.run = a.run CROSS JOIN step s ON s.scope = sc.id
-WHERE a.ended_at IS NULL AND a.id NOT IN (SELECT l.id FROM live_attempt l)
+WHERE (a.ended_at IS NULL OR a.left_open = 1) AND a.id NOT IN (SELECT l.id FROM live_attempt l)
   AND s.attempt = a.id AND s.status = 'running' AND s.kind <> 'llm';
 
 CREATE VIEW threads AS   -- conversations, with totals of their runs
@@ -53,8 +53,8 @@ CREATE VIEW runs AS   -- requests to an agent
 SELECT r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
        r.agent,
-       CASE WHEN r.status = 'running' AND NOT EXISTS (SELECT 1 FROM live_attempt l WHERE l.run = r.id)
-            THEN 'crashed' ELSE r.status END AS status,
+       CASE WHEN r.status = 'running' AND NOT EXISTS (SELECT 1 FROM live_attempt l WHERE l.run = r.id AND l.ended_at IS NULL)
+            THEN CASE WHEN r.done_by IS NULL THEN 'crashed' ELSE 'done' END ELSE r.status END AS status,
        @utc(r.started_at) AS started_at,
        @utc(r.ended_at) AS ended_at,
        (SELECT count(*) FROM attempt a WHERE a.run = r.id) AS attempts,
@@ -62,7 +62,7 @@ SELECT r.run_id,
        (SELECT count(*) FROM scope sc JOIN step s ON s.scope = sc.id
          WHERE sc.run = r.id AND s.status = 'in_doubt')
        + (SELECT count(*) FROM attempt a JOIN scope sc ON sc.run = a.run JOIN step s ON s.scope = sc.id
-           WHERE a.run = r.id AND a.ended_at IS NULL AND a.id NOT IN (SELECT l.id FROM live_attempt l)
+           WHERE a.run = r.id AND (a.ended_at IS NULL OR a.left_open = 1) AND a.id NOT IN (SELECT l.id FROM live_attempt l)
              AND s.attempt = a.id AND s.status = 'running' AND s.kind <> 'llm') AS in_doubt,
        r.input_tokens, r.output_tokens, r.saved_tokens, r.cost_usd, r.saved_usd, r.error
 FROM run r;
@@ -86,7 +86,7 @@ SELECT CAST(s.id AS TEXT) AS step_id,
        s.kind, s.name,
        CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
             WHEN s.kind = 'llm' THEN 'failed' ELSE 'in_doubt' END AS status,
-       s.reason, s.effect,
+       s.reason_code, s.reason, s.effect,
        @utc(s.started_at) AS started_at,
        @utc((s.started_at + s.duration_us / 1000)) AS ended_at,
        s.duration_us / 1000.0 AS duration_ms,
@@ -98,8 +98,7 @@ SELECT CAST(s.id AS TEXT) AS step_id,
                 'parameters', json((SELECT i.text FROM item i WHERE i.id = s.input))) END AS input,
        (SELECT i.text FROM item i WHERE i.id = s.output) AS output,
        s.error, s.tool_call_id,
-       (SELECT substr(m.value, 1, 8) FROM meta m WHERE m.key = 'journal_id')
-           || '-' || s.scope || '-' || lower(hex(s.fingerprint)) || '-' || s.n AS idempotency_key,
+       r.nonce || '-' || coalesce(s.key_scope, sc.key) || '-' || lower(hex(s.fingerprint)) || '-' || s.key_n AS idempotency_key,
        s.model, s.provider, s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_write_tokens,
        s.reasoning_tokens, s.tokens_source, s.cost_usd,
        (SELECT count(*) FROM replay p WHERE p.step = s.id) AS replays,
@@ -110,7 +109,7 @@ CREATE VIEW llm_calls AS   -- the steps that asked a model
 SELECT CAST(s.id AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
-       sc.node, s.model, s.provider,
+       s.reason_code, sc.node, s.model, s.provider,
        CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
             ELSE 'failed' END AS status,
        @utc(s.started_at) AS started_at,
@@ -134,7 +133,7 @@ CREATE VIEW tool_calls AS   -- the steps that called a tool
 SELECT CAST(s.id AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
-       sc.node, s.name,
+       s.reason_code, sc.node, s.name,
        CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
             ELSE 'in_doubt' END AS status,
        s.effect,
@@ -148,8 +147,7 @@ SELECT CAST(s.id AS TEXT) AS step_id,
        @utc(s.started_at) AS started_at,
        s.duration_us / 1000.0 AS duration_ms,
        s.tool_call_id,
-       (SELECT substr(m.value, 1, 8) FROM meta m WHERE m.key = 'journal_id')
-           || '-' || s.scope || '-' || lower(hex(s.fingerprint)) || '-' || s.n AS idempotency_key,
+       r.nonce || '-' || coalesce(s.key_scope, sc.key) || '-' || lower(hex(s.fingerprint)) || '-' || s.key_n AS idempotency_key,
        (SELECT count(*) FROM replay p WHERE p.step = s.id) AS replays
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 WHERE s.kind = 'tool';

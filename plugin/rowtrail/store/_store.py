@@ -173,6 +173,9 @@ class Store:
             return identity.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)
         return identity.is_alive(last_seen_at=last_seen_at, now_ms=now_ms)
 
+    def verdict_in_s(self, process: Row) -> float | None:
+        return None if self.is_alive(process) else 0.0
+
     def shrink(self, pages: int) -> None:
         """Give free pages back to the file system, `pages` at a time between other commits."""
         left = -1

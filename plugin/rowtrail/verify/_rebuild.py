@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rowtrail.errors import DamagedError
+from rowtrail.replay import scope_key
 from rowtrail.store import Row
 from rowtrail.store.reading import DamagedFile, NewFile
 from rowtrail.verify._contents import (
@@ -32,11 +33,16 @@ _STEP_STUB: dict[str, Any] = {
     "kind": "function",
     "name": "(lost)",
     "status": "in_doubt",
+    "reason_code": None,
     "reason": STUB,
+    "aside": None,
+    "key_n": 1,
+    "key_scope": None,
     "effect": "write",
     "started_at": 0,
     "interrupts": 0,
     "asked": 0,
+    "answers": 1,
 }
 _STEP_EMPTY = (
     *(
@@ -47,6 +53,11 @@ _STEP_EMPTY = (
         "output",
         "seal",
         "error",
+        "failure",
+        "ended_seq",
+        "late_output",
+        "late_error",
+        "twin",
         "tool_call_id",
         "model",
     ),
@@ -196,6 +207,8 @@ class Rebuild:
             if is_stray and row["thread"] not in self._rows["thread"]:
                 self._lose(name, f"run {row['run_id']!r} is of no thread: that row is lost")
                 row["thread"] = None
+            if table == "scope" and row["key"] is None:
+                row["key"] = scope_key(row["name"])
             if table == "attempt" and row["process"] not in self._rows["process"]:
                 self._add_process(row["process"])
             if not self._new.add(f"{table}_salvage", row):
@@ -221,6 +234,7 @@ class Rebuild:
         n = self._new.tx.value("attempt_next", run=run)
         self._add_process(0)
         crashed = {"process": 0, "started_at": 0, "ended_at": 0, "outcome": "crashed"}
+        crashed |= {"left_open": 0, "answer": None, "head": None}
         if self._new.add("attempt_salvage", {"id": wanted, "run": run, "n": n, **crashed}):
             attempts[wanted] = run
             self._newest_attempt[run] = wanted

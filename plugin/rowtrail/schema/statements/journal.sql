@@ -5,18 +5,27 @@ SELECT id FROM thread WHERE thread_id = :thread_id;
 INSERT INTO thread (thread_id, created_at) VALUES (:thread_id, :now);
 
 -- name: open_attempts
-SELECT a.id, a.run, p.id AS process, p.pid, p.pid_start, p.boot_id, p.pid_space, p.host, p.last_seen_at
+-- Attempts that go on, and those that ended while calls of them went on.
+SELECT a.id, a.run, a.ended_at, p.id AS process, p.pid, p.pid_start, p.boot_id, p.pid_space, p.host, p.last_seen_at
 FROM attempt a JOIN process p ON p.id = a.process
-WHERE a.ended_at IS NULL;
+WHERE a.ended_at IS NULL OR a.left_open = 1;
 
 -- name: attempt_crash
-UPDATE attempt SET ended_at = :at, outcome = 'crashed' WHERE id = :attempt AND ended_at IS NULL;
+UPDATE attempt SET left_open = 0, outcome = CASE WHEN ended_at IS NULL THEN 'crashed' ELSE outcome END,
+    ended_at = coalesce(ended_at, :at)
+WHERE id = :attempt;
 
 -- name: step_crash
+-- Whoever made the call is gone, or has left it (:error says which).
 UPDATE step
 SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
-    error = CASE kind WHEN 'llm' THEN 'ended before its answer was recorded' ELSE error END
+    error = CASE kind WHEN 'llm' THEN :error ELSE error END
 WHERE id = :id AND attempt = :attempt AND status = 'running';
+
+-- name: step_left_behind
+-- A call that only reads, of a run that is done: nobody need know what became of it.
+UPDATE step SET status = 'superseded', aside = 'left_behind', reason = 'left behind: the run was done while it went on'
+WHERE id = :id AND attempt = :attempt AND status = 'running' AND effect = 'read';
 
 -- name: steps_running
 -- Reads the steps of the whole run: an index of the running ones would cost every step two writes.
@@ -30,7 +39,8 @@ FROM attempt a JOIN scope sc ON sc.run = a.run JOIN step s ON s.scope = sc.id
 WHERE a.id = :attempt AND s.attempt = :attempt;
 
 -- name: run_crash
-UPDATE run SET status = 'crashed', ended_at = :at
+-- A run that an attempt finished stays done.
+UPDATE run SET status = CASE WHEN done_by IS NULL THEN 'crashed' ELSE 'done' END, ended_at = coalesce(ended_at, :at)
 WHERE id = :run AND status = 'running'
   AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.run = :run AND a.ended_at IS NULL);
 
@@ -41,8 +51,8 @@ SELECT * FROM run WHERE run_id = :run_id;
 SELECT * FROM run WHERE thread = :thread ORDER BY id DESC LIMIT 1;
 
 -- name: run_insert
-INSERT INTO run (run_id, thread, agent, status, started_at, input_digest, base_step)
-VALUES (:run_id, :thread, :agent, 'running', :now, :input_digest, :base_step);
+INSERT INTO run (run_id, thread, agent, status, nonce, keeps_doubts, started_at, input_digest, base_step)
+VALUES (:run_id, :thread, :agent, 'running', :nonce, :keeps_doubts, :now, :input_digest, :base_step);
 
 -- name: run_reopen
 UPDATE run SET status = 'running', ended_at = NULL, error = NULL,
@@ -51,9 +61,34 @@ UPDATE run SET status = 'running', ended_at = NULL, error = NULL,
 WHERE id = :run;
 
 -- name: run_end
-UPDATE run SET status = :status, ended_at = :now, error = :error
-WHERE id = :run AND NOT EXISTS (
-    SELECT 1 FROM attempt a WHERE a.run = :run AND a.ended_at IS NULL AND a.id <> :attempt);
+-- What an attempt says of its run, unless another goes on or has finished it.
+UPDATE run SET
+    done_by = CASE WHEN :status = 'done' THEN coalesce(done_by, :attempt) ELSE done_by END,
+    status = CASE WHEN :status = 'done' OR done_by IS NOT NULL THEN 'done' ELSE :status END,
+    ended_at = :now,
+    error = CASE WHEN :status = 'done' OR done_by IS NOT NULL THEN NULL ELSE :error END
+WHERE id = :run AND (:status = 'done' OR NOT EXISTS (
+    SELECT 1 FROM attempt a WHERE a.run = :run AND a.ended_at IS NULL AND a.id <> :attempt));
+
+-- name: run_not_done
+-- A run that is begun afresh.
+UPDATE run SET done_by = NULL WHERE id = :run;
+
+-- name: run_began_effects
+-- Whether a run began a step that changes the world.
+SELECT EXISTS (SELECT 1 FROM scope sc JOIN step s ON s.scope = sc.id WHERE sc.run = :run AND s.effect <> 'read');
+
+-- name: run_saved
+-- Whether the newest checkpoint that a run saved in a thread is of this run: the thread holds its input.
+SELECT c.run = :run FROM checkpoint c
+WHERE c.thread = :thread AND c.ns = '' AND c.hidden = 0 AND c.body IS NOT NULL AND c.run IS NOT NULL
+ORDER BY c.id DESC LIMIT 1;
+
+-- name: run_last_checkpoint
+-- The state of the thread when the run ended.
+SELECT c.checkpoint_id FROM checkpoint c
+WHERE c.thread = :thread AND c.ns = '' AND c.run = :run AND c.hidden = 0 AND c.body IS NOT NULL
+ORDER BY c.id DESC LIMIT 1;
 
 -- name: run_delete_empty
 DELETE FROM run
@@ -65,43 +100,61 @@ WHERE id = :run AND steps = 0
 DELETE FROM attempt WHERE id = :attempt;
 
 -- name: attempt_insert
-INSERT INTO attempt (run, n, process, started_at)
-SELECT :run, coalesce(max(n), 0) + 1, :process, :now FROM attempt WHERE run = :run;
+INSERT INTO attempt (run, n, process, started_at, answer, head)
+SELECT :run, coalesce(max(n), 0) + 1, :process, :now, :answer, :head FROM attempt WHERE run = :run;
 
 -- name: attempt_number
 SELECT n FROM attempt WHERE id = :attempt;
 
 -- name: attempt_end
-UPDATE attempt SET ended_at = :now, outcome = :outcome WHERE id = :attempt;
+UPDATE attempt SET ended_at = :now, outcome = :outcome, left_open = :left_open
+WHERE id = :attempt AND (outcome IS NULL OR outcome = 'crashed');
 
 -- name: attempt_owner
-SELECT p.id AS process, p.pid, p.pid_start, p.boot_id, p.pid_space, p.host, p.last_seen_at, a.ended_at
+SELECT p.id AS process, p.pid, p.pid_start, p.boot_id, p.pid_space, p.host, p.last_seen_at, a.ended_at, a.left_open
 FROM attempt a JOIN process p ON p.id = a.process WHERE a.id = :attempt;
 
 -- name: run_live_attempts
-SELECT a.id AS attempt, p.id AS process, p.pid, p.host
+SELECT a.id AS attempt, p.id AS process, p.pid, p.pid_start, p.boot_id, p.pid_space, p.host, p.last_seen_at
 FROM attempt a JOIN process p ON p.id = a.process
 WHERE a.run = :run AND a.ended_at IS NULL AND a.id <> :me;
+
+-- name: thread_live_attempts
+-- Attempts that go on in a thread, of any run.
+SELECT a.id AS attempt, a.run, r.run_id, p.id AS process, p.pid, p.pid_start, p.boot_id, p.pid_space, p.host, p.last_seen_at
+FROM attempt a JOIN process p ON p.id = a.process JOIN run r ON r.id = a.run
+WHERE a.ended_at IS NULL AND r.thread = :thread;
+
+-- name: run_last_attempt
+SELECT id, n, outcome, ended_at, answer, head FROM attempt WHERE run = :run ORDER BY n DESC LIMIT 1;
 
 -- name: scope_row
 SELECT id FROM scope WHERE run = :run AND name = :name;
 
 -- name: scope_insert
-INSERT INTO scope (run, name, node) VALUES (:run, :name, :node);
+INSERT INTO scope (run, name, node, key) VALUES (:run, :name, :node, :key);
+
+-- name: scope_finish
+-- The framework has saved what a task returned: it and the scopes inside it are not executed again.
+UPDATE scope SET finished = 1
+WHERE run = :run AND (name = :name OR (name > :name || '>' AND name < :name || '?') OR (name > :name || '|' AND name < :name || '}'));
 
 -- name: scope_steps
 -- What is recorded in one scope, with the results, oldest first.
-SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
-       s.tool_call_id, s.output, s.seal, s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
+       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
           AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM step s LEFT JOIN item i ON i.id = s.output
-WHERE s.scope = :scope ORDER BY s.id;
+WHERE s.scope = :scope ORDER BY s.id LIMIT :limit;
+
+-- name: scope_last_seq
+SELECT coalesce(max(seq), 0) FROM step WHERE scope = :scope;
 
 -- name: step_candidates
-SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
-       s.tool_call_id, s.output, s.seal, s.input_tokens, s.output_tokens, s.cost_usd, s.interrupts, s.asked, s.effect,
+SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
+       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
           AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
@@ -110,11 +163,38 @@ WHERE s.scope = :scope AND s.fingerprint = :fingerprint AND s.n = :n
   AND s.tool_call_id IS :tool_call_id
 ORDER BY s.id;
 
+-- name: step_effects_alike
+-- The steps of a run that change the world and ask for the same, whatever their scope, oldest first.
+SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
+       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq,
+       NULL AS last_asked,
+       i.type AS output_type, i.text AS output_text, i.data AS output_data,
+       sc.name AS scope_name, sc.finished
+FROM scope sc JOIN step s ON s.scope = sc.id LEFT JOIN item i ON i.id = s.output
+WHERE sc.run = :run AND s.fingerprint = :fingerprint AND s.effect <> 'read'
+  AND s.status IN ('running', 'done', 'in_doubt')
+ORDER BY s.id;
+
+-- name: step_doubted_before
+-- A write of another run of the thread that asks for the same and is in doubt, or goes on; the newest.
+SELECT s.id, s.attempt, s.status FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+WHERE s.status = 'in_doubt' AND s.fingerprint = :fingerprint AND s.effect = 'write' AND r.thread = :thread AND r.id <> :run
+UNION ALL
+SELECT s.id, s.attempt, s.status
+FROM attempt a CROSS JOIN run r CROSS JOIN scope sc CROSS JOIN step s
+WHERE (a.ended_at IS NULL OR a.left_open = 1) AND r.id = a.run AND r.thread = :thread AND r.id <> :run
+  AND sc.run = r.id AND s.scope = sc.id AND s.fingerprint = :fingerprint AND s.effect = 'write' AND s.status = 'running'
+ORDER BY 1 DESC LIMIT 1;
+
+-- name: step_key_n
+-- Which of the equal requests of a scope the next new one is.
+SELECT coalesce(max(key_n), 0) + 1 FROM step WHERE scope = :scope AND fingerprint = :fingerprint;
+
 -- name: step_elsewhere
 -- The newest runs of the thread that recorded this request, for replay on demand. People answered
 -- those runs, not this one.
-SELECT s.id, s.scope, s.attempt, s.kind, s.name, s.status, s.reason, s.fingerprint, s.n,
-       s.tool_call_id, s.output, s.seal, s.input_tokens, s.output_tokens, s.cost_usd, 0 AS interrupts, 0 AS asked, s.effect,
+SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
+       s.tool_call_id, s.output, s.seal, 0 AS interrupts, 0 AS asked, s.effect, s.error, s.failure, s.ended_seq,
        NULL AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.fingerprint = :fingerprint
@@ -128,7 +208,7 @@ SELECT s.*, sc.run, sc.name AS scope_name FROM step s JOIN scope sc ON sc.id = s
 WHERE s.id = CAST(:id AS INTEGER) AND CAST(s.id AS TEXT) = :id;
 
 -- name: step_status
-SELECT status, attempt FROM step WHERE id = :id;
+SELECT s.status, s.attempt, s.name, s.kind FROM step s WHERE s.id = :id;
 
 -- name: run_count_step
 UPDATE run SET steps = steps + 1,
@@ -136,43 +216,61 @@ UPDATE run SET steps = steps + 1,
 WHERE id = :run RETURNING steps;
 
 -- name: step_insert
-INSERT INTO step (scope, attempt, parent, seq, kind, name, status, reason, effect, fingerprint, n,
-                  started_at, arguments, input, prompt, tool_call_id, model, provider)
-VALUES (:scope, :attempt, :parent, :seq, :kind, :name, 'running', :reason, :effect, :fingerprint, :n,
-        :now, :arguments, :input, :prompt, :tool_call_id, :model, :provider);
+INSERT INTO step (scope, attempt, parent, seq, kind, name, status, reason_code, reason, effect, fingerprint, n, key_n, key_scope,
+                  started_at, arguments, input, prompt, tool_call_id, model, provider, twin)
+VALUES (:scope, :attempt, :parent, :seq, :kind, :name, :status, :reason_code, :reason, :effect, :fingerprint, :n, :key_n, :key_scope,
+        :now, :arguments, :input, :prompt, :tool_call_id, :model, :provider, :twin);
 
 -- name: step_complete
+-- Only while nobody has decided what became of it: what arrives late is kept beside (step_late).
 UPDATE step SET status = 'done', duration_us = :duration_us, output = :output, seal = :seal,
-    reason = coalesce(:reason, reason), error = NULL,
+    reason_code = coalesce(:reason_code, reason_code), reason = coalesce(:reason, reason), error = NULL,
     model = coalesce(:model, model), provider = coalesce(:provider, provider),
     input_tokens = :input_tokens, output_tokens = :output_tokens,
     cache_read_tokens = :cache_read_tokens, cache_write_tokens = :cache_write_tokens,
     reasoning_tokens = :reasoning_tokens, tokens_source = :tokens_source, cost_usd = :cost_usd,
     interrupts = :interrupts
-WHERE id = :id AND attempt = :attempt;
+WHERE id = :id AND attempt = :attempt AND status IN ('running', 'in_doubt');
 
 -- name: step_fail
-UPDATE step SET status = :status, duration_us = :duration_us, error = :error, output = :output,
-    reason = coalesce(:reason, reason), interrupts = :interrupts
-WHERE id = :id AND attempt = :attempt;
+UPDATE step SET status = :status, duration_us = :duration_us, error = :error, failure = :failure, output = :output,
+    ended_seq = (SELECT r.steps FROM run r JOIN scope sc ON sc.run = r.id WHERE sc.id = step.scope),
+    interrupts = :interrupts,
+    input_tokens = :input_tokens, output_tokens = :output_tokens,
+    cache_read_tokens = :cache_read_tokens, cache_write_tokens = :cache_write_tokens,
+    reasoning_tokens = :reasoning_tokens, tokens_source = :tokens_source, cost_usd = :cost_usd
+WHERE id = :id AND attempt = :attempt AND status IN ('running', 'in_doubt');
+
+-- name: step_late
+-- What a call returned or raised after somebody had decided what became of it.
+UPDATE step SET late_output = :output, late_error = :error WHERE id = :id AND attempt = :attempt;
 
 -- name: step_supersede
-UPDATE step SET status = 'superseded', reason = coalesce(:reason, reason) WHERE id = :id;
+UPDATE step SET status = 'superseded', aside = :aside, reason = coalesce(:reason, reason), answers = coalesce(:answers, answers)
+WHERE id = :id;
+
+-- name: step_twins
+-- The steps that were in doubt together with this one.
+SELECT t.id, t.fingerprint, t.n FROM step s JOIN step t ON t.twin = s.id OR t.id = s.twin
+WHERE s.id = :id AND t.status = 'in_doubt';
 
 -- name: step_left
 -- A step that its own caller left; once its thread is deleted, the row may be another's.
-UPDATE step SET status = 'superseded', reason = :reason WHERE id = :id AND attempt = :attempt;
+UPDATE step SET status = 'superseded', aside = :aside, reason = :reason
+WHERE id = :id AND attempt = :attempt AND status = 'running';
 
 -- name: step_never_made
 -- A step whose caller was cancelled while its row was written: the call was not made.
-UPDATE step SET status = 'superseded', reason = 'cancelled before it was made'
+UPDATE step SET status = 'superseded', aside = 'never_made', reason = 'cancelled before it was made'
 WHERE id = :id AND attempt = :attempt AND fingerprint = :fingerprint AND n = :n AND status = 'running';
 
 -- name: step_doubt
 UPDATE step SET status = 'in_doubt' WHERE id = :id AND status = 'running';
 
 -- name: step_settle
-UPDATE step SET status = 'done', output = :output, seal = :seal, reason = :reason WHERE id = :id;
+UPDATE step SET status = 'done', output = :output, seal = :seal, reason_code = 'settled', reason = :reason,
+    aside = NULL, answers = coalesce(:answers, answers)
+WHERE id = :id;
 
 -- name: step_asked
 UPDATE step SET asked = 1 + (SELECT max(q.asked) FROM step q WHERE q.scope = :scope)
@@ -182,18 +280,27 @@ WHERE id = :id AND asked = 0;
 UPDATE step SET asked = 0 WHERE id = :id;
 
 -- name: steps_start_over
-UPDATE step SET status = 'superseded', reason = 'started over'
+UPDATE step SET status = 'superseded', aside = 'started_over', reason = 'started over'
 WHERE status IN ('done', 'in_doubt', 'running') AND scope IN (SELECT id FROM scope WHERE run = :run);
 
 -- name: last_answer
 -- The last LLM answer that the code of a scope got itself or in a graph that it ran ('|' in the
 -- names), not one inside a tool ('>').
-SELECT s.id FROM step s JOIN scope sc ON sc.id = s.scope
+SELECT s.id, s.seq, i.text FROM step s JOIN scope sc ON sc.id = s.scope LEFT JOIN item i ON i.id = s.output
 WHERE sc.run = :run AND s.kind = 'llm' AND s.status = 'done'
   AND (sc.name = :name
        OR (substr(sc.name, 1, length(:name) + 1) = :name || '|'
            AND instr(substr(sc.name, length(:name) + 1), '>') = 0))
 ORDER BY s.started_at + s.duration_us / 1000 DESC, s.id DESC LIMIT 1;
+
+-- name: effects_inside
+-- Steps that change the world, begun in a scope or in one inside it: those that no tool call of an answer
+-- asked for only after that answer.
+SELECT s.id, s.name, s.tool_call_id FROM step s JOIN scope sc ON sc.id = s.scope
+WHERE sc.run = :run AND s.effect <> 'read' AND s.status <> 'superseded'
+  AND (sc.name = :name OR substr(sc.name, 1, length(:name) + 1) IN (:name || '|', :name || '>'))
+  AND (s.tool_call_id IS NOT NULL OR s.seq > :after)
+ORDER BY s.id;
 
 -- name: run_add_usage
 UPDATE run SET input_tokens = input_tokens + :input_tokens,
@@ -239,7 +346,8 @@ WHERE id = :run;
 
 -- name: scope_asks
 -- Steps of a scope of which a person is or was asked what became of them, in the order of asking.
-SELECT s.id, s.scope, s.name, s.status, s.fingerprint, s.n,
+SELECT s.id, s.scope, s.name, s.status, s.error, s.fingerprint, s.key_n, s.answers,
+       coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        coalesce(i.type, 'dict') AS input_type, coalesce(s.arguments, i.text) AS input_text,
        i.data AS input_data
 FROM step s LEFT JOIN item i ON i.id = s.input

@@ -17,7 +17,7 @@ WHERE r.id < :before
   AND (:since IS NULL OR r.started_at >= :since)
   AND (:urgent IS NULL OR :urgent = (r.id IN (
         SELECT u.id FROM run u
-        WHERE u.status = 'crashed'
+        WHERE u.status IN ('crashed', 'cancelled')
            OR (u.status = 'running' AND u.id NOT IN (SELECT l.run FROM live_attempt l))
         UNION ALL SELECT d.run FROM doubtful d)))
   AND (:status IS NULL OR v.status = :status)
@@ -213,3 +213,7 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
 
 -- name: run_holder
 SELECT pid, host FROM attempts WHERE run_id = :run_id AND ended_at IS NULL ORDER BY n DESC LIMIT 1;
+
+-- name: step_aside
+-- Why a step was set aside, None where it was not.
+SELECT aside FROM step WHERE id = CAST(:step_id AS INTEGER);

@@ -29,28 +29,30 @@ INSERT INTO label (id, text)
 VALUES (:id, :text);
 
 -- name: run_salvage
-INSERT INTO run (id, run_id, thread, agent, status, started_at, ended_at, input_digest, base_step, error,
+INSERT INTO run (id, run_id, thread, agent, status, done_by, nonce, keeps_doubts, started_at, ended_at, input_digest, base_step, error,
     steps, llm_calls, tool_calls, input_tokens, output_tokens, saved_tokens, cost_usd, saved_usd)
-VALUES (:id, :run_id, :thread, :agent, :status, :started_at, :ended_at, :input_digest, :base_step, :error,
+VALUES (:id, :run_id, :thread, :agent, :status, :done_by, :nonce, :keeps_doubts, :started_at, :ended_at, :input_digest, :base_step, :error,
     :steps, :llm_calls, :tool_calls, :input_tokens, :output_tokens, :saved_tokens, :cost_usd, :saved_usd);
 
 -- name: attempt_salvage
-INSERT INTO attempt (id, run, n, process, started_at, ended_at, outcome)
-VALUES (:id, :run, :n, :process, :started_at, :ended_at, :outcome);
+INSERT INTO attempt (id, run, n, process, started_at, ended_at, outcome, left_open, answer, head)
+VALUES (:id, :run, :n, :process, :started_at, :ended_at, :outcome, :left_open, :answer, :head);
 
 -- name: scope_salvage
-INSERT INTO scope (id, run, name, node)
-VALUES (:id, :run, :name, :node);
+INSERT INTO scope (id, run, name, node, key, finished)
+VALUES (:id, :run, :name, :node, :key, :finished);
 
 -- name: step_salvage
-INSERT INTO step (id, scope, attempt, parent, seq, kind, name, status, reason, effect, fingerprint, n,
-    started_at, duration_us, arguments, input, prompt, output, seal, error, tool_call_id, model, provider,
+INSERT INTO step (id, scope, attempt, parent, seq, kind, name, status, reason_code, reason, aside, effect, fingerprint, n,
+    key_n, key_scope, started_at, duration_us, arguments, input, prompt, output, seal, error, failure, ended_seq,
+    late_output, late_error, twin, tool_call_id, model, provider,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, tokens_source,
-    cost_usd, interrupts, asked)
-VALUES (:id, :scope, :attempt, :parent, :seq, :kind, :name, :status, :reason, :effect, :fingerprint, :n,
-    :started_at, :duration_us, :arguments, :input, :prompt, :output, :seal, :error, :tool_call_id, :model,
+    cost_usd, interrupts, asked, answers)
+VALUES (:id, :scope, :attempt, :parent, :seq, :kind, :name, :status, :reason_code, :reason, :aside, :effect, :fingerprint, :n,
+    :key_n, :key_scope, :started_at, :duration_us, :arguments, :input, :prompt, :output, :seal, :error, :failure, :ended_seq,
+    :late_output, :late_error, :twin, :tool_call_id, :model,
     :provider, :input_tokens, :output_tokens, :cache_read_tokens, :cache_write_tokens, :reasoning_tokens,
-    :tokens_source, :cost_usd, :interrupts, :asked);
+    :tokens_source, :cost_usd, :interrupts, :asked, :answers);
 
 -- name: replay_salvage
 INSERT INTO replay (id, step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)
@@ -113,7 +115,8 @@ SELECT id, thread_id, 0 AS created_at FROM thread INDEXED BY sqlite_autoindex_th
 SELECT id, text FROM label INDEXED BY sqlite_autoindex_label_1;
 
 -- name: run_spare
-SELECT r.id, r.run_id, t.thread, NULL AS agent, 'crashed' AS status, 0 AS started_at, 0 AS ended_at,
+SELECT r.id, r.run_id, t.thread, NULL AS agent, 'crashed' AS status, NULL AS done_by,
+       lower(hex(randomblob(8))) AS nonce, 0 AS keeps_doubts, 0 AS started_at, 0 AS ended_at,
        NULL AS input_digest, NULL AS base_step, 'its row was lost' AS error, 0 AS steps, 0 AS llm_calls,
        0 AS tool_calls, 0 AS input_tokens, 0 AS output_tokens, 0 AS saved_tokens, NULL AS cost_usd,
        NULL AS saved_usd
@@ -121,7 +124,7 @@ FROM run r INDEXED BY sqlite_autoindex_run_1
 LEFT JOIN (SELECT id, thread FROM run INDEXED BY run_thread WHERE thread IS NOT NULL) t ON t.id = r.id;
 
 -- name: scope_spare
-SELECT id, run, name, NULL AS node FROM scope INDEXED BY sqlite_autoindex_scope_1;
+SELECT id, run, name, NULL AS node, NULL AS key, 0 AS finished FROM scope INDEXED BY sqlite_autoindex_scope_1;
 
 -- name: step_spare
 SELECT id, scope, fingerprint, n FROM step INDEXED BY step_key;
@@ -159,8 +162,8 @@ UPDATE run SET status = CASE status WHEN 'running' THEN 'crashed' ELSE status EN
 WHERE status = 'running' OR ended_at IS NULL;
 
 -- name: attempts_settle
-UPDATE attempt SET outcome = coalesce(outcome, 'crashed'), ended_at = coalesce(ended_at, started_at)
-WHERE ended_at IS NULL OR outcome IS NULL;
+UPDATE attempt SET outcome = coalesce(outcome, 'crashed'), ended_at = coalesce(ended_at, started_at), left_open = 0
+WHERE ended_at IS NULL OR outcome IS NULL OR left_open = 1;
 
 -- name: steps_settle
 UPDATE step SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END, output = NULL,

@@ -14,7 +14,7 @@ VALUES (:pid, :pid_start, :boot_id, :pid_space, :host, :now);
 
 -- name: process_beat
 UPDATE process SET last_seen_at = :now
-WHERE id = :id AND EXISTS (SELECT 1 FROM attempt WHERE process = :id AND ended_at IS NULL);
+WHERE id = :id AND EXISTS (SELECT 1 FROM attempt WHERE process = :id AND (ended_at IS NULL OR left_open = 1));
 
 -- name: process_forget
 DELETE FROM process

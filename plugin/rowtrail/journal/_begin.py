@@ -1,0 +1,336 @@
+"""Beginning an attempt: which run it belongs to, and whether it may begin now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rowtrail.errors import RunBusyError, UsageError
+from rowtrail.journal._recovery import record_crashes
+from rowtrail.store import Row, Tx
+
+if TYPE_CHECKING:
+    from rowtrail.journal import Journal
+    from rowtrail.journal._recorder import Recorder
+
+Intent = Literal["name", "input", "resume", "fork"]
+ReplayMode = Literal["default", "always", "never", "resume"]
+Multitask = Literal["allow", "enqueue", "reject"]
+
+MULTITASKS = ("allow", "enqueue", "reject")
+RESEND_WITHIN_S = 24 * 60 * 60
+NONCE_BYTES = 8
+_UNFINISHED = ("crashed", "cancelled", "failed")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How an attempt begins, and so which run it belongs to.
+
+    Attributes:
+        intent: `name`: the run of this id, whatever its state. `input`: a new request; if the last
+            run of the thread was left unfinished on the same input it is continued. `resume`: the
+            last run of the thread, unless it is done. `fork`: a new run.
+        run_id: The run of this id, for `name`; else the id that a new run is given.
+        input_digest: Tells equal inputs; None where there is none.
+        answer_digest: Likewise the answer to a person's question with which a run is resumed.
+        base_step: Superstep from which the scopes of a new run count.
+        base_shift: By how much the framework's numbering of supersteps moved since, for `resume`.
+        head: Id of the checkpoint that the framework goes on from, and its superstep.
+        exclusive: Refuse when a live attempt holds the run.
+        gives_back: A run that is done is not begun again: where it ended is returned.
+        fresh: Set the recorded steps aside.
+        replay: `never` begins anew; `resume` continues a failed run too that is sent again.
+        resend_within_s: How long after its end an unfinished run is continued by the same input.
+        multitask: What becomes of a second attempt in a thread: it begins beside the first, waits
+            for its end, or is refused.
+    """
+
+    intent: Intent
+    run_id: str | None = None
+    thread_id: str | None = None
+    agent: str | None = None
+    input_digest: bytes | None = None
+    answer_digest: bytes | None = None
+    base_step: int | None = None
+    base_shift: int = 0
+    head: str | None = None
+    head_step: int | None = None
+    exclusive: bool = False
+    gives_back: bool = False
+    fresh: bool = False
+    replay: ReplayMode = "default"
+    resend_within_s: float = RESEND_WITHIN_S
+    multitask: Multitask = "allow"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An attempt whose rows are written; `before` is the attempt of the run before it."""
+
+    run: int
+    run_id: str
+    attempt: int
+    n: int
+    thread: int | None
+    base_step: int | None
+    nonce: str
+    status_before: str | None = None
+    error_before: str | None = None
+    ended_before: int | None = None
+    before: Row | None = None
+    holds_input: bool = False
+    keeps_doubts: bool = False
+    beside: str | None = None
+    """The run of another attempt that goes on in the thread."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Why an attempt cannot begin yet."""
+
+    run_id: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run is done: its state is that of a checkpoint, and nothing is called."""
+
+    run_id: str
+    checkpoint_id: bytes | str | None
+
+
+def begin(tx: Tx, journal: Journal, beginning: Beginning) -> Begun | Hold | Finished:
+    """Find or make the run of an attempt, and the attempt's own row."""
+    recorder = journal.recorder
+    for owed in list(recorder.owed.values()):
+        owed(tx)
+    record_crashes(tx, recorder)
+    now = journal.store.clock.now_ms()
+    thread = _thread_row(tx, beginning.thread_id, now)
+    found = _run_to_continue(tx, recorder, beginning, thread, now)
+    if isinstance(found, Hold):
+        return found
+    if beginning.gives_back and found is not None and found["done_by"] is not None:
+        checkpoint = tx.value("run_last_checkpoint", thread=thread, run=found["id"])
+        return Finished(found["run_id"], checkpoint)
+    beside = _beside(tx, recorder, beginning, thread)
+    if beside is not None and beginning.multitask == "enqueue":
+        return Hold(beside, "another attempt of its thread goes on (multitask='enqueue')")
+    return _write(tx, journal, beginning, thread, found, beside, now)
+
+
+def _write(
+    tx: Tx,
+    journal: Journal,
+    beginning: Beginning,
+    thread: int | None,
+    found: Row | None,
+    beside: str | None,
+    now: int,
+) -> Begun:
+    run = found
+    if run is None:
+        run = _new_run(tx, journal, beginning, thread, now)
+    before = tx.one("run_last_attempt", run=run["id"])
+    holds_input = found is not None and bool(tx.value("run_saved", thread=thread, run=run["id"]))
+    base_step = run["base_step"]
+    if found is not None:
+        base_step = _base_step(beginning, run, holds_input)
+        _reopen(tx, journal.recorder, beginning, run, thread, base_step)
+    store = journal.store
+    attempt = tx.insert(
+        "attempt_insert",
+        run=run["id"],
+        process=store.process_row,
+        now=now,
+        answer=beginning.answer_digest,
+        head=beginning.head,
+    )
+    tx.run("process_beat", id=store.process_row, now=now)
+    return Begun(
+        run["id"],
+        run["run_id"],
+        attempt,
+        tx.value("attempt_number", attempt=attempt),
+        thread,
+        base_step,
+        run["nonce"],
+        status_before=None if found is None else run["status"],
+        error_before=None if found is None else run["error"],
+        ended_before=None if found is None else run["ended_at"],
+        before=before,
+        holds_input=holds_input,
+        keeps_doubts=bool(run["keeps_doubts"]),
+        beside=beside,
+    )
+
+
+def _thread_row(tx: Tx, thread_id: str | None, now: int) -> int | None:
+    if thread_id is None:
+        return None
+    row: int | None = tx.value("thread_row", thread_id=thread_id)
+    return row if row is not None else tx.insert("thread_insert", thread_id=thread_id, now=now)
+
+
+def _new_run(tx: Tx, journal: Journal, beginning: Beginning, thread: int | None, now: int) -> Row:
+    run_id = _free_run_id(tx, journal, beginning)
+    tx.insert(
+        "run_insert",
+        run_id=run_id,
+        thread=thread,
+        agent=beginning.agent,
+        nonce=os.urandom(NONCE_BYTES).hex(),
+        keeps_doubts=beginning.replay == "never",
+        now=now,
+        input_digest=beginning.input_digest,
+        base_step=beginning.base_step,
+    )
+    row = tx.one("run_by_id", run_id=run_id)
+    assert row is not None
+    return row
+
+
+def _run_to_continue(
+    tx: Tx, recorder: Recorder, beginning: Beginning, thread: int | None, now: int
+) -> Row | Hold | None:
+    if beginning.intent == "name":
+        return _named(tx, beginning, thread)
+    if beginning.intent == "fork" or thread is None:
+        return None
+    run = tx.one("run_newest_of_thread", thread=thread)
+    if run is None:
+        return None
+    if beginning.intent == "resume":
+        return run if run["status"] != "done" else None
+    if beginning.replay == "never" or not _is_same_input(run, beginning):
+        return None
+    if run["status"] == "running" and run["done_by"] is None:
+        return _unsure(tx, recorder, run)
+    return run if _is_continued(tx, beginning, run, now) else None
+
+
+def _is_same_input(run: Row, beginning: Beginning) -> bool:
+    return run["input_digest"] is not None and run["input_digest"] == beginning.input_digest
+
+
+def _is_continued(tx: Tx, beginning: Beginning, run: Row, now: int) -> bool:
+    """Return whether the same input, sent again, continues an unfinished run."""
+    if run["status"] not in _UNFINISHED:
+        return False
+    ended_at = run["ended_at"] if run["ended_at"] is not None else now
+    if now - ended_at > beginning.resend_within_s * 1000:
+        return False
+    if run["status"] != "failed" or beginning.replay == "resume":
+        return True
+    return bool(tx.value("run_began_effects", run=run["id"]))
+
+
+def _unsure(tx: Tx, recorder: Recorder, run: Row) -> Hold | None:
+    """Return what is waited for where an owner of the run cannot be told dead or alive yet."""
+    for row in tx.all("run_live_attempts", run=run["id"], me=0):
+        if recorder.verdict_in_s(row) is not None:
+            return Hold(
+                run["run_id"],
+                f"process {row['pid']} on {row['host']} had begun it with the same input, and "
+                "cannot be told dead or alive yet",
+            )
+    return None
+
+
+def _named(tx: Tx, beginning: Beginning, thread: int | None) -> Row | None:
+    run = tx.one("run_by_id", run_id=beginning.run_id)
+    if run is None or not beginning.gives_back:
+        return run
+    if run["thread"] != thread:
+        raise UsageError(
+            f"run {beginning.run_id!r} is of another thread than {beginning.thread_id!r}: a run id "
+            "names one request of one thread"
+        )
+    digests = (run["input_digest"], beginning.input_digest)
+    if None not in digests and digests[0] != digests[1]:
+        raise UsageError(
+            f"run {beginning.run_id!r} was begun with another input: a run id names one request; "
+            "give this one an id of its own, or send the input that the run was begun with"
+        )
+    return run
+
+
+def _beside(tx: Tx, recorder: Recorder, beginning: Beginning, thread: int | None) -> str | None:
+    """Return the run of an attempt that goes on in the thread, None where there is none."""
+    if thread is None or beginning.base_step is None:
+        return None
+    for row in tx.all("thread_live_attempts", thread=thread):
+        if beginning.multitask == "reject":
+            raise RunBusyError(
+                f"thread {beginning.thread_id!r} is busy with run {row['run_id']!r} in process "
+                f"{row['pid']} on {row['host']} (multitask='reject'): wait for its end, or use "
+                "another thread",
+                run_id=row["run_id"],
+                pid=row["pid"],
+                host=row["host"],
+                retry_after_s=recorder.verdict_in_s(row),
+            )
+        return str(row["run_id"])
+    return None
+
+
+def _free_run_id(tx: Tx, journal: Journal, beginning: Beginning) -> str:
+    if beginning.run_id is None:
+        return journal.store.clock.new_id()
+    candidate, n = beginning.run_id, 1
+    while tx.one("run_by_id", run_id=candidate) is not None:
+        n += 1  # one id for several requests: keep it recognisable
+        candidate = f"{beginning.run_id}#{n}"
+    return candidate
+
+
+def _base_step(beginning: Beginning, run: Row, holds_input: bool) -> int | None:
+    """Return the superstep from which the scopes of a continued run count now."""
+    before: int | None = run["base_step"]
+    is_applied_again = beginning.input_digest is not None and not holds_input
+    if is_applied_again or before is None:
+        return beginning.base_step
+    return before + beginning.base_shift
+
+
+def _reopen(
+    tx: Tx,
+    recorder: Recorder,
+    beginning: Beginning,
+    run: Row,
+    thread: int | None,
+    base_step: int | None,
+) -> None:
+    if beginning.exclusive:
+        for held in tx.all("run_live_attempts", run=run["id"], me=0):
+            raise RunBusyError(
+                f"run {run['run_id']!r} is held by process {held['pid']} on {held['host']}: "
+                "wait for it, stop it, or give this work another run id",
+                run_id=run["run_id"],
+                pid=held["pid"],
+                host=held["host"],
+                retry_after_s=recorder.verdict_in_s(held),
+            )
+    if beginning.fresh:
+        tx.run("steps_start_over", run=run["id"])
+        tx.run("run_not_done", run=run["id"])
+    tx.run(
+        "run_reopen",
+        run=run["id"],
+        base_step=base_step,
+        agent=beginning.agent,
+        thread=thread,
+    )
+
+
+def check_multitask(multitask: object) -> None:
+    """Refuse a word that is none of those that say what becomes of a second attempt in a thread.
+
+    Raises:
+        UsageError: It is.
+    """
+    if multitask not in MULTITASKS:
+        raise UsageError(f"multitask={multitask!r} is unknown: use one of {', '.join(MULTITASKS)}")

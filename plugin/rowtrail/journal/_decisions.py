@@ -1,0 +1,81 @@
+"""What somebody decides about a step in doubt, and about those in doubt with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rowtrail.content import Content, Prepared
+from rowtrail.errors import UnknownIdError, UsageError
+from rowtrail.journal._recovery import record_crashes
+from rowtrail.replay import Aside
+from rowtrail.store import Row, Tx
+
+if TYPE_CHECKING:
+    from rowtrail.journal._recorder import Recorder
+
+_TOLD = {
+    Aside.RETRIED: "settled: it is made again",
+    Aside.NOT_HAPPENED: "settled: it did not happen",
+}
+
+
+def set_aside(tx: Tx, step: int, aside: Aside, *, answers: int | None = None) -> None:
+    """Write down that a step counts as not made."""
+    for twin in tx.all("step_twins", id=step):
+        tx.run("step_supersede", id=twin["id"], aside=aside, reason=_TOLD[aside], answers=None)
+    tx.run("step_supersede", id=step, aside=aside, reason=_TOLD[aside], answers=answers)
+
+
+def settle(
+    tx: Tx,
+    content: Content,
+    step: Row,
+    output: Prepared | None,
+    reason: str,
+    *,
+    answers: int | None = None,
+) -> None:
+    """Write down what a step returned; `step` has the columns `id`, `fingerprint` and `n`."""
+    item = None if output is None else content.put(tx, output)
+    for row in [step, *tx.all("step_twins", id=step["id"])]:
+        seal = output and content.seal(output.encoded, row["fingerprint"], row["n"])
+        tx.run(
+            "step_settle",
+            id=row["id"],
+            output=item,
+            seal=seal,
+            reason=reason,
+            answers=answers if row is step else None,
+        )
+
+
+def settle_by_hand(tx: Tx, recorder: Recorder, step_id: str, output: Prepared | None) -> None:
+    """Write down what a person says of a step: what it returned; None: it did not happen.
+
+    Raises:
+        UnknownIdError: There is no such step.
+        UsageError: There is nothing to say of it.
+    """
+    record_crashes(tx, recorder)
+    row = tx.one("step_by_text_id", id=step_id)
+    if row is None:
+        raise UnknownIdError(f"no step has the id {step_id!r}", kind="step", value=step_id)
+    if not _is_open_to_decision(tx, row):
+        raise UsageError(
+            f"step {step_id} is {row['status']!r}, not in doubt: there is nothing to settle"
+        )
+    tx.run("step_not_asked", id=row["id"])  # nobody need answer any more
+    if output is None:
+        set_aside(tx, row["id"], Aside.NOT_HAPPENED)
+    else:
+        settle(tx, recorder.content, row, output, "settled: it happened")
+
+
+def _is_open_to_decision(tx: Tx, row: Row) -> bool:
+    """Return whether a person may decide: in doubt, without a result, or left by its attempt."""
+    if row["status"] == "done":
+        return row["output"] is None  # it could not be stored
+    if row["status"] == "running":
+        owner = tx.one("attempt_owner", attempt=row["attempt"])
+        return owner is None or owner["ended_at"] is not None
+    return str(row["status"]) == "in_doubt"
