@@ -291,12 +291,13 @@ class Plain:
 
     def __init__(self, stage: Stage, base_url: str) -> None:
         self._stage, self._base_url = stage, base_url
+        self._question = stage.world.question
         self.journal = rowtrail.Journal(str(stage.world.db))
         declared = {} if stage.combination.outlives else declaration(stage.combination, stage.world)
         self._act = rowtrail.step(name="act", **declared)(act_of(stage))
 
     def call(self, given: Given) -> Any:
-        question = given.value or self._stage.world.question
+        self._question = question = given.value or self._question
         with self.journal.run(RUN_ID):
             made: list[dict[str, Any]] = [{"role": "user", "content": question}]
             while True:
@@ -309,7 +310,7 @@ class Plain:
                 made += [_told(made[-1], n, self._act(a)) for n, a in enumerate(amounts)]
 
     async def acall(self, given: Given) -> Any:
-        question = given.value or self._stage.world.question
+        self._question = question = given.value or self._question
         async with self.journal.run(RUN_ID):
             made: list[dict[str, Any]] = [{"role": "user", "content": question}]
             while True:
