@@ -108,9 +108,13 @@ $(VENV)/.wheel: $(VENV)/.deps $(SOURCES) README.md LICENSE
 	@$(PIP) install --no-deps --force-reinstall $(VENV)/dist/rowtrail-*.whl
 	@mv $@.new $@
 
+# the floors of the dependencies and of the extras
 build/lowest.txt: pyproject.toml
 	@mkdir -p build
-	sed -n '/^dependencies = /,/^]/s/^ *"\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml > $@
+	$(PYTHON) -c 'import re, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  lists = [p["dependencies"], *p["optional-dependencies"].values()]; \
+	  floors = (re.match(r"([\w-]+)>=([\w.]+)", each) for floors in lists for each in floors); \
+	  print(*sorted({f"{m[1]}=={m[2]}" for m in floors if m}), sep="\n")' > $@
 
 # a source that vanishes while make looks is a change, not an error
 $(SOURCES): ;

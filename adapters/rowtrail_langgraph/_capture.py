@@ -12,11 +12,12 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp, ParentCommand
+from langgraph.prebuilt.tool_node import ToolNode
 from langgraph.pregel import Pregel
 
 from rowtrail.errors import UnsupportedError
 from rowtrail.journal import CONTROL_FLOW, scope_finders
-from rowtrail_langgraph import _models, _runs, _tools
+from rowtrail_langgraph import _models, _refused, _runs, _tools
 from rowtrail_langgraph._place import current_graph_scope
 
 
@@ -49,6 +50,18 @@ _HOOKS = (
     ),
     _Hook(BaseTool, "run", _tools.recorded_run, ("tool_input", "tool_call_id", "config")),
     _Hook(BaseTool, "arun", _tools.recorded_arun, ("tool_input", "tool_call_id", "config")),
+    _Hook(
+        ToolNode,
+        "_execute_tool_sync",
+        _refused.recorded_execute,
+        ("request", "input_type", "config"),
+    ),
+    _Hook(
+        ToolNode,
+        "_execute_tool_async",
+        _refused.recorded_aexecute,
+        ("request", "input_type", "config"),
+    ),
     _Hook(Pregel, "stream", _runs.recorded_stream, ("input", "config")),
     _Hook(Pregel, "astream", _runs.recorded_astream, ("input", "config")),
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +17,15 @@ from rowtrail.replay import Effect
 
 METADATA_KEY = "rowtrail"
 _DECLARABLE = {"effect", "on_doubt", "key", "not_done_on"}
+
+BY_SAVER = 'RowtrailSaver(..., effects={{{name}: "{effect}"}})'
+BY_METADATA = "the tool's metadata = " + '{{"rowtrail": {{"effect": "{effect}"}}}}'
+"""What declares the effect of a tool: templates."""
+
+# of its own, so that it can be silenced alone; a warning, because others are not shown by default
+_log = logging.getLogger("rowtrail.effects")
+_named: set[str] = set()
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -36,17 +48,22 @@ class Declared:
 class Effects:
     """Effects by the name of the tool, as the saver was given them.
 
+    Args:
+        by_name: Effects, or effects with in-doubt policies.
+        place: What declares the effect of a tool that declares nothing, as a template.
+
     Raises:
         UsageError: A value is no effect.
     """
 
-    def __init__(self, by_name: Mapping[str, Any]) -> None:
+    def __init__(self, by_name: Mapping[str, Any], *, place: str = BY_SAVER) -> None:
         self._by_name = {name: _declared(value, name) for name, value in by_name.items()}
+        self._place = place
 
     def of(self, tool: BaseTool, *, is_async: bool) -> Declared:
         """Return what a tool declares: to the saver, in its metadata, or by `@rowtrail.step`.
 
-        A tool that declares nothing counts as `read`.
+        A tool that declares nothing counts as `read`; the first call in the process says so.
         """
         function = _step_function(tool, is_async)
         declared = self._by_name.get(tool.name)
@@ -55,7 +72,30 @@ class Effects:
         if declared is None and function is not None:
             effect, on_doubt, not_done_on = getattr(function, DECLARED)
             declared = Declared(effect, on_doubt, not_done_on=not_done_on)
-        return Declared() if declared is None else replace(declared, function=function)
+        if declared is None:
+            _name_once(tool.name, self._place)
+            return Declared()
+        return replace(declared, function=function)
+
+
+def _name_once(name: str, place: str) -> None:
+    """Say how a tool counts that declares nothing, at its first call in the process."""
+    if name in _named:
+        return
+    with _lock:
+        if name in _named:
+            return
+        _named.add(name)
+    writes, reads = (
+        place.format(name=json.dumps(name), effect=effect) for effect in ("write", "read")
+    )
+    _log.warning(
+        "tool %r declares no effect and counts as read: a call that a crash cuts short is made "
+        "again. If it changes anything, write %s; %s says that it does not",
+        name,
+        writes,
+        reads,
+    )
 
 
 def _declared(value: Any, name: str) -> Declared:

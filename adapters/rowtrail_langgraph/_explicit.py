@@ -40,6 +40,7 @@ from rowtrail_langgraph._models import (
     recorded_stream,
 )
 from rowtrail_langgraph._place import current_config, node_attempt, place_of, run_of
+from rowtrail_langgraph._refused import arecord_refusal, record_refusal
 from rowtrail_langgraph._tools import reported, says_error, tool_request
 
 BEGINNING_POLL_S = 0.005
@@ -235,10 +236,15 @@ def wrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], An
     """
 
     def wrap(request: Any, execute: Callable[[Any], Any]) -> Any:
-        if is_captured() or request.tool is None:
+        if is_captured():
             return execute(request)
         with bubbling():
             scope = explicit_runs(journal).scope()
+        if request.tool is None:
+            answer = execute(request)
+            record_refusal(scope, current_config(), request.tool_call, answer)
+            return answer
+        with bubbling():
             call = scope.begin(_tool_request(scope, request, is_async=False))
         if call.replayed:
             return call.result
@@ -263,10 +269,15 @@ def awrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], A
     """Return the async twin of `wrap_tool_call`."""
 
     async def wrap(request: Any, execute: Callable[[Any], Any]) -> Any:
-        if is_captured() or request.tool is None:
+        if is_captured():
             return await execute(request)
         with bubbling():
             scope = await explicit_runs(journal).ascope()
+        if request.tool is None:
+            answer = await execute(request)
+            await arecord_refusal(scope, current_config(), request.tool_call, answer)
+            return answer
+        with bubbling():
             call: Call = await scope.abegin(_tool_request(scope, request, is_async=True))
         if call.replayed:
             return call.result

@@ -1,12 +1,20 @@
-"""Opening a saver in `with` and in `async with`, without SQLite on the event loop."""
+"""When a saver's journal is opened: at its first use, in each process, never on an event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
+
+from rowtrail import Journal
+from rowtrail.checkpoint import Checkpoints
+from rowtrail.errors import ClosedError, ReadOnlyError
+from rowtrail.store import MEMORY, Store
 
 
 class Closable(Protocol):
@@ -20,12 +28,120 @@ C = TypeVar("C", bound=Closable)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A journal that is open, and what a saver writes checkpoints with."""
+
+    journal: Journal
+    store: Store
+    checkpoints: Checkpoints
+
+    @classmethod
+    def of(cls, journal: Journal) -> Opened:
+        """Return the parts of a journal that a saver uses."""
+        checkpoints = Checkpoints(journal.store, journal.recorder.content)
+        return cls(journal, journal.store, checkpoints)
+
+
+class LazyJournal:
+    """A journal that is opened by its first use; copies of a saver share one of these.
+
+    A process that forks before that leaves nothing to its children, and each opens its own. One
+    that was open stays its parent's: SQLite cannot open a file safely in a child whose parent had
+    it open, and using it there raises `ForkedError`.
+
+    Args:
+        path: Of the journal; where it does not exist, its folder must.
+        open_it: Opens the journal at a path.
+    """
+
+    def __init__(self, path: str, open_it: Callable[[str], Journal]) -> None:
+        self._given = path
+        self._path = path
+        self._open_it = open_it
+        self._opened: Opened | None = None
+        self._is_closed = False
+        self._locks: dict[int, threading.Lock] = {}
+        if path != MEMORY and not _is_on_a_loop():  # which looking at folders would block
+            self._path = os.path.abspath(path)
+            _refuse_missing_folder(self._path)
+
+    @classmethod
+    def around(cls, journal: Journal) -> LazyJournal:
+        """Return one that is open, with a journal that is not its to close."""
+        lazy = cls(MEMORY, lambda _: journal)
+        lazy._opened = Opened.of(journal)
+        return lazy
+
+    def open(self) -> Opened:
+        """Open the journal, unless it was; blocks while SQLite does it.
+
+        Raises:
+            StorageError: The file cannot be used; the leaf and the message say why.
+        """
+        if self._opened is not None:
+            return self._opened
+        # By process: a lock that another thread held at a `fork()` stays locked in the child.
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            return self._open_once()
+
+    def _open_once(self) -> Opened:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    async def aopen(self) -> Opened:
+        """Async twin of `open`, on a thread of its own."""
+        if self._opened is not None:
+            return self._opened
+        return await run_in_thread(self.open)
+
+    def _open(self) -> Opened:
+        if self._is_closed:
+            raise ClosedError(f"{self._given!r} was closed: make a new saver", path=self._given)
+        # As it was given, for messages, unless the process has changed its folder since.
+        is_there = self._path in (self._given, os.path.abspath(self._given))
+        return Opened.of(self._open_it(self._given if is_there else self._path))
+
+    def close(self) -> None:
+        """Close the journal; if it was never opened, it cannot be any more."""
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            self._is_closed = True
+        if self._opened is not None:
+            self._opened.journal.close()
+
+
+def _refuse_missing_folder(path: str) -> None:
+    """Report a wrong path early, as far as that needs no opening."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise ReadOnlyError(
+            f"{path!r} cannot be opened for writing: there is no folder {folder!r}, make it or "
+            "give another path",
+            path=path,
+        )
+
+
+def _is_on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 class Opening(Generic[C]):
     """A context manager, sync and async, that opens something and closes it at its end."""
 
-    def __init__(self, open_it: Callable[[], C]) -> None:
-        self._open = open_it
+    def __init__(self, make: Callable[[], C], open_it: Callable[[C], object]) -> None:
+        self._make = make
+        self._open_it = open_it
         self._opened: list[C] = []
+
+    def _open(self) -> C:
+        made = self._make()
+        self._open_it(made)
+        return made
 
     def __enter__(self) -> C:
         self._opened.append(self._open())

@@ -245,6 +245,7 @@ class _Invocation:
         """Async twin of `start`."""
         begun: list[Attempt] = []
         try:
+            await self.saver.aopen()  # never on the event loop
             beginning = await self.journal.store.aread(self.beginning)
             attempt = await self.journal.aattempt_or_end(beginning, self.codec, begun)
             if isinstance(attempt, Finished):
@@ -409,7 +410,8 @@ def _invocation(
 
 def _is_recorded_by(saver: Any, configurable: Mapping[str, Any]) -> bool:
     # Not isinstance: a server wraps the saver in an adapter that passes attributes on.
-    captures = getattr(saver, "capture", False) and getattr(saver, "journal", None) is not None
+    # Not `journal`, which opens the file, here perhaps on an event loop.
+    captures = getattr(saver, "capture", False) and hasattr(saver, "aopen")
     return bool(captures) and configurable.get("thread_id") is not None
 
 

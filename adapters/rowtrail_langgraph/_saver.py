@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,15 +23,14 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from rowtrail import Journal
-from rowtrail.checkpoint import Checkpoints
-from rowtrail.journal import Multitask, check_multitask
-from rowtrail.store import Durability
+from rowtrail.journal import Multitask, check_durability, check_multitask, journal_path
+from rowtrail.store import Durability, Store
 from rowtrail_langgraph import _capture
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._effects import Effects
 from rowtrail_langgraph._guard import default_serde
 from rowtrail_langgraph._memo import Memo
-from rowtrail_langgraph._opening import Opening, run_in_thread
+from rowtrail_langgraph._opening import LazyJournal, Opened, Opening, run_in_thread
 from rowtrail_langgraph._runs import note_failure, note_interrupt, without_used_answer
 from rowtrail_langgraph._seals import Seals
 from rowtrail_langgraph._transactions import Transactions
@@ -66,10 +66,14 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         embedder: Of the journal: a LangChain `Embeddings` with which `journal.search` finds
             meanings. Recording does not call it.
 
+    The file is opened by the first use, in whatever process that is, so that a server may make the
+    saver before it forks its workers; what is wrong with the file is told then. A parent that used
+    it keeps it: there, a child gets `ForkedError`.
+
     Raises:
-        StorageError: The file cannot be used; the leaf and the message say why.
+        ReadOnlyError: The folder of the file does not exist.
         UnsupportedError: This langchain-core or langgraph lacks what capturing needs.
-        UsageError: An effect is none of `read`, `idempotent`, `write`.
+        UsageError: An effect is none of `read`, `idempotent`, `write`, or `durability` is unknown.
     """
 
     def __init__(
@@ -93,16 +97,15 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         self.capture = capture
         if capture:
             _capture.install()
+        check_durability(durability)
         self._owns_journal = not isinstance(path_or_journal, Journal)
-        self.journal = (
-            path_or_journal
-            if isinstance(path_or_journal, Journal)
-            else Journal(path_or_journal, durability=durability, strict=strict)
-        )
-        if embedder is not None:
-            self.journal.embedder = embedder
-        self._store = self.journal.store
-        self._checkpoints = Checkpoints(self._store, self.journal.recorder.content)
+        if isinstance(path_or_journal, Journal):
+            self._lazy = LazyJournal.around(path_or_journal)
+            if embedder is not None:
+                path_or_journal.embedder = embedder
+        else:
+            opens = partial(Journal, durability=durability, strict=strict, embedder=embedder)
+            self._lazy = LazyJournal(journal_path(path_or_journal), opens)
         self.memo = Memo()
         """What is stored already of the lists that were written and read last."""
         self._seals = Seals()
@@ -114,9 +117,28 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
 
         `async with` opens and closes the file on a thread of its own.
         """
-        return Opening(lambda: cls(conn_string, **options))
+        return Opening(lambda: cls(conn_string, **options), cls.open)
+
+    @property
+    def journal(self) -> Journal:
+        """Return the journal; opens it, and blocks meanwhile, if nothing has yet."""
+        return self._lazy.open().journal
+
+    def open(self) -> Journal:
+        """Open the journal now, as its first use does, and return it.
+
+        Raises:
+            StorageError: The file cannot be used; the leaf and the message say why.
+            ForkedError: It was open in the parent of this process when that forked.
+        """
+        return self.journal
+
+    async def aopen(self) -> Journal:
+        """Async twin of `open`: SQLite does not block the event loop."""
+        return (await self._lazy.aopen()).journal
 
     def __enter__(self) -> Self:
+        self.open()
         return self
 
     def __exit__(
@@ -128,6 +150,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         self.close()
 
     async def __aenter__(self) -> Self:
+        await self.aopen()
         return self
 
     async def __aexit__(
@@ -139,12 +162,12 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         await run_in_thread(self.close)
 
     def close(self) -> None:
-        """Close the journal, if the saver opened it; further calls do nothing."""
+        """Close the journal, if it is the saver's own; further calls do nothing."""
         if self._owns_journal:
-            self.journal.close()
+            self._lazy.close()
 
     def setup(self) -> _Done:
-        """Do nothing: the file is ready once the saver exists. May be awaited."""
+        """Do nothing: the first use makes the file ready. May be awaited."""
         return _Done()
 
     @property
@@ -154,10 +177,17 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             self._codec = GraphCodec(self.serde, self._seals)
         return self._codec
 
-    @property
-    def _work(self) -> Transactions:
-        values = Values(self.journal.recorder.content, self.codec, self.memo)
-        return Transactions(self.journal, self._checkpoints, values)
+    def _using(self) -> tuple[Store, Transactions]:
+        """Return the store of the open journal, and the transactions of checkpoints in it."""
+        return self._with(self._lazy.open())
+
+    async def _ausing(self) -> tuple[Store, Transactions]:
+        """Async twin of `_using`."""
+        return self._with(await self._lazy.aopen())
+
+    def _with(self, opened: Opened) -> tuple[Store, Transactions]:
+        values = Values(opened.journal.recorder.content, self.codec, self.memo)
+        return opened.store, Transactions(opened.journal, opened.checkpoints, values)
 
     # Reading.
 
@@ -168,11 +198,13 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             UsageError: `config` names no thread.
             CorruptRowError: A value cannot be read back, for example with another key.
         """
-        return without_used_answer(config, self._store.read(self._work.fetch(config)))
+        store, work = self._using()
+        return without_used_answer(config, store.read(work.fetch(config)))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async twin of `get_tuple`."""
-        return without_used_answer(config, await self._store.aread(self._work.fetch(config)))
+        store, work = await self._ausing()
+        return without_used_answer(config, await store.aread(work.fetch(config)))
 
     def list(
         self,
@@ -195,10 +227,11 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             CorruptRowError: `config` names the one that is damaged, or the key is another.
         """
-        pages = self._work.pages(config, filter, before, limit)
+        store, work = self._using()
+        pages = work.pages(config, filter, before, limit)
         read = next(pages, None)
         while read is not None:
-            page = self._store.read(read)
+            page = store.read(read)
             yield from (found for _, found in page if found is not None)
             read = _answered(pages, page)
 
@@ -211,10 +244,11 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Async twin of `list`."""
-        pages = self._work.pages(config, filter, before, limit)
+        store, work = await self._ausing()
+        pages = work.pages(config, filter, before, limit)
         read = next(pages, None)
         while read is not None:
-            page = await self._store.aread(read)
+            page = await store.aread(read)
             for _, found in page:
                 if found is not None:
                     yield found
@@ -224,13 +258,15 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return per channel the nearest stored value before a checkpoint, and the writes since."""
-        return self._store.read(self._work.history(config, channels))
+        store, work = self._using()
+        return store.read(work.history(config, channels))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Async twin of `get_delta_channel_history`."""
-        return await self._store.aread(self._work.history(config, channels))
+        store, work = await self._ausing()
+        return await store.aread(work.history(config, channels))
 
     # Writing.
 
@@ -246,8 +282,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             UnstorableError: The serializer refuses a channel's value.
         """
-        put = self._work.put(config, checkpoint, metadata)
-        put.committed(self._store.write(put.work))
+        store, work = self._using()
+        put = work.put(config, checkpoint, metadata)
+        put.committed(store.write(put.work))
         return put.config
 
     async def aput(
@@ -258,8 +295,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Async twin of `put`."""
-        put = self._work.put(config, checkpoint, metadata)
-        put.committed(await self._store.awrite(put.work))
+        store, work = await self._ausing()
+        put = work.put(config, checkpoint, metadata)
+        put.committed(await store.awrite(put.work))
         return put.config
 
     def put_writes(
@@ -274,7 +312,8 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             UnstorableError: The serializer refuses a value.
         """
-        self._store.write(self._work.put_writes(config, writes, task_id, task_path))
+        store, work = self._using()
+        store.write(work.put_writes(config, writes, task_id, task_path))
         for error in _noted(config, writes):
             note_failure(config, task_id, error)
 
@@ -286,35 +325,42 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         task_path: str = "",
     ) -> None:
         """Async twin of `put_writes`."""
-        await self._store.awrite(self._work.put_writes(config, writes, task_id, task_path))
+        store, work = await self._ausing()
+        await store.awrite(work.put_writes(config, writes, task_id, task_path))
         for error in _noted(config, writes):
             note_failure(config, task_id, error)
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with its checkpoints, runs and steps; what days cost stays counted."""
-        self._store.write(self._work.delete_thread(thread_id))
+        store, work = self._using()
+        store.write(work.delete_thread(thread_id))
         self.memo.forget(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async twin of `delete_thread`."""
-        await self._store.awrite(self._work.delete_thread(thread_id))
+        store, work = await self._ausing()
+        await store.awrite(work.delete_thread(thread_id))
         self.memo.forget(str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made; their steps stay readable."""
-        self._store.write(self._work.delete_for_runs(run_ids))
+        store, work = self._using()
+        store.write(work.delete_for_runs(run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Async twin of `delete_for_runs`."""
-        await self._store.awrite(self._work.delete_for_runs(run_ids))
+        store, work = await self._ausing()
+        await store.awrite(work.delete_for_runs(run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy the checkpoints of a thread to another; no value is stored a second time."""
-        self._store.write(self._work.copy_thread(source_thread_id, target_thread_id))
+        store, work = self._using()
+        store.write(work.copy_thread(source_thread_id, target_thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Async twin of `copy_thread`."""
-        await self._store.awrite(self._work.copy_thread(source_thread_id, target_thread_id))
+        store, work = await self._ausing()
+        await store.awrite(work.copy_thread(source_thread_id, target_thread_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete checkpoints of threads.
@@ -328,11 +374,13 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             UsageError: The strategy is none of these.
         """
-        self._store.write(self._work.prune(thread_ids, strategy))
+        store, work = self._using()
+        store.write(work.prune(thread_ids, strategy))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Async twin of `prune`."""
-        await self._store.awrite(self._work.prune(thread_ids, strategy))
+        store, work = await self._ausing()
+        await store.awrite(work.prune(thread_ids, strategy))
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """Return the version after `current`: a number, or a text as other savers count."""

@@ -21,11 +21,11 @@ from langgraph.types import Command
 from rowtrail.journal import Request, Scope, current_frame, fingerprint_of
 from rowtrail_langgraph._ask import InterruptCount, skip_interrupts
 from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._effects import Effects
+from rowtrail_langgraph._effects import BY_METADATA, Effects
 from rowtrail_langgraph._models import plain_codec
 from rowtrail_langgraph._place import current_config, place_of, run_of, scope_in
 
-_NO_EFFECTS = Effects({})
+_NO_EFFECTS = Effects({}, place=BY_METADATA)
 
 
 def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:

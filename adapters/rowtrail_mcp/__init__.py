@@ -6,10 +6,10 @@ recorded and nothing can be written; `search` fills the index beside the journal
 """
 
 try:
-    from mcp.server import MCPServer  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import mcp.server  # noqa: F401  # pyright: ignore[reportUnusedImport]
 except ImportError as error:
     raise ImportError(
-        f"rowtrail_mcp needs the MCP SDK, version 2 ({error}): pip install 'rowtrail[mcp]'"
+        f"rowtrail_mcp needs the MCP SDK, 1.24 or newer ({error}): pip install 'rowtrail[mcp]'"
     ) from error
 
 from rowtrail_mcp._server import history_server, serve

@@ -6,12 +6,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
-
 from rowtrail.errors import RowtrailError, UnknownIdError
 from rowtrail.history import Answer, Only, cell_text, query, visible
 from rowtrail.store.reading import Reader
 from rowtrail.usage import count_tokens
+from rowtrail_mcp._sdk import ResourceError, ResourceNotFoundError, ToolError
 
 DEFAULT_TOKENS = 1_000
 MAX_TOKENS = 20_000

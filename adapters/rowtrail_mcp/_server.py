@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from mcp.server import MCPServer
-from mcp.server.mcpserver import ResourceSecurity
-from mcp.types import ToolAnnotations
 from pydantic import Field
 
 import rowtrail
 from rowtrail.history import Only, schema_text
 from rowtrail_mcp._history import DEFAULT_TOKENS, MAX_TOKENS, PART_CHARS, History
+from rowtrail_mcp._sdk import READS, add_resource, server_of
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
 
 _INSTRUCTIONS = (
     "The history of agents, recorded by rowtrail: every run, LLM call, tool call, message and "
     "checkpoint as rows. Begin with list_runs or query('@failures'); get_step reads one step."
 )
-_READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 Tokens = Annotated[
     int, Field(description="How many tokens the answer may have", ge=20, le=MAX_TOKENS)
@@ -34,9 +34,7 @@ def history_server(path: str, only: Only | None = None) -> MCPServer:
         path: The journal's file.
         only: The thread or run whose rows it serves; None for all.
     """
-    server = MCPServer(
-        "rowtrail", instructions=_INSTRUCTIONS, version=rowtrail.__version__, log_level="WARNING"
-    )
+    server = server_of("rowtrail", instructions=_INSTRUCTIONS, version=rowtrail.__version__)
     history = History(path, only or Only())
     _add_tools(server, history)
     _add_resources(server, history)
@@ -128,23 +126,17 @@ def _add_tools(server: MCPServer, history: History) -> None:
             "Show one step: what was asked and answered; long values in parts.",
         ),
     ):
-        server.add_tool(tool, description=about, annotations=_READS, structured_output=False)
+        server.add_tool(tool, description=about, annotations=READS, structured_output=False)
 
 
 def _add_resources(server: MCPServer, history: History) -> None:
-    @server.resource("rowtrail://schema", mime_type="text/plain")
     def schema() -> str:
         """The views, their columns, and the named queries."""
         return schema_text()
 
-    # an id is compared, and never a path
-    @server.resource(
-        "rowtrail://runs/{run_id}",
-        mime_type="text/plain",
-        security=ResourceSecurity(exempt_params={"run_id"}),
-    )
     def run(run_id: str) -> str:
         """A run and its steps."""
         return history.run_resource(run_id)
 
-    _: Any = (schema, run)
+    add_resource(server, "rowtrail://schema", schema)
+    add_resource(server, "rowtrail://runs/{run_id}", run)

@@ -17,7 +17,10 @@ MAX_MATCHES = 20
 
 def build_tools(folder: Path, registry: Registry, ledger: Ledger) -> list[BaseTool]:
     """Return the tools over the files in `folder`."""
-    return [*_reading(folder), *_measuring(folder), *_outside(registry, ledger)]
+    tools = [*_reading(folder), *_measuring(folder), *_outside(registry, ledger)]
+    for each in tools:
+        each.metadata = {"rowtrail": {"effect": "read"}, **(each.metadata or {})}
+    return tools
 
 
 def _reading(folder: Path) -> list[BaseTool]:

@@ -63,6 +63,22 @@ class ForkedError(StorageError):
     """The journal was open when this process was forked, and is used here in the child."""
 
 
+class SecondNameError(StorageError):
+    """The file is in use under another name, which has a WAL of its own: a hard link, say.
+
+    Attributes:
+        other: The other name, as far as it is known.
+    """
+
+    def __init__(self, message: str, *, path: str, other: str | None) -> None:
+        super().__init__(message, path=path)
+        self.other = other
+
+
+class ReplacedError(StorageError):
+    """The file was removed, renamed, replaced or written over while the journal was open."""
+
+
 class UnsupportedError(RowtrailError):
     """This machine lacks something that rowtrail needs, such as a recent SQLite."""
 

@@ -494,4 +494,4 @@ async def test_the_model_is_told_of_bad_arguments_and_of_handled_errors(
     )
     plain = await run(mode, one_node(None, node, name="tools"), {"messages": [asked]})
     assert shape(recorded) == shape(plain)
-    assert [row["status"] for row in bench.steps("status", "kind = 'tool'")] == ["failed"] * 2
+    assert [row["status"] for row in bench.steps("status", "kind = 'tool'")] == ["failed"] * 3

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
@@ -25,6 +25,7 @@ from rowtrail_langgraph import ImportProgress, RowtrailSaver, import_sqlite_save
 from rowtrail_langgraph._import_file import import_file
 from rowtrail_langgraph._import_target import ImportTarget
 from rowtrail_langgraph._sameness import Comparison
+from tests._cli import cli_runner
 from tests.adapters._sqlite_files import change, chat, said, write_chat
 
 ROOT = Path(__file__).parents[2]
@@ -322,7 +323,7 @@ def test_what_is_in_the_way_is_not_written(source: Path, db: Path) -> None:
 
 def command(*args: object, **env: str) -> Result:
     arguments = ["import", "langgraph", *map(str, args)]
-    return CliRunner().invoke(main, arguments, env={"ROWTRAIL_DB": "", **env})
+    return cli_runner().invoke(main, arguments, env={"ROWTRAIL_DB": "", **env})
 
 
 def test_the_command_imports_and_tells_the_sizes(source: Path, db: Path) -> None:

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client, MCPError, StdioServerParameters
-from mcp.client.stdio import stdio_client
-from mcp.types import TextContent, TextResourceContents
 
 import rowtrail
 from rowtrail import Journal
 from rowtrail.history import named_queries, schema_text
 from rowtrail.schema import PUBLIC_VIEWS
 from rowtrail.usage import count_tokens
+from tests.adapters._mcp_client import Client, MCPError, StdioServerParameters, connected
 
 SECRET = "SECRET"
 LONG = "".join(f"{number:05d} " for number in range(5_000))  # 30,000 characters
@@ -64,7 +62,7 @@ def serve(filled: Path) -> Serve:
         parameters = StdioServerParameters(
             command=sys.executable, args=arguments, env=environment, cwd=filled.parent
         )
-        async with Client(stdio_client(parameters), read_timeout_seconds=60) as client:
+        async with connected(parameters) as client:
             yield client
 
     return start
@@ -72,42 +70,31 @@ def serve(filled: Path) -> Serve:
 
 async def told(client: Client, tool: str, **arguments: Any) -> str:
     """Return what a tool answers."""
-    result = await client.call_tool(tool, arguments)
-    (content,) = result.content
-    assert isinstance(content, TextContent)
-    assert not result.is_error, content.text
-    return content.text
+    text, is_error = await client.call(tool, arguments)
+    assert not is_error, text
+    return text
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> str:
     """Return why a tool refuses."""
-    result = await client.call_tool(tool, arguments)
-    (content,) = result.content
-    assert result.is_error and isinstance(content, TextContent)
-    return content.text
-
-
-async def read(client: Client, uri: str) -> str:
-    """Return the text of a resource."""
-    (content,) = (await client.read_resource(uri)).contents
-    assert isinstance(content, TextResourceContents)
-    return content.text
+    text, is_error = await client.call(tool, arguments)
+    assert is_error
+    return text
 
 
 async def test_client_finds_tools_and_resources_that_only_read(serve: Serve) -> None:
     async with serve() as client:
-        tools = (await client.list_tools()).tools
-        resources = (await client.list_resources()).resources
-        templates = (await client.list_resource_templates()).resource_templates
-        schema = await read(client, "rowtrail://schema")
+        tools = await client.tools()
+        resources, templates = await client.resources()
+        schema = await client.read("rowtrail://schema")
 
-    assert [tool.name for tool in tools] == TOOLS
+    assert [tool["name"] for tool in tools] == TOOLS
     for tool in tools:
-        assert tool.annotations is not None and tool.annotations.read_only_hint
-        assert tool.description and tool.output_schema is None
-    assert schema_text() in (tools[0].description or "")
-    assert [str(resource.uri) for resource in resources] == ["rowtrail://schema"]
-    assert [template.uri_template for template in templates] == ["rowtrail://runs/{run_id}"]
+        assert tool["annotations"]["readOnlyHint"] and not tool["annotations"]["openWorldHint"]
+        assert tool["description"] and tool.get("outputSchema") is None
+    assert schema_text() in tools[0]["description"]
+    assert resources == ["rowtrail://schema"]
+    assert templates == ["rowtrail://runs/{run_id}"]
     assert schema == schema_text()
 
 
@@ -117,7 +104,7 @@ async def test_client_goes_from_the_runs_to_one_step(serve: Serve) -> None:
         failed = await told(client, "list_runs", status="failed")
         older = await told(client, "list_runs", before="2000-01-01")
         run = await told(client, "get_run", run_id="first")
-        resource = await read(client, "rowtrail://runs/first")
+        resource = await client.read("rowtrail://runs/first")
         step = await told(client, "get_step", step_id="1")
 
     assert [line.split(" | ")[0] for line in runs.splitlines()] == [
@@ -204,7 +191,7 @@ async def test_server_of_one_thread_or_run_serves_nothing_else(
         step = await refused(client, "get_step", step_id="4")
         thread = await refused(client, "search", text="a", thread_id="other", run_id="other")
         with pytest.raises(MCPError, match="no run has the id 'other'"):
-            await read(client, "rowtrail://runs/other")
+            await client.read("rowtrail://runs/other")
         assert "run_id: first" in await told(client, "get_run", run_id="first")
 
     assert SECRET not in "".join(texts)
@@ -245,7 +232,7 @@ async def test_hostile_or_wrong_questions_are_answered_and_change_nothing(
     async with serve() as client:
         for tool, arguments, says in HOSTILE:
             assert says in await refused(client, tool, **arguments)
-        assert "a/../b c" in await read(client, "rowtrail://runs/a%2F..%2Fb%20c")
+        assert "a/../b c" in await client.read("rowtrail://runs/a%2F..%2Fb%20c")
         assert "first" in await told(client, "list_runs")  # still there
 
     assert digest(filled) == before

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ from langgraph.prebuilt import (
 )
 
 import rowtrail
+import rowtrail_langgraph
 from rowtrail.errors import UsageError
+from rowtrail_langgraph import history_tool
 from tests.adapters._graphs import (
     MODES,
     Bench,
@@ -193,3 +198,103 @@ async def test_a_tool_has_the_same_idempotency_key_in_every_attempt(
     assert third.name == "send" and third.input == {"to": "a"}
     rows = {row["step_id"]: row["idempotency_key"] for row in bench.steps()}
     assert rows == {step.id: step.idempotency_key for step in steps}
+
+
+# Tools that declare nothing.
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return what was said of tools that declare nothing."""
+
+    def messages() -> list[str]:
+        found = [r for r in caplog.records if r.name == "rowtrail.effects"]
+        assert {record.levelname for record in found} <= {"WARNING"}
+        return [record.getMessage() for record in found]
+
+    return messages
+
+
+def named(name: str, bench: Bench) -> BaseTool:
+    return StructuredTool.from_function(sending(bench), name=name, description="Send.")
+
+
+def sending(bench: Bench) -> Callable[[str], None]:
+    def send(to: str) -> None:
+        bench.ledger.add(to)
+
+    return send
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_undeclared_tool_is_named_once_with_the_line_to_write(
+    bench: Bench, mode: Mode, said: Callable[[], list[str]]
+) -> None:
+    name = f'post "{uuid.uuid4()}"'
+    made = named(name, bench)
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        await calls.ask(made, {"to": "a"})
+        return {}
+
+    for thread_id in "123":
+        graph = one_node(bench.saver(), as_node(mode, node))
+        await run(mode, graph, {"messages": "go"}, thread(thread_id))
+    [message] = said()
+    assert f"effects={json.dumps({name: 'write'})}" in message and "counts as read" in message
+    other = json.dumps({name: "read"})
+    assert message.endswith(f"RowtrailSaver(..., effects={other}) says that it does not")
+    assert {row["effect"] for row in bench.steps()} == {"read"}
+
+
+async def test_each_tool_is_named_once_by_parallel_calls(
+    bench: Bench, said: Callable[[], list[str]]
+) -> None:
+    names = [f"tool_{uuid.uuid4()}" for _ in range(3)]
+    tools = ToolNode([named(name, bench) for name in names])
+    asked = asks_for(*((name, {"to": "a"}) for name in names * 5))
+    one_node(bench.saver(), tools, name="tools").invoke({"messages": [asked]}, thread())
+    assert sorted(names) == sorted(name for name in names for m in said() if repr(name) in m)
+    assert len(said()) == 3
+
+
+@pytest.mark.parametrize("effect", ["read", "idempotent", "write"])
+@pytest.mark.parametrize("where", ["saver", "metadata", "step"])
+async def test_a_tool_that_declares_its_effect_is_not_named(
+    bench: Bench, where: str, effect: Any, said: Callable[[], list[str]]
+) -> None:
+    name, saver = f"tool_{uuid.uuid4()}", {}
+    made = named(name, bench)
+    if where == "saver":
+        saver["effects"] = {name: effect}
+    elif where == "metadata":
+        made.metadata = {"rowtrail": {"effect": effect}}
+    else:
+        made = StructuredTool.from_function(
+            rowtrail.step(effect=effect)(sending(bench)),
+            name=name,
+            description="Send.",
+        )
+    assert await effect_of(bench, made, **saver) == [("tool", name, effect)]
+    assert said() == []
+
+
+def test_the_history_tools_are_not_named(bench: Bench, said: Callable[[], list[str]]) -> None:
+    saver = bench.saver()
+    query, _ = history_tool(saver)
+
+    def node(state: MessagesState) -> Any:
+        query.invoke({"query": "@runs"})
+        return {}
+
+    one_node(saver, node).invoke({"messages": "go"}, thread())
+    assert said() == [] and bench.statuses() == [("query_history", "done")]
+
+
+def test_without_a_saver_the_metadata_is_named(bench: Bench, said: Callable[[], list[str]]) -> None:
+    rowtrail_langgraph.install()
+    name = f"tool_{uuid.uuid4()}"
+    with rowtrail.Journal(bench.path) as journal, journal.run("by-hand"):
+        named(name, bench).invoke({"to": "a"})
+    [message] = said()
+    assert '{"rowtrail": {"effect": "write"}}' in message and repr(name) in message

@@ -206,3 +206,40 @@ def test_what_is_missing_on_the_machine_is_said(
     found = levels(cli("doctor", "--db", sound, "--json"))
 
     assert [found[check] for check in ("adapters", "tiktoken", "prices")] == ["note"] * 3
+
+
+def test_tools_that_count_as_read_are_named(cli: Cli, journal: Journal, db: Path) -> None:
+    def called(name: str, effect: Any) -> None:
+        rowtrail.step(kind="tool", name=name, effect=effect)(lambda: None)()
+
+    with journal.run("run"):
+        for name in ("look", "look", "query_history", 'a "tool"'):
+            called(name, "read")
+        called("send", "write")
+        called("mixed", "read")
+        called("mixed", "write")
+        called("charge", "idempotent")
+        think()
+    journal.close()
+
+    done = cli("doctor", "--db", db, "--json")
+
+    assert levels(done)["effects"] == "note"
+    assert said(done, "effects").endswith('after a crash: look, a "tool"')
+    [remedy] = [f["remedy"] for f in done.json if f["check"] == "effects"]
+    assert remedy.endswith('effects={"look": "write"})')
+
+
+def test_many_tools_that_count_as_read_are_cut(cli: Cli, journal: Journal, db: Path) -> None:
+    with journal.run("run"):
+        for number in range(15):
+            rowtrail.step(kind="tool", name=f"tool_{number:02}")(lambda: None)()
+    journal.close()
+
+    done = cli("doctor", "--db", db, "--json")
+
+    assert said(done, "effects").endswith("tool_11 and 3 more")
+
+
+def test_without_such_tools_nothing_is_said_of_effects(cli: Cli, sound: Path) -> None:
+    assert "effects" not in levels(cli("doctor", "--db", sound, "--json"))

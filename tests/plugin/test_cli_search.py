@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from rowtrail import Journal, step
 from rowtrail.cli import main
 from rowtrail.usage import count_tokens
+from tests._cli import cli_runner
 
 EMBEDDER = """
 def embed(texts):
@@ -44,7 +45,7 @@ def recorded(db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rowtrail(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
+    return cli_runner().invoke(main, arguments)
 
 
 def found(result: Result) -> list[dict[str, Any]]:

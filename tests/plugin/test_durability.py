@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from rowtrail import Journal, step
 from rowtrail.store.reading import Reader
 from rowtrail.verify import recent_durability
+from tests.conftest import Child
 
 # Writes one line to a file of its own for each call, so that the trace has all in one order.
 PROGRAM = """
@@ -298,3 +300,66 @@ def test_a_process_out_of_descriptors_takes_no_step_for_synced(db: Path) -> None
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert [told.on_disk for told in journal.durability().steps] == [False]
+
+
+def start_over(journal: Journal) -> None:
+    with journal.run("r", fresh=True):
+        pass
+
+
+def settle(journal: Journal) -> None:
+    [step_id] = [row["step_id"] for row in journal.steps("r") if row["name"] == "send"]
+    journal.settle(step_id, result="sent")
+
+
+def crash(journal: Journal) -> None:
+    """Write down that a process died in the run."""
+    assert journal.recover() == 1
+
+
+DIE = """
+import os, sys
+from rowtrail import Journal, step
+@step(kind="tool", name="send", effect="write")
+def send(what): os._exit(1)
+@step(kind="tool", name="look", effect="read")
+def look(what): return what
+journal = Journal(sys.argv[1])
+journal.run("r").__enter__()
+look("a")
+send("b")
+"""
+
+
+@pytest.mark.parametrize("change", [start_over, crash, settle], ids=lambda change: change.__name__)
+def test_whatever_changes_a_step_is_not_on_disk_before_a_sync(
+    db: Path, child: Child, change: Callable[[Journal], None]
+) -> None:
+    """Each step told to be on disk is, in what was synced, as it is now."""
+    child(DIE, db, status=1)
+    wal = Path(f"{db}-wal")
+    with Journal(db, durability="normal") as journal:
+        if change is not crash:
+            crash(journal)
+            journal.store.write(lambda tx: tx.run("meta_set", key="x", value="1"), synced=True)
+        else:
+            assert journal.durability().at_risk == ()
+        synced, before = wal.read_bytes(), statuses(journal)
+        change(journal)
+        changed = {step for step, status in statuses(journal).items() if before[step] != status}
+        assert changed
+        assert {int(step.step_id) for step in journal.durability().at_risk} >= changed
+        left = what_a_power_cut_leaves(db, synced, db.parent / "cut")
+        for step, status in statuses(journal).items():
+            assert (left[step] == status) == (step not in changed)
+        with Journal(db, durability="full") as other:  # asks the same store
+            assert other.durability().at_risk != ()
+        with Reader(str(db)) as reader:  # as another process asks
+            asked = recent_durability(reader)
+        assert {int(step.step_id) for step in asked.at_risk} >= changed
+        journal.store.write(lambda tx: tx.run("meta_set", key="x", value="2"), synced=True)
+        assert journal.durability().at_risk == ()
+
+
+def statuses(journal: Journal) -> dict[int, str]:
+    return {int(row["step_id"]): row["status"] for row in journal.steps("r")}

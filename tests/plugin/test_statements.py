@@ -15,6 +15,7 @@ import sqlite_vec  # pyright: ignore[reportMissingTypeStubs]
 import rowtrail
 from rowtrail import Journal, schema
 from rowtrail.store import Store
+from rowtrail.store._tx import Change, change_of_steps
 
 STATEMENTS = schema.statements()
 SEARCH_STATEMENTS = schema.search_statements()
@@ -99,6 +100,58 @@ def test_every_statement_is_used(name: str) -> None:
 @pytest.mark.parametrize("view", schema.views())
 def test_every_view_can_be_selected_from(connection: sqlite3.Connection, view: str) -> None:
     assert connection.execute(f"SELECT * FROM {view}").fetchall() == []
+
+
+def changes_of_steps(connection: sqlite3.Connection, statement: str) -> set[int]:
+    """Return which actions on the table `step` a statement means to SQLite, by triggers too."""
+    found: set[int] = set()
+
+    def note(action: int, table: str | None, *_: object) -> int:
+        if table == "step" and action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE):
+            found.add(action)
+        return sqlite3.SQLITE_OK
+
+    connection.set_authorizer(note)
+    try:
+        connection.execute(f"EXPLAIN {statement}", parameters(statement))
+    finally:
+        connection.set_authorizer(None)
+    return found
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_that_changes_steps_is_known_for_one(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    """What is not noted would be told to be on disk."""
+    statement = STATEMENTS[name]
+    change = change_of_steps(statement)
+    expected = {
+        Change.NONE: set[int](),
+        Change.ADDS: {sqlite3.SQLITE_INSERT},
+        Change.ONE: {sqlite3.SQLITE_UPDATE},
+        Change.MANY: {sqlite3.SQLITE_UPDATE},
+    }
+    assert changes_of_steps(connection, statement) == expected[change]
+    if change is not Change.NONE:
+        assert "RETURNING" not in statement  # `Tx.run` adds its own, to learn which
+    if change is Change.MANY:
+        connection.execute(f"EXPLAIN {statement} RETURNING id", parameters(statement))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE OR IGNORE step SET seq = 1",
+        "INSERT OR REPLACE INTO step (id) VALUES (1)",
+        "REPLACE INTO step (id) VALUES (1)",
+        "WITH x AS (SELECT 1) UPDATE step SET seq = 2 WHERE id IN (SELECT * FROM x)",
+        "UPDATE step SET seq = 1 FROM run WHERE run.id = step.id",
+    ],
+)
+def test_every_way_to_change_steps_is_found(connection: sqlite3.Connection, statement: str) -> None:
+    assert changes_of_steps(connection, statement)
+    assert change_of_steps(statement) is not Change.NONE
 
 
 def plan_of(connection: sqlite3.Connection, query: str) -> list[str]:

@@ -8,6 +8,7 @@ import importlib.util
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,42 @@ def test_counted_tokens_have_no_price(source: Any) -> None:
 def test_figures_that_contradict_each_other_have_no_price() -> None:
     usage = Usage(100, 1, "provider", cache_read_tokens=500)
     assert price_usd(usage, model="gpt-4o-mini", provider="openai", at_ms=AT_MS) is None
+
+
+HOUR = Usage(1000, 0, "provider", cache_write_tokens=1000, cache_write_1h_tokens=1000)
+
+
+@pytest.mark.parametrize(
+    ("usage", "model", "provider", "per_million"),
+    [
+        (HOUR, "claude-haiku-4-5", "anthropic", 2),
+        (replace(HOUR, cache_write_1h_tokens=0), "claude-haiku-4-5", "anthropic", 1.25),
+        (replace(HOUR, cache_write_1h_tokens=400), "claude-haiku-4-5", "anthropic", 1.55),
+        (replace(HOUR, service_tier="batch"), "claude-haiku-4-5", "anthropic", 1),
+        (Usage(1000, 0, "provider", service_tier="FLEX"), "gpt-5", "openai", 0.625),
+        (Usage(1000, 0, "provider", service_tier="auto"), "gpt-5", "openai", 1.25),
+        (Usage(1000, 0, "provider", input_audio_tokens=1000), "gpt-realtime", "openai", 32),
+        (Usage(0, 0, "provider", answered_by="a cache"), "gpt-5", "openai", 0),
+        # prices that the library does not have
+        (Usage(1000, 0, "provider", service_tier="priority"), "gpt-5", "azure", None),
+        (Usage(1000, 0, "provider", service_tier="priority"), "gpt-5-nano", "openai", None),
+        (Usage(1000, 0, "provider", service_tier="reserved"), "claude-haiku-4-5", None, None),
+        (Usage(1000, 0, "provider", speed="fast"), "claude-haiku-4-5", "anthropic", None),
+        # what is cached of the audio is not told
+        (
+            Usage(1000, 0, "provider", 500, input_audio_tokens=700),
+            "gpt-realtime",
+            "openai",
+            None,
+        ),
+        (Usage(0, 0, "provider", answered_by="a cache"), "made-up-model", "openai", None),
+    ],
+)
+def test_how_a_call_was_served_decides_its_price(
+    usage: Usage, model: str, provider: str | None, per_million: float | None
+) -> None:
+    price = price_usd(usage, model=model, provider=provider, at_ms=AT_MS)
+    assert price == (None if per_million is None else pytest.approx(per_million / 1000))
 
 
 def test_without_the_library_there_is_no_price(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from rowtrail import Journal, step
 from rowtrail.cli import main
 from rowtrail.errors import BusyError, NewerSchemaError, StorageError, UsageError
 from rowtrail.store import _damaged
 from rowtrail.verify import Fault, verify
+from tests._cli import cli_runner
 from tests.plugin._damage import (
     PAGE_BYTES,
     PROGRAM,
@@ -59,7 +59,7 @@ def faults(path: Path) -> list[Fault]:
 
 
 def cli(*arguments: object) -> Any:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return cli_runner().invoke(main, [str(argument) for argument in arguments])
 
 
 def test_a_sound_journal_passes(sound: Path) -> None:

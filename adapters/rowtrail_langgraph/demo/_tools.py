@@ -15,7 +15,10 @@ from rowtrail_langgraph.demo._probe import Probe
 
 def build_tools(folder: Path, ledger: Ledger, probe: Probe, *, journaled: bool) -> list[BaseTool]:
     """Return the tools over the files in `folder`; `journaled` says that rowtrail records them."""
-    return [*_reading_tools(folder, probe), _writing_tool(ledger, probe, journaled)]
+    reading = _reading_tools(folder, probe)
+    for each in reading:
+        each.metadata = {"rowtrail": {"effect": "read"}}
+    return [*reading, _writing_tool(ledger, probe, journaled)]
 
 
 def _reading_tools(folder: Path, probe: Probe) -> list[BaseTool]:

@@ -39,6 +39,11 @@ CHECKED_BELOW_BYTES = 256 * 2**20
 """Larger files are checked on demand only: 1.1 GiB took 36 s on a busy machine."""
 
 RECENT_STEPS = 200
+STEPS_WITH_TOOLS = 10_000
+SHOWN_TOOLS = 12
+OWN_TOOLS = frozenset({"query_history", "search_history"})
+"""Tools that rowtrail gives to agents: they only read."""
+
 LARGE_WAL_BYTES = 256 * 2**20
 LITTLE_ROOM_BYTES = 100 * 2**20
 OTHERS_MAY_READ = 0o077
@@ -75,9 +80,9 @@ class Finding:
 def command(full: bool, steps: int, db: str, as_json: bool) -> None:
     """Check the journal and what it stands on, and say what may be lost right now.
 
-    The file, its WAL and its schema; SQLite and its known faults; the file system; adapters,
-    tiktoken and prices. Nothing is changed. The exit code is 1 where a check failed. With --json,
-    an array of `check`, `level` (ok, note, warn, fail), `says`, `remedy`.
+    The file, its WAL and its schema; tools that count as read; SQLite and its known faults; the
+    file system; adapters, tiktoken and prices. Nothing is changed. The exit code is 1 where a check
+    failed. With --json, an array of `check`, `level` (ok, note, warn, fail), `says`, `remedy`.
 
     \b
     Example:
@@ -125,6 +130,7 @@ def _journal(db: str, *, full: bool, steps: int) -> Iterator[Finding]:
             yield from _content(facts)
             yield _place(db)
             yield from _state(reader)
+            yield from _effects(reader)
             yield from _durability(reader, steps)
     except RowtrailError as error:
         yield Finding("content", "fail", str(error))
@@ -203,6 +209,19 @@ def _state(reader: Reader) -> Iterator[Finding]:
         else "nothing: no call is in flight"
     )
     yield Finding("may be lost", "note" if in_flight else "ok", says)
+
+
+def _effects(reader: Reader) -> Iterator[Finding]:
+    """Name the tools that count as read: whether they said so is not recorded."""
+    found: list[Row] = reader.read(lambda tx: tx.all("tools_that_read", limit=STEPS_WITH_TOOLS))
+    names = [row["name"] for row in found if row["name"] not in OWN_TOOLS]
+    if names:
+        shown = ", ".join(names[:SHOWN_TOOLS])
+        more = f" and {len(names) - SHOWN_TOOLS:,} more" if len(names) > SHOWN_TOOLS else ""
+        says = f"count as read, made again after a crash: {shown}{more}"
+        declared = json_text({names[0]: "write"})
+        remedy = f"declare those that change anything: RowtrailSaver(..., effects={declared})"
+        yield Finding("effects", "note", says, remedy)
 
 
 def _durability(reader: Reader, steps: int) -> Iterator[Finding]:

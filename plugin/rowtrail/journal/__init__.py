@@ -25,7 +25,7 @@ from rowtrail.journal._begin import (
     check_multitask,
 )
 from rowtrail.journal._call import CONTROL_FLOW, Call
-from rowtrail.journal._checks import Checks
+from rowtrail.journal._checks import Checks, check_durability
 from rowtrail.journal._current import Step, current_frame, current_step
 from rowtrail.journal._decisions import settle_by_hand
 from rowtrail.journal._environment import (
@@ -76,11 +76,13 @@ __all__ = [
     "Scope",
     "Step",
     "active_scope",
+    "check_durability",
     "check_effect",
     "check_multitask",
     "current_frame",
     "current_step",
     "fingerprint_of",
+    "journal_path",
     "run_scope",
     "scope_finders",
     "step",
@@ -115,6 +117,7 @@ class Journal(Checks):
         NotAJournalError: The file is something else.
         NewerSchemaError: A newer rowtrail wrote it.
         ReadOnlyError: It cannot be written.
+        SecondNameError: It is in use under another name, a hard link of it, say.
         UnsupportedError: Python's SQLite is too old.
     """
 
@@ -127,11 +130,8 @@ class Journal(Checks):
         embedder: EmbedderLike | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if durability not in ("full", "normal"):
-            raise UsageError(f"durability={durability!r} is unknown: use 'full' or 'normal'")
-        self.path = journal_path() if path is None else os.fsdecode(path)
-        if not self.path:
-            raise UsageError("the path of the journal is empty: name a file, or ':memory:'")
+        check_durability(durability)
+        self.path = journal_path(path)
         self.strict = strict
         self.embedder = embedder
         self._codec = Codec()
@@ -366,6 +366,7 @@ class Journal(Checks):
         from rowtrail.history import query as ask
 
         self._refuse_closed()
+        self.store.refuse_replaced()  # it asks by the path
         only = Only(thread_id, run_id, agent)
         return ask(
             self.store,

@@ -193,6 +193,10 @@ class Call:
         try:
             self._scope.note_end(is_failure=False)
             output, reason = self._encode(result)
+            if reason is None and usage is not None and usage.answered_by is not None:
+                reason = (
+                    f"answered by {usage.answered_by}: the model was not asked, nothing was paid"
+                )
             try:
                 yield completing(output, reason)
             except StorageError:

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from rowtrail.verify import DurabilityReport, Progress, Verification
 
 
+def check_durability(durability: str) -> None:
+    """Refuse a word for a durability that there is not.
+
+    Raises:
+        UsageError: It is neither `full` nor `normal`.
+    """
+    if durability not in ("full", "normal"):
+        raise UsageError(f"durability={durability!r} is unknown: use 'full' or 'normal'")
+
+
 class Checks:
     """The part of a `Journal` that looks at its file."""
 
@@ -34,6 +44,7 @@ class Checks:
         self._refuse_closed()
         if self.store.path == MEMORY:
             raise UsageError("a journal in memory has no file to check")
+        self.store.refuse_replaced()  # it looks at the path
         return verify(self.store.path, quick=quick, progress=progress)
 
     def durability(self, *, limit: int = 20) -> DurabilityReport:

@@ -166,9 +166,7 @@ def _understood(said: Any) -> Any:
 
 def _in_doubt(request: Request, step: Step, row: Row) -> InDoubtError:
     if row["status"] == "done":
-        happened = (
-            f"was made, and its result could not be stored or is damaged (`rowtrail why {step.id}`)"
-        )
+        happened = "was made, and its result could not be stored or is damaged"
     elif row["error"]:
         happened = f"was started and ended with {row['error']}: it may or may not have happened"
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
+from rowtrail.errors import UsageError
+
 DB_VARIABLE = "ROWTRAIL_DB"
 """Variable with the path of the journal."""
 
@@ -22,9 +24,18 @@ DEFAULT_PATH = "./agent.db"
 _taking = threading.Lock()
 
 
-def journal_path() -> str:
-    """Return the path of the journal where a program names none."""
-    return os.environ.get(DB_VARIABLE) or DEFAULT_PATH
+def journal_path(given: str | os.PathLike[str] | None = None) -> str:
+    """Return the path of the journal: the one that a program gives, else the environment's.
+
+    Raises:
+        UsageError: The path is empty.
+    """
+    if given is None:
+        return os.environ.get(DB_VARIABLE) or DEFAULT_PATH
+    path = os.fsdecode(given)
+    if not path:
+        raise UsageError("the path of the journal is empty: name a file, or ':memory:'")
+    return path
 
 
 def take_run_id() -> str | None:

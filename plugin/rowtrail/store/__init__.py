@@ -13,13 +13,15 @@ import warnings
 import weakref
 
 from rowtrail._clock import Clock
-from rowtrail.store._open import MEMORY, Durability, open_reader
+from rowtrail.store._home import MEMORY, refuse_second_name_here
+from rowtrail.store._open import Durability, open_reader
 from rowtrail.store._process import ProcessIdentity, current_process
-from rowtrail.store._store import Store, forked
+from rowtrail.store._store import NORMAL, Store, forked
 from rowtrail.store._tx import Row, Tx
 
 __all__ = [
     "MEMORY",
+    "NORMAL",
     "Connection",
     "Durability",
     "ProcessIdentity",
@@ -55,6 +57,10 @@ def open_store(path: str, durability: Durability, clock: Clock) -> Store:
         if key in _inherited:
             raise forked(path, _inherited[key])
         store = _registry.get(key)
+        if store is not None and store.has_lost_its_file:  # the file is back: open it anew
+            _registry[object()] = _registry.pop(key)
+            store = None
+        refuse_second_name_here(path)
         if store is None or not store.is_open:
             _forget_ended()
             store = Store(path, durability, clock)
@@ -112,7 +118,12 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    # A fork waits for a file that is just being opened: the child must find it in the registry.
+    os.register_at_fork(
+        before=_registry_lock.acquire,
+        after_in_parent=_registry_lock.release,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def warn_unclosed(owner: object, store: Store) -> weakref.finalize[..., object]:

@@ -15,8 +15,9 @@ from urllib.parse import quote
 from rowtrail import schema
 from rowtrail.errors import DamagedError, StorageError
 from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_error
+from rowtrail.store._home import has_wal
 from rowtrail.store._open import CACHE_KIB, check_sqlite_version
-from rowtrail.store._reader import check_version, decode, has_wal
+from rowtrail.store._reader import check_version, decode
 from rowtrail.store._tx import Row, Tx
 
 MAX_KEY = 2**63 - 1

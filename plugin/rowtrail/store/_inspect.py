@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rowtrail.store._faults import named_errors
+from rowtrail.store._home import wal_of
 from rowtrail.store._reader import JOURNAL, attach
 
 MAX_FAULTS = 20
@@ -66,7 +67,7 @@ def inspect_file(path: str, *, check: str | None) -> FileFacts:
                 page_bytes=page_bytes,
                 file_bytes=page_bytes * pages,
                 free_bytes=page_bytes * free,
-                wal_bytes=_size(f"{path}-wal"),
+                wal_bytes=_size(wal_of(path)),
                 faults=None if check is None else _faults(connection, check),
             )
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import sys
@@ -13,9 +14,13 @@ from rowtrail import schema
 from rowtrail.errors import (
     NewerSchemaError,
     NotAJournalError,
+    ReadOnlyError,
+    StorageError,
     UnsupportedError,
 )
 from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_error, named_errors
+from rowtrail.store._home import HOME, MEMORY, Home, move_home, told_home, wal_of
+from rowtrail.store._watch import SMALLEST_FILE_BYTES, Watch
 
 Durability = Literal["full", "normal"]
 
@@ -25,8 +30,11 @@ WAL_LIMIT_BYTES = 32 * 1024 * 1024  # a WAL that outgrew this is cut back at the
 OLDEST_SQLITE = (3, 37, 0)
 WAL_SWITCH_PAUSE_S = 0.02
 PATIENCE_MS = 3  # SQLite tries again after 1 ms and after 2 ms more, and then `begin` does
-SMALLEST_FILE_BYTES = 512  # the smallest page: SQLite takes what is shorter for an empty database
-MEMORY = ":memory:"
+LEFT = ".left"
+"""What the name of a WAL ends with that a file left which was removed or renamed."""
+LOCK_BEGIN, LOCK_BYTES = 0x4000_0000, 512
+"""What SQLite locks of a file. Source: os.h, PENDING_BYTE to the end of the shared range."""
+ATTEMPTS = 5  # to open a file that others open, move or replace at the same moment
 
 
 def check_sqlite_version() -> None:
@@ -39,19 +47,40 @@ def check_sqlite_version() -> None:
         )
 
 
-def open_writer(path: str, durability: Durability, now_ms: int) -> sqlite3.Connection:
+def open_writer(path: str, durability: Durability, now_ms: int) -> tuple[sqlite3.Connection, Watch]:
     """Open the connection that writes: create or migrate the file, and switch it to WAL.
+
+    Returns:
+        The connection, and what tells whether the path still names its file.
 
     Raises:
         NotAJournalError: The file belongs to something else.
         NewerSchemaError: A newer rowtrail wrote the file.
         ReadOnlyError: The file or its folder cannot be written.
+        SecondNameError: The file is in use under another name.
         UnsupportedError: This SQLite is too old, or the file system cannot hold a WAL.
     """
     check_sqlite_version()
-    _create_private(path)
-    _refuse_short(path)
+    for _ in range(ATTEMPTS):
+        if path != MEMORY:
+            _create_private(path)
+            _refuse_unusable(path)
+        opened = _try_to_open(path, durability, now_ms)
+        if opened is not None:
+            return opened
+    raise StorageError(
+        f"{path!r} was moved or replaced again and again while it was opened: leave it in its "
+        "place, then open it again",
+        path=path,
+    )
+
+
+def _try_to_open(
+    path: str, durability: Durability, now_ms: int
+) -> tuple[sqlite3.Connection, Watch] | None:
+    """Return None where the file was replaced meanwhile, or had another name and has this now."""
     with named_errors(path):
+        before = _watch(path)
         connection = sqlite3.connect(
             path,
             timeout=BUSY_TIMEOUT_MS / 1000,
@@ -61,27 +90,57 @@ def open_writer(path: str, durability: Durability, now_ms: int) -> sqlite3.Conne
         )
     try:
         with named_errors(path):
-            _set_up(connection, path, durability, now_ms)
-            connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
+            is_at_home = _set_up(connection, path, durability, now_ms)
+            watch = _watch(path)
+            is_same = watch is not None and before is not None and watch.file == before.file
+            if is_at_home and is_same and watch is not None:
+                connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
+                return connection, watch
     except BaseException:
         connection.close()
         raise
-    return connection
+    connection.close()
+    if not is_at_home:
+        move_home(path)
+    return None
 
 
-def _set_up(connection: sqlite3.Connection, path: str, durability: Durability, now_ms: int) -> None:
-    _refuse_foreign(connection, path)
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only takes hold in a new file
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # the same: pruning gives pages back
-    if path != MEMORY:
-        _switch_to_wal(connection, path)
+def _watch(path: str) -> Watch | None:
+    try:
+        return Watch(path)
+    except OSError:  # SQLite names the reason better
+        return None
+
+
+def _set_up(connection: sqlite3.Connection, path: str, durability: Durability, now_ms: int) -> bool:
+    """Bring the file into form, and return whether its WAL is the one of this path.
+
+    The connection locks the file itself from here on: nobody can make it another name's.
+    """
+    if _refuse_foreign(connection, path):
+        if not _is_at_home(connection, path):
+            return False  # before anything is written beside this name
+    else:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # pruning gives pages back
     set_durability(connection, durability)
     if sys.platform == "darwin":
         connection.execute("PRAGMA fullfsync = 1")  # fsync alone leaves data in the drive's cache
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+    # Before the switch: what a new file is, and whose, stands in the file itself, not in a WAL.
     _migrate(connection, path, now_ms)
+    if path != MEMORY:
+        _switch_to_wal(connection, path)
+    return _is_at_home(connection, path)
+
+
+def _is_at_home(connection: sqlite3.Connection, path: str) -> bool:
+    if path == MEMORY:
+        return True
+    told = told_home(connection)
+    return told is not None and told.is_same(Home.of(path))
 
 
 def set_durability(connection: sqlite3.Connection, durability: Durability) -> None:
@@ -131,22 +190,63 @@ def open_reader(path: str) -> sqlite3.Connection:
 
 def _create_private(path: str) -> None:
     """Create the file readable by its owner only: it holds conversations."""
-    if path == MEMORY:
-        return
+    real = os.path.realpath(path)  # not through a link: O_EXCL follows none
     with contextlib.suppress(OSError):  # it is there already, or SQLite names the reason better
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        handle = os.open(real, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            _set_leftovers_aside(handle, real)
+        finally:
+            os.close(handle)
 
 
-def _refuse_short(path: str) -> None:
-    """Refuse a short file of something else, over which SQLite would write."""
+def _set_leftovers_aside(handle: int, real: str) -> None:
+    """Part a new file from the WAL, and the memory of it, of one that was removed or renamed.
+
+    Whoever still has that one open would share both with it. Its WAL is kept: its file may be
+    elsewhere, without its newest rows.
+    """
+    try:
+        import fcntl  # Windows has none, and there files that are open keep their names
+    except ImportError:
+        return
+    # As SQLite locks a file exclusively: fails where somebody has begun to use the new one.
+    fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_BYTES, LOCK_BEGIN)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{real}-shm")
+    wal = wal_of(real)
+    if os.path.exists(wal) and os.path.getsize(wal):
+        os.replace(wal, wal + LEFT)
+        import logging
+
+        logging.getLogger("rowtrail").warning(
+            "%r is new; the WAL of the file that had this name is kept as %r: delete it, if that "
+            "file was deleted",
+            real,
+            wal + LEFT,
+        )
+
+
+def _refuse_unusable(path: str) -> None:
+    """Refuse what is no file, and a short file of something else, over which SQLite would write."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StorageError(
+                f"{path!r} is a symbolic link that leads back to itself: give the path of a file",
+                path=path,
+            ) from error
+    if os.path.isdir(path):
+        raise ReadOnlyError(f"{path!r} is a folder: give the path of a file in it", path=path)
     # Not read: closing a handle of our own would drop the locks that SQLite holds in this process.
-    if path != MEMORY and os.path.isfile(path) and 0 < os.path.getsize(path) < SMALLEST_FILE_BYTES:
+    if os.path.isfile(path) and 0 < os.path.getsize(path) < SMALLEST_FILE_BYTES:
         raise NotAJournalError(
             f"{path!r} is not a rowtrail journal, it is too short: give another path", path=path
         )
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
+def _refuse_foreign(connection: sqlite3.Connection, path: str) -> bool:
+    """Refuse the file of another program; return whether it is a journal, and not a new file."""
     # The id last: another process may be creating the tables, and its commit sets the id with them.
     tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master LIMIT 5")]
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -160,13 +260,14 @@ def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
                 found=version,
                 supported=schema.VERSION,
             )
-        return
+        return True
     if tables or application or version:
         raise NotAJournalError(
             f"{path!r} is a SQLite file of another program (tables: {', '.join(tables)}): "
             "give rowtrail a file of its own",
             path=path,
         )
+    return False
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: str) -> None:
@@ -214,7 +315,7 @@ def apply_schema(connection: sqlite3.Connection, path: str, now_ms: int) -> None
         connection.execute(f"DROP VIEW IF EXISTS {name}")
         connection.execute(text)
     if version == 0:
-        _write_facts(connection, now_ms)
+        _write_facts(connection, path, now_ms)
     connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {schema.VERSION}")
 
@@ -227,13 +328,15 @@ def _is_current(connection: sqlite3.Connection) -> bool:
     return all(have.get(name) == text for name, text in schema.views().items())
 
 
-def _write_facts(connection: sqlite3.Connection, now_ms: int) -> None:
+def _write_facts(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
     facts = {
         "journal_id": os.urandom(16).hex(),
         "hash_key": os.urandom(16).hex(),
         "created_at": str(now_ms),
         "generation": "0",
     }
+    if path != MEMORY:
+        facts[HOME] = Home.of(path).as_text()
     connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", facts.items())
 
 

@@ -5,14 +5,36 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rowtrail.store._tx import Row
 
-STALE_AFTER_MS = 15_000
+STALE_VARIABLE = "ROWTRAIL_STALE_AFTER_MS"
+"""For tests: the environment variable with another `STALE_AFTER_MS`, for every process alike."""
+
+SMALLEST_STALE_MS = 200
+
+
+def _stale_after_ms() -> int:
+    text = os.environ.get(STALE_VARIABLE, "")
+    return max(int(text), SMALLEST_STALE_MS) if text.isdecimal() else 15_000
+
+
+STALE_AFTER_MS = _stale_after_ms()
 """A process of another host or container that was silent for this long is taken for dead."""
+
+HEARTBEATS_UNTIL_STALE = 7.5
+
+
+class Identity(Enum):
+    """What is known of a process by its identity alone."""
+
+    ALIVE = "it runs on this host"
+    DEAD = "it ran on this host, and runs no more"
+    UNKNOWN = "it is of another host, boot or numbering of processes"
 
 
 @dataclass(frozen=True)
@@ -36,10 +58,18 @@ class ProcessIdentity:
 
     def is_alive(self, *, last_seen_at: int, now_ms: int) -> bool:
         """Tell whether the process lives: by identity on this host, else by its heartbeat."""
+        known = self.known
+        if known is Identity.UNKNOWN:
+            return self.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)
+        return known is Identity.ALIVE
+
+    @property
+    def known(self) -> Identity:
+        """Return what this host knows of the process, now."""
         here = current_process()
-        if (self.boot_id, self.pid_space, self.host) == (here.boot_id, here.pid_space, here.host):
-            return _start_of(self.pid) == self.pid_start
-        return self.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)
+        if (self.boot_id, self.pid_space, self.host) != (here.boot_id, here.pid_space, here.host):
+            return Identity.UNKNOWN
+        return Identity.ALIVE if _start_of(self.pid) == self.pid_start else Identity.DEAD
 
     def is_recent(self, *, last_seen_at: int, now_ms: int) -> bool:
         """Tell whether the process gave a sign of life lately."""
@@ -100,9 +130,10 @@ def _start_by_ps(pid: int) -> str | None:
     import subprocess
 
     same_for_all = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}  # ps prints local time
-    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     listed = subprocess.run(command, capture_output=True, text=True, check=False, env=same_for_all)
-    return listed.stdout.strip() or None
+    state, _, started = listed.stdout.strip().partition(" ")
+    return None if state.startswith("Z") else started.strip() or None
 
 
 def _start_on_windows(pid: int) -> str | None:

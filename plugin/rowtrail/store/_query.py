@@ -16,9 +16,9 @@ from typing import Any, Literal, Protocol, TypeVar
 from rowtrail import schema
 from rowtrail.store._faults import named_errors
 from rowtrail.store._functions import ALLOWED, LINEAR, MAX_VALUE_BYTES
+from rowtrail.store._home import MEMORY
 from rowtrail.store._memory import value_limit
 from rowtrail.store._only import Only, only_tables
-from rowtrail.store._open import MEMORY
 from rowtrail.store._reader import attach, create_views, decode
 from rowtrail.store._tx import Tx
 

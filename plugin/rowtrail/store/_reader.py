@@ -13,8 +13,19 @@ from typing import Self, TypeVar
 from rowtrail import schema
 from rowtrail.errors import NewerSchemaError, NotAJournalError, ReadOnlyError, StorageError
 from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_errors
+from rowtrail.store._home import (
+    Home,
+    has_wal,
+    in_use,
+    is_in_use,
+    may_have_other_names,
+    refuse_second_name_here,
+    refuse_wal_elsewhere,
+    told_home,
+)
 from rowtrail.store._open import CACHE_KIB, check_sqlite_version
 from rowtrail.store._tx import Tx
+from rowtrail.store._watch import Watch
 
 T = TypeVar("T")
 
@@ -41,6 +52,7 @@ class Reader:
     def __init__(self, path: str) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._watch: Watch | None = None
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` over one consistent snapshot of the file.
@@ -49,7 +61,7 @@ class Reader:
             StorageError: The file cannot be read; the leaf and the message say why.
         """
         with named_errors(self.path):
-            connection = self._connection = self._connection or _open(self.path)
+            connection = self._opened()
             connection.execute("BEGIN")
             try:
                 result = work(Tx(connection))
@@ -59,6 +71,13 @@ class Reader:
                     connection.execute("ROLLBACK")
                 raise
         return result
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None or self._watch is None:
+            self._connection = _open(self.path)
+            self._watch = Watch(self.path)
+        self._watch.check()
+        return self._connection
 
     def close(self) -> None:
         """Close the file; a further `read` opens it again."""
@@ -99,10 +118,25 @@ def attach(connection: sqlite3.Connection, path: str, name: str) -> None:
 
     Raises:
         StorageError: It is missing, cannot be read, or is of another version.
+        SecondNameError: It is in use under another name, and its newest rows are there.
         NotAJournalError: It is something else.
     """
     if not os.path.exists(path):
         raise StorageError(f"there is no journal {path!r}: check the path", path=path)
+    refuse_second_name_here(path)
+    _attach_somehow(connection, path, name)
+    check_version(connection, path, name)
+    told = _home_if_sound(connection, name)
+    if told is not None and not told.is_same(Home.of(path)):
+        refuse_wal_elsewhere(path, told)
+        if may_have_other_names(path, told) and not has_wal(path):
+            connection.execute(f"DETACH {name}")  # it counts as a use itself
+            if is_in_use(path):
+                raise in_use(path, told.path)
+            _attach_somehow(connection, path, name)
+
+
+def _attach_somehow(connection: sqlite3.Connection, path: str, name: str) -> None:
     with _told_from_writing(path):
         try:
             _attach(connection, path, name, "mode=ro")
@@ -113,7 +147,14 @@ def attach(connection: sqlite3.Connection, path: str, name: str) -> None:
                 raise
             _attach(connection, path, name, "immutable=1")
     connection.execute(f"PRAGMA {name}.cache_size = -{CACHE_KIB}")
-    check_version(connection, path, name)
+
+
+def _home_if_sound(connection: sqlite3.Connection, name: str) -> Home | None:
+    """Return under which name the file is open; what is damaged is found where it is read."""
+    try:
+        return told_home(connection, name)
+    except sqlite3.Error:
+        return None
 
 
 def _attach(connection: sqlite3.Connection, path: str, name: str, how: str) -> None:
@@ -121,14 +162,6 @@ def _attach(connection: sqlite3.Connection, path: str, name: str, how: str) -> N
 
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}"
     connection.execute(f"ATTACH ? AS {name}", (uri,))
-
-
-def has_wal(path: str) -> bool:
-    """Tell whether the file has a WAL beside it that is not empty."""
-    try:
-        return os.stat(f"{path}-wal").st_size > 0
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, TypeVar
 from rowtrail._clock import Clock
 from rowtrail.errors import ClosedError, DamagedError, ForkedError
 from rowtrail.store._faults import named_errors
+from rowtrail.store._home import MEMORY, note_closed, note_open
 from rowtrail.store._jobs import Awaited, Job, Promised
+from rowtrail.store._liveness import Liveness
 from rowtrail.store._open import (
-    MEMORY,
     Durability,
     checkpoint_wal,
     free_pages,
     open_reader,
     open_writer,
 )
-from rowtrail.store._process import ProcessIdentity, current_process
+from rowtrail.store._process import HEARTBEATS_UNTIL_STALE, STALE_AFTER_MS, current_process
 from rowtrail.store._tx import Row, Tx
 from rowtrail.store._writer import Writer, leak
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HEARTBEAT_S = 2.0
+HEARTBEAT_S = min(2.0, STALE_AFTER_MS / 1000 / HEARTBEATS_UNTIL_STALE)
 HASH_KEY_BYTES = 16
 MAX_IDLE_READERS = 8
 READ_THREADS = 4
@@ -61,14 +62,18 @@ class Store:
         """What is done with every heartbeat, and before the store closes."""
         self.farewell: Callable[[Tx], object] | None = None
         """The last work of the store, run when it closes."""
+        self._liveness = Liveness(clock)
         self._is_shut = False
         self._lock = threading.Lock()
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._read_pool: ThreadPoolExecutor | None = None
+        connection, self._watch = open_writer(path, durability, clock.now_ms())
+        self._open_name = note_open(path)
         self.writer = Writer(
             path,
-            open_writer(path, durability, clock.now_ms()),
+            connection,
             durability=durability,
+            watch=self._watch,
             on_rollback=self._forget,
             beat=self._beat,
             beat_every_s=HEARTBEAT_S,
@@ -129,7 +134,7 @@ class Store:
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` on a connection that cannot write, over one consistent snapshot."""
-        self._refuse_child()
+        self.refuse_replaced()
         if self.path == MEMORY:
             return self.write(work)
         connection = self._take_reader()
@@ -163,18 +168,43 @@ class Store:
         """Tell whether the store still takes transactions."""
         return not self._is_shut
 
+    @property
+    def has_lost_its_file(self) -> bool:
+        """Return whether the path was found to name another file than the one that is open."""
+        return self._watch.has_lost
+
+    def refuse_replaced(self) -> None:
+        """Refuse to go on with a file that is not at its path any more.
+
+        Raises:
+            ReplacedError: It was removed, renamed or replaced; also ever after.
+            ForkedError: It was opened before a `fork()`.
+        """
+        self._refuse_child()
+        self._watch.check()
+
     def is_alive(self, process: Row) -> bool:
-        """Tell whether the process in a row with the columns of `process` lives."""
-        if process["process"] == self.process_row:
-            return True
-        identity = ProcessIdentity.of_row(process)
-        last_seen_at, now_ms = process["last_seen_at"], self.clock.now_ms()
-        if identity == current_process():  # before an `exec`, or a second copy of rowtrail
-            return identity.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)
-        return identity.is_alive(last_seen_at=last_seen_at, now_ms=now_ms)
+        """Return whether the process in a row with the columns of `process` is not told dead."""
+        return self.verdict_in_s(process) != 0.0
 
     def verdict_in_s(self, process: Row) -> float | None:
-        return None if self.is_alive(process) else 0.0
+        """Return in how many seconds a process is told dead if it stays silent, 0.0 when it is.
+
+        None when it is told alive for certain: it is known by its identity on this host, or its
+        heartbeat was seen to change lately.
+        """
+        if process["process"] == self.process_row:
+            return None
+        verdict_ms = self._liveness.verdict_in_ms(process)
+        if verdict_ms is None or verdict_ms == 0.0:
+            return verdict_ms
+        kept = self._liveness.silence_to_keep(process)
+        if kept is not None:
+            key, value = kept
+            # Apart from the transaction under way, which a busy run may roll back.
+            with contextlib.suppress(ClosedError):
+                self.submit(lambda tx: tx.run("meta_set", key=key, value=value))
+        return verdict_ms / 1000
 
     def shrink(self, pages: int) -> None:
         """Give free pages back to the file system, `pages` at a time between other commits."""
@@ -192,6 +222,7 @@ class Store:
 
         def carry_out() -> None:
             try:
+                self._watch.check()
                 with named_errors(self.path):
                     done.set_result(work(self.connection))
             except BaseException as error:
@@ -229,6 +260,8 @@ class Store:
         for connection in self._idle_readers():
             connection.close()
         self.writer.close(last=self._say_goodbye)
+        open_name, self._open_name = self._open_name, None
+        note_closed(open_name)
 
     def disown(self) -> None:
         """Give up, in a child process, the connections inherited from its parent."""
@@ -290,6 +323,8 @@ class Store:
             host=me.host,
             now=self.clock.now_ms(),
         )
+        self._liveness.load(tx.all("silences"))
+        tx.run("silences_forget")
         if self.durability == "normal":  # others cannot see what is synced, and go by this
             tx.run("meta_set", key=f"{NORMAL}{row}", value="1")
         return row, tx.value("meta_value", key="journal_id"), self._hash_key(tx)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from functools import cache
 from typing import Any
 
 from rowtrail import schema
@@ -11,19 +14,28 @@ from rowtrail import schema
 Row = sqlite3.Row
 """One row: columns by name and by position."""
 
-_CHANGES_A_STEP = frozenset(
-    (
-        *(
-            "step_complete",
-            "step_fail",
-            "step_supersede",
-            "step_left",
-            "step_never_made",
-            "step_doubt",
-        ),
-        *("step_crash", "step_settle", "step_asked", "step_not_asked"),
-    )
-)
+_ON_STEPS = re.compile(r"\b(INSERT|REPLACE|UPDATE)\b(?: OR \w+)?(?: INTO)? step\b")
+_OF_ONE_STEP = re.compile(r"\bWHERE id = :id\b")
+
+
+class Change(Enum):
+    """How a statement changes rows of the table `step`."""
+
+    NONE = "not at all"
+    ADDS = "it adds one"
+    ONE = "it changes the one with the id `:id`"
+    MANY = "it changes any number"
+
+
+@cache
+def change_of_steps(statement: str) -> Change:
+    """Return how the text of a statement changes steps; what it deletes needs no sync."""
+    found = _ON_STEPS.search(statement)
+    if found is None:
+        return Change.NONE
+    if found[1] != "UPDATE":
+        return Change.ADDS
+    return Change.ONE if _OF_ONE_STEP.search(statement) else Change.MANY
 
 
 class Tx:
@@ -60,25 +72,39 @@ class Tx:
 
     def run(self, name: str, /, **params: Any) -> int:
         """Run the named statement and return how many rows it changed."""
-        if name in _CHANGES_A_STEP:
+        change = change_of_steps(self._statements[name])
+        if change is Change.MANY:
+            return self._change_steps(name, params)
+        cursor = self._execute(name, params)
+        if change is Change.ONE:
             self._changed.add(params["id"])
-        return self._execute(name, params).rowcount
+        elif change is Change.ADDS and cursor.lastrowid is not None:
+            self._changed.add(cursor.lastrowid)
+        return cursor.rowcount
+
+    def _change_steps(self, name: str, params: Mapping[str, Any]) -> int:
+        """Run a statement that changes any number of steps, and note which."""
+        rows = self._run(f"{self._statements[name]} RETURNING id", params).fetchall()
+        self._changed.update(row[0] for row in rows)
+        return len(rows)
 
     def insert(self, name: str, /, **params: Any) -> int:
         """Run the named `INSERT` and return the id of the new row."""
         cursor = self._execute(name, params)
         assert cursor.lastrowid is not None
-        if name == "step_insert":
+        if change_of_steps(self._statements[name]) is Change.ADDS:
             self._changed.add(cursor.lastrowid)
         return cursor.lastrowid
 
     def insert_absent(self, name: str, /, **params: Any) -> int | None:
         """Run the named `INSERT ... DO NOTHING` and return the id of the new row, None without."""
+        assert change_of_steps(self._statements[name]) is Change.NONE, name
         cursor = self._execute(name, params)
         return cursor.lastrowid if cursor.rowcount == 1 else None
 
     def many(self, name: str, /, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Run the named statement once for each row of parameters."""
+        """Run the named statement once for each row of parameters; none that changes steps."""
+        assert change_of_steps(self._statements[name]) is Change.NONE, name
         taken: list[Mapping[str, Any]] = []
         source = iter(rows)
         left = _noting(source, taken)
@@ -93,7 +119,9 @@ class Tx:
                 left = _noting(source, taken)
 
     def _execute(self, name: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
-        statement = self._statements[name]
+        return self._run(self._statements[name], params)
+
+    def _run(self, statement: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
         try:
             return self._connection.execute(statement, params)
         except UnicodeEncodeError:  # half of a surrogate pair, in an id that a provider sent, say

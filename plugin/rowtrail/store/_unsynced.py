@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
+from rowtrail.store._home import wal_of
+
 MAX_NOTED = 100_000
 """How many steps are remembered, the newest; nobody asks for so many."""
 
@@ -22,7 +24,7 @@ class Unsynced:
     def __init__(self, path: str) -> None:
         self.changed: set[int] = set()
         """Steps that the transaction under way changes."""
-        self._wal_path = f"{path}-wal"
+        self._wal_path = wal_of(path)
         self._wal = b""
         self._lock = threading.Lock()
         self._noted: set[int] = set()

@@ -20,8 +20,17 @@ TokensSource = Literal["provider", "tiktoken", "estimate"]
 class Usage:
     """Tokens of one call, and where the figures come from.
 
-    Cached and reasoning tokens are parts of `input_tokens` and `output_tokens`, None where unknown.
-    What a provider sends is no count where it is negative or larger than `MAX_TOKENS`: it is cut.
+    Cached, reasoning and audio tokens are parts of `input_tokens` and `output_tokens`, None where
+    unknown. What a provider sends is no count where it is negative or larger than `MAX_TOKENS`: it
+    is cut.
+
+    Attributes:
+        cache_write_1h_tokens: The part of `cache_write_tokens` that the cache keeps for an hour.
+        service_tier: How the provider says that it served the call, in its own word: `flex`,
+            `priority`, `batch`. None where it says nothing.
+        speed: Likewise how fast: `fast`.
+        answered_by: The cache that answered in the provider's place: no tokens were paid, so all
+            counts are 0.
     """
 
     input_tokens: int
@@ -30,6 +39,12 @@ class Usage:
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    output_audio_tokens: int | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    answered_by: str | None = None
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -44,4 +59,7 @@ _COUNTS = (
     "cache_read_tokens",
     "cache_write_tokens",
     "reasoning_tokens",
+    "cache_write_1h_tokens",
+    "input_audio_tokens",
+    "output_audio_tokens",
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from rowtrail.store import Row, Tx
+from rowtrail.store import NORMAL, Row, Tx
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class StepDurability:
 
     Attributes:
         on_disk: Whether the newest change of the row is on disk; None where another process with
-            `durability="normal"` wrote it, which alone knows.
+            `durability="normal"` wrote it, or may have, which alone knows.
         may_vanish: The events that could still take that change.
         says: The same in words, with what it means for the step.
     """
@@ -84,24 +84,39 @@ def recent_durability(
         unsynced: Returns the steps that it changed since it last synced.
         in_memory: The journal is no file.
     """
-    rows, normal = source.read(
-        lambda tx: (tx.all("steps_newest", limit=limit), tx.value("normal_processes"))
+    rows, normal, own = source.read(
+        lambda tx: (
+            tx.all("steps_newest", limit=limit),
+            tx.value("normal_processes"),
+            tx.value("meta_value", key=f"{NORMAL}{process}"),
+        )
     )
     changed = unsynced()  # after the rows: what is committed between is told as if it were not
-    steps = (_told(row, _place(row, process, changed, in_memory=in_memory)) for row in rows)
-    return DurabilityReport(tuple(steps), normal)
+    asking = _Asking(process, changed, normal - (own is not None) > 0, in_memory)
+    return DurabilityReport(tuple(_told(row, asking.place(row)) for row in rows), normal)
 
 
-def _place(
-    row: Row, process: int | None, unsynced: frozenset[int], *, in_memory: bool
-) -> tuple[bool | None, tuple[Event, ...]]:
-    if in_memory:
-        return False, IN_MEMORY
-    if row["id"] in unsynced:
-        return False, IN_CACHE
-    if row["is_normal"] and row["process"] != process and not _is_intent(row):
-        return None, IN_CACHE
-    return True, ON_DISK
+@dataclass(frozen=True)
+class _Asking:
+    """What the process that asks knows; `others_are_normal`: others may leave commits unsynced."""
+
+    process: int | None
+    unsynced: frozenset[int]
+    others_are_normal: bool
+    in_memory: bool
+
+    def place(self, row: Row) -> tuple[bool | None, tuple[Event, ...]]:
+        """Return whether the newest change of a step is on disk, and what could take it."""
+        if self.in_memory:
+            return False, IN_MEMORY
+        if row["id"] in self.unsynced:
+            return False, IN_CACHE
+        is_of_another = row["is_normal"] and row["process"] != self.process
+        if is_of_another and not _is_intent(row):
+            return None, IN_CACHE
+        if row["is_changed"] and self.others_are_normal:
+            return None, IN_CACHE  # a run started over, a crash written down, a step settled
+        return True, ON_DISK
 
 
 def _is_intent(row: Row) -> bool:

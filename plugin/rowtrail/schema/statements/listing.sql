@@ -157,6 +157,12 @@ SELECT s.kind, count(*) AS n
 FROM live_attempt l CROSS JOIN scope sc ON sc.run = l.run CROSS JOIN step s ON s.scope = sc.id
 WHERE s.attempt = l.id AND s.status = 'running' GROUP BY s.kind;
 
+-- name: tools_that_read
+-- Of the newest :limit steps, the tools that no step says to change anything, the busiest first.
+SELECT name, count(*) AS calls
+FROM (SELECT s.kind, s.name, s.effect FROM step s ORDER BY s.id DESC LIMIT :limit)
+WHERE kind = 'tool' GROUP BY name HAVING max(effect <> 'read') = 0 ORDER BY calls DESC, name;
+
 -- name: doubt_count
 SELECT count(*) FROM doubtful;
 

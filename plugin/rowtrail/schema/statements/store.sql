@@ -19,3 +19,12 @@ WHERE id = :id AND EXISTS (SELECT 1 FROM attempt WHERE process = :id AND (ended_
 -- name: process_forget
 DELETE FROM process
 WHERE id = :id AND NOT EXISTS (SELECT 1 FROM attempt WHERE process = :id);
+
+-- name: silences
+-- What was seen of processes whose heartbeat lies in the future.
+SELECT key, value FROM meta WHERE key >= 'silent/' AND key < 'silent0';
+
+-- name: silences_forget
+-- Forgets them once such a process has nothing open.
+DELETE FROM meta WHERE key >= 'silent/' AND key < 'silent0'
+  AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.ended_at IS NULL AND 'silent/' || a.process = meta.key);

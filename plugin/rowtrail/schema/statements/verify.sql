@@ -1,7 +1,9 @@
 -- name: steps_newest
--- With the process that wrote them, and whether it syncs its commits one by one.
+-- With the process that wrote them, whether it leaves its commits unsynced, and whether somebody
+-- else may have changed them since: only a call that ended by itself has a duration.
 SELECT s.id, r.run_id, s.kind, s.name, s.status, s.effect, a.process,
-       EXISTS (SELECT 1 FROM meta m WHERE m.key = 'normal/' || a.process) AS is_normal
+       EXISTS (SELECT 1 FROM meta m WHERE m.key = 'normal/' || a.process) AS is_normal,
+       s.status IN ('superseded', 'in_doubt') OR (s.status <> 'running' AND s.duration_us IS NULL) AS is_changed
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run JOIN attempt a ON a.id = s.attempt
 ORDER BY s.id DESC LIMIT :limit;
 

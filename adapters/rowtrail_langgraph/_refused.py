@@ -1,0 +1,119 @@
+"""Tool calls that a `ToolNode` refuses: the model asked for a tool that there is not.
+
+Such a call comes to no tool, so the hooks of `_tools` see nothing of it. Its row is `failed`, once
+for each time that a model asked: a node that is executed again refuses the same call again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from rowtrail.journal import Request, Scope, fingerprint_of
+from rowtrail.store import Tx
+from rowtrail_langgraph._bubble import bubbling
+from rowtrail_langgraph._models import plain_codec
+from rowtrail_langgraph._place import current_config, place_of, run_of, scope_in
+from rowtrail_langgraph._tools import reported, says_error
+
+_KIND = "refused"
+"""In place of `tool` in fingerprints: no result of a tool of that name is ever meant."""
+
+
+def recorded_execute(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `ToolNode._execute_tool_sync`."""
+
+    @functools.wraps(original)
+    def execute(self: Any, request: Any, input_type: Any, config: Any) -> Any:
+        answer = original(self, request, input_type, config)
+        if request.tool is None:
+            ambient = current_config(config)
+            scope = scope_in(ambient)
+            if scope is not None:
+                record_refusal(scope, ambient, request.tool_call, answer)
+        return answer
+
+    return execute
+
+
+def recorded_aexecute(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Wrap `ToolNode._execute_tool_async`."""
+
+    @functools.wraps(original)
+    async def aexecute(self: Any, request: Any, input_type: Any, config: Any) -> Any:
+        answer = await original(self, request, input_type, config)
+        if request.tool is None:
+            ambient = current_config(config)
+            scope = scope_in(ambient)
+            if scope is not None:
+                await arecord_refusal(scope, ambient, request.tool_call, answer)
+        return answer
+
+    return aexecute
+
+
+def record_refusal(
+    scope: Scope, config: Mapping[str, Any], asked: Mapping[str, Any], answer: Any
+) -> None:
+    """Write the row of a call for which there was no tool, where `answer` says so."""
+    if not says_error(answer):
+        return
+    with bubbling():
+        request = _request(scope, config, asked)
+        if scope.attempt.journal.store.read(lambda tx: _is_recorded(tx, scope, request)):
+            return
+        call = scope.begin(request)
+        call.fail(reported(answer), output=answer)
+        _blame_the_answer(scope)
+
+
+async def arecord_refusal(
+    scope: Scope, config: Mapping[str, Any], asked: Mapping[str, Any], answer: Any
+) -> None:
+    """Async twin of `record_refusal`."""
+    if not says_error(answer):
+        return
+    with bubbling():
+        request = _request(scope, config, asked)
+        if await scope.attempt.journal.store.aread(lambda tx: _is_recorded(tx, scope, request)):
+            return
+        call = await scope.abegin(request)
+        await call.afail(reported(answer), output=answer)
+        _blame_the_answer(scope)
+
+
+def _request(scope: Scope, config: Mapping[str, Any], asked: Mapping[str, Any]) -> Request:
+    run = run_of(config)
+    codec = run.codec if run is not None else plain_codec()
+    name, arguments = asked["name"], asked["args"]
+    return Request(
+        kind="tool",
+        name=name,
+        fingerprint=fingerprint_of(_KIND, name, arguments),
+        encode=lambda: scope.attempt.prepare(codec.encode_shown(arguments)),
+        tool_call_id=asked["id"],
+        place=place_of(config),
+        codec=codec,
+        arguments=arguments,
+    )
+
+
+def _is_recorded(tx: Tx, scope: Scope, request: Request) -> bool:
+    """Return whether this very call was refused before: its node is executed again."""
+    row = tx.value("scope_row", run=scope.attempt.run, name=scope.name)
+    if row is None or request.tool_call_id is None:
+        return False
+    found = tx.all(
+        "step_candidates",
+        scope=row,
+        fingerprint=request.fingerprint,
+        tool_call_id=request.tool_call_id,
+        n=1,
+    )
+    return any(step["status"] == "failed" for step in found)
+
+
+def _blame_the_answer(scope: Scope) -> None:
+    """Let the answer that asked be set aside where the code after it raises: it was wrong."""
+    scope.note_end(is_failure=False)
