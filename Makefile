@@ -31,7 +31,7 @@ SOURCES := $(shell find plugin adapters -name __pycache__ -prune -o ! -name '*.p
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak lint types format wheel test-lowest test-newest constraints clean
+.PHONY: help demo test check bench soak crash lint types format wheel test-lowest test-newest constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ bench: $(VENV)/.wheel ## Run the benchmarks
 
 soak: $(VENV)/.wheel ## Kill agents for MINUTES=2, and report what was lost: nothing
 	$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)
+
+crash: $(VENV)/.wheel ## Run every combination of the explorer of effects: an hour or two
+	$(BIN)/python -m tests.crash.effects --jobs 4 $(ARGS)
 
 lint: $(VENV)/.deps ## ruff alone
 	$(BIN)/ruff check $(CODE)
