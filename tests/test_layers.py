@@ -17,7 +17,20 @@ CORE = ROOT / "plugin"
 ADAPTERS = ROOT / "adapters"
 
 # beside the standard library, and late: test_import.py has the list of what is loaded early
-CORE_MAY_IMPORT = {"apsw", "click", "genai_prices", "rich", "rowtrail", "sqlite_vec", "tiktoken"}
+CORE_MAY_IMPORT = {
+    "apsw",
+    "click",
+    "genai_prices",
+    "rich",
+    "rowtrail",
+    "sqlite_vec",
+    "tiktoken",
+} | {
+    # whoever has values of these has loaded them
+    "numpy",
+    "pandas",
+    "pytz",
+}
 SQLITE_ROOM = "rowtrail.store"
 PUBLIC_SUBMODULES = {
     # for everybody

@@ -26,9 +26,17 @@ from langgraph.checkpoint.serde.types import (
 )
 from langgraph.types import Command, Interrupt, Overwrite, Send
 
-from rowtrail.content import TAG, Codec, Encoded, TypeCodec, dump_json
+from rowtrail.content import TAG, Codec, Encoded, TypeCodec, UnknownClassError, dump_json
 from rowtrail.errors import CorruptRowError, UnstorableError
 from rowtrail_langgraph._messages import message_codecs, message_fields
+from rowtrail_langgraph._reading import (
+    AS_IT_IS,
+    Reader,
+    Reading,
+    difference,
+    is_equal,
+    warn_once,
+)
 from rowtrail_langgraph._seals import Seals
 
 logger = logging.getLogger("rowtrail")
@@ -74,6 +82,9 @@ _FRAMEWORK_TYPES = (
 )
 
 
+_JSON_INSIDE = b"rowtrail+"
+"""Before the kind of a sealed value: it is not the value, but JSON of it."""
+
 SERIALIZED = "serialized"
 """Tag of a part of a result that went through the saver's serializer."""
 
@@ -100,6 +111,8 @@ class GraphCodec(Codec):
         self.serde = serde
         self._nests = False
         self.is_opaque = not _is_langgraphs_own(serde)
+        self._inner = _langgraphs_own(serde)
+        self._reader = None if self._inner is None else Reader(self._inner)
         self._seals = seals if seals is not None else Seals()
 
     def encode(self, value: Any) -> Encoded:
@@ -112,16 +125,18 @@ class GraphCodec(Codec):
             # The next way is tried: what no JSON holds is often a part, and rarely all of it.
             with suppress(UnstorableError):
                 return super().encode(value)
-            with suppress(UnstorableError):
-                return self._encode_nesting(value)
-        stored = self._serialized(value)
-        if not self._survives(value, stored):
-            raise UnstorableError(
-                f"a {type(value).__qualname__} that {type(self.serde).__name__} does not give "
-                "back equal",
-                type_name=type(value).__qualname__,
-            )
-        return stored
+            return self._encode_nesting(value)
+        with suppress(UnstorableError):
+            stored = self._serialized(value)
+            if self._survives(value, stored):
+                return stored
+        if self._inner is not None:
+            return self._sealed_json(value)
+        raise UnstorableError(
+            f"a {type(value).__qualname__} that {type(self.serde).__name__} does not give back "
+            "equal",
+            type_name=type(value).__qualname__,
+        )
 
     def _encode_nesting(self, value: Any) -> Encoded:
         """Return JSON in which only parts without a form, such as an artifact, are serialized."""
@@ -129,28 +144,125 @@ class GraphCodec(Codec):
         codec._nests = True
         return super(GraphCodec, codec).encode(value)
 
+    def _sealed_json(self, value: Any) -> Encoded:
+        """Return the sealed text of the JSON of what the serializer itself cannot hold."""
+        shown = self._encode_nesting(value)
+        opened = _JSON_INSIDE + (shown.identity or b"")
+        sealed = self._seals.find(opened)
+        if sealed is None:
+            kind, payload = self.serde.dumps_typed([shown.type, shown.text])
+            data = _JSON_INSIDE + kind.encode() + b"\0" + payload
+            sealed = _sealed(type(value).__qualname__, data)
+            self._seals.keep(opened, sealed)
+        return sealed
+
     def unknown_to_json(self, value: Any) -> Any:
-        """Return a serialized part of a result, where that is wanted and gives it back equal."""
-        stored = self._serialized(value) if self._nests else None
-        if stored is None or stored.data is None or not self._survives(value, stored):
+        """Return a part of a value as the serializer has it, where that is wanted.
+
+        Of what it does not give back, the nearest that it does, where that is equal.
+
+        Raises:
+            UnstorableError: There is none.
+        """
+        if not self._nests or self._inner is None or self._reader is None:
             return super().unknown_to_json(value)
-        kind, _, payload = stored.data.partition(b"\0")
-        return {TAG: SERIALIZED, "v": [kind.decode(), base64.b64encode(payload).decode()]}
+        try:
+            kind, payload = self._inner.dumps_typed(value)
+            found = self._reader.read(value, kind, payload)
+        except Exception:  # each serializer has errors of its own
+            return self._class_to_json(value)
+        if found.is_same:
+            return {TAG: SERIALIZED, "v": [kind, base64.b64encode(payload).decode()]}
+        with suppress(UnstorableError):
+            return self._class_to_json(value)
+        if found.nearest is AS_IT_IS or not is_equal(found.nearest, value):
+            return super().unknown_to_json(value)
+        warn_once(found)
+        return self.to_json(found.nearest)
+
+    def _class_to_json(self, value: Any) -> Any:
+        codec = None if self._is_strict else super().class_codec(type(value))
+        if codec is None:
+            return super().unknown_to_json(value)
+        return {TAG: codec.tag, "v": self.to_json(codec.encode(value))}
+
+    def class_codec(self, kind: type) -> TypeCodec | None:
+        """Return None: the serializer is asked first."""
+        return None
+
+    def class_of_tag(self, tag: str) -> TypeCodec:
+        """Return how a class is read that a row names; none is with a strict serializer.
+
+        Raises:
+            UnknownClassError: It is not loaded, or no data type.
+        """
+        if self._is_strict:
+            raise UnknownClassError(
+                f"a stored {tag} is not read back: the serializer is strict", row=tag
+            )
+        return super().class_of_tag(tag)
+
+    @property
+    def _is_strict(self) -> bool:
+        return getattr(self._inner, "_allowed_msgpack_modules", True) is not True
 
     def _nested_from(self, stored: Any) -> Any:
+        serde = self._inner or self.serde
+        return serde.loads_typed(self.payload_of(stored))
+
+    @staticmethod
+    def payload_of(stored: Any) -> tuple[str, bytes]:
+        """Return the kind and the bytes of a serialized part."""
         kind, payload = stored
-        return self.serde.loads_typed((kind, base64.b64decode(payload)))
+        return kind, base64.b64decode(payload)
 
     def encode_value(self, value: Any) -> Encoded:
         """Return the stored form of a channel value: whatever LangGraph's own savers can store.
 
+        What could not be read back is stored as the nearest that can, with a warning once.
+
         Raises:
-            UnstorableError: The serializer refuses the value.
+            UnstorableError: The serializer refuses the value, or would lose it.
         """
         if not self.is_opaque:
             with suppress(UnstorableError):  # the serializer stores what JSON cannot hold
                 return super().encode(value)
-        return self._serialized(value)
+        if self._inner is None or self._reader is None or isinstance(value, BaseException):
+            return self._serialized(value)
+        try:
+            kind, payload = self._inner.dumps_typed(value)
+            found = self._reader.read(value, kind, payload, exact=False)
+        except Exception:  # each serializer has errors of its own; they are told below
+            kind, payload, found = "", b"", None
+        if found is not None and (found.is_same or self._is_as_good(found)):
+            return self._serialized(value) if self.is_opaque else _readable(value, kind, payload)
+        with suppress(UnstorableError):
+            return self._sealed_json(value) if self.is_opaque else self._encode_nesting(value)
+        return self._serialized(value) if found is None else self._nearest(value, found)
+
+    def _is_as_good(self, found: Reading) -> bool:
+        """Return whether an encrypting serializer's own form will do, where JSON has none.
+
+        It makes lists of tuples and the like, as it does without rowtrail.
+        """
+        is_builtin = found.part.__module__ == "builtins"
+        return self.is_opaque and is_builtin and found.nearest is AS_IT_IS and not found.is_lost
+
+    def _nearest(self, value: Any, found: Reading) -> Encoded:
+        if found.is_lost:
+            name = f"{found.part.__module__}.{found.part.__qualname__}"
+            raise UnstorableError(
+                f"a {name} cannot be stored: {type(self.serde).__name__} writes it and cannot read "
+                f"it back ({found.becomes}); store plain data, messages, dataclasses or pydantic "
+                "models in the state",
+                type_name=found.part.__qualname__,
+            )
+        warn_once(found)
+        return (
+            self._serialized(value)
+            if found.nearest is AS_IT_IS
+            else self.encode_value(found.nearest)
+        )
 
     def encode_shown(self, value: Any) -> Encoded:
         """Return a form of `value` for people to read; nothing readable when opaque."""
@@ -169,9 +281,15 @@ class GraphCodec(Codec):
         """
         if stored.data is None:
             return super().decode(stored)
-        kind, _, payload = stored.data.partition(b"\0")
+        is_json = stored.data.startswith(_JSON_INSIDE)
+        data = stored.data.removeprefix(_JSON_INSIDE)
+        kind, _, payload = data.partition(b"\0")
         try:
             value = self.serde.loads_typed((kind.decode(), payload))
+            if is_json:
+                return super().decode(Encoded(*value))
+        except CorruptRowError:
+            raise
         except Exception as error:  # whatever a serializer raises on bytes it did not write
             raise CorruptRowError(
                 f"stored {stored.type} cannot be read back by {type(self.serde).__name__} "
@@ -198,8 +316,7 @@ class GraphCodec(Codec):
         return [self.decode(item) for item in stored]
 
     def _revive(self, stored: Encoded, value: Any) -> Any:
-        codec = self._by_tag.get(stored.type)
-        return codec.decode(value) if codec is not None and codec.flat else value
+        return self.revive(stored.type, value)
 
     def _serialized(self, value: Any) -> Encoded:
         opened = self._opened(value) if self.is_opaque else None
@@ -216,10 +333,9 @@ class GraphCodec(Codec):
                 "dataclasses or pydantic models in the state, or give the saver a serde",
                 type_name=name,
             ) from error
-        data = kind.encode() + b"\0" + payload
         if not self.is_opaque:
-            return Encoded(name, _projection(value), data, name.encode() + b"\0" + data)
-        stored = _sealed(name, data)
+            return _readable(value, kind, payload)
+        stored = _sealed(name, kind.encode() + b"\0" + payload)
         self._seals.keep(opened, stored)
         return stored
 
@@ -237,6 +353,8 @@ class GraphCodec(Codec):
     def _survives(self, value: Any, stored: Encoded) -> bool:
         try:
             again = self.decode(stored)
+            if self._inner is not None:
+                return difference(value, again) is None
             return type(again) is type(value) and bool(again == value)
         except Exception:  # comparing objects of others may raise anything
             return False
@@ -249,6 +367,19 @@ def _is_langgraphs_own(serde: SerializerProtocol) -> bool:
         cls.dumps_typed is JsonPlusSerializer.dumps_typed
         and cls.loads_typed is JsonPlusSerializer.loads_typed
     )
+
+
+def _langgraphs_own(serde: SerializerProtocol) -> JsonPlusSerializer | None:
+    """Return LangGraph's serializer in this one; None in one that nothing is known of."""
+    inner = serde.serde if isinstance(serde, EncryptedSerializer) else serde
+    return inner if isinstance(inner, JsonPlusSerializer) and _is_langgraphs_own(inner) else None
+
+
+def _readable(value: Any, kind: str, payload: bytes) -> Encoded:
+    """Return what was serialized of a value, with JSON that shows it."""
+    name = type(value).__qualname__
+    data = kind.encode() + b"\0" + payload
+    return Encoded(name, _projection(value), data, name.encode() + b"\0" + data)
 
 
 def _sealed(name: str, data: bytes) -> Encoded:

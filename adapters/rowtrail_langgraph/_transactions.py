@@ -30,7 +30,7 @@ from rowtrail.checkpoint import (
     Value,
 )
 from rowtrail.content import LONGEST_INT, Prepared
-from rowtrail.errors import CorruptRowError, UsageError
+from rowtrail.errors import CorruptRowError, UnstorableError, UsageError
 from rowtrail.store import Tx
 from rowtrail_langgraph._address import Address, address_of, configurable_of
 from rowtrail_langgraph._codec import logger
@@ -160,7 +160,7 @@ class Transactions:
             body=self.values.body(checkpoint),
             metadata=metadata_text(merged),
             values={
-                channel: self.values.written(value, (thread_id, ns, channel))
+                channel: self._written(channel, value, (thread_id, ns, channel))
                 for channel, value in checkpoint["channel_values"].items()
             },
             step=step if type(step) is int and abs(step) <= LONGEST_INT else None,
@@ -175,6 +175,14 @@ class Transactions:
             committed=lambda placed: self._remember(saved, new.values, placed),
             config=saved.config,
         )
+
+    def _written(self, channel: str, value: Any, key: object = None) -> Value:
+        try:
+            return self.values.written(value, key)
+        except UnstorableError as error:
+            raise UnstorableError(
+                f"channel {channel!r}: {error}", type_name=error.type_name
+            ) from error
 
     def _remember(self, place: Address, values: Mapping[str, Value], placed: Placed) -> None:
         """Remember in which rows lists are, so that whoever reads them next need not."""
@@ -197,7 +205,7 @@ class Transactions:
                 "writes these are"
             )
         rows = [
-            NewWrite(WRITES_IDX_MAP.get(channel, idx), channel, self.values.written(value))
+            NewWrite(WRITES_IDX_MAP.get(channel, idx), channel, self._written(channel, value))
             for idx, (channel, value) in enumerate(writes)
         ]
         channels = [channel for channel, _ in writes]
@@ -308,7 +316,7 @@ class Transactions:
 def _metadata(stored: StoredCheckpoint) -> CheckpointMetadata:
     try:
         metadata: CheckpointMetadata = json.loads(stored.metadata)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _corrupt(stored, f"its metadata are no JSON: {error}") from error
     return metadata
 

@@ -118,7 +118,9 @@ class Values:
     def checkpoint(self, body: Encoded) -> dict[str, Any]:
         """Undo `body`."""
         if body.data is None and TAG not in (body.text or TAG):
-            with contextlib.suppress(ValueError):  # its own decoding says what is wrong
+            with contextlib.suppress(
+                ValueError, RecursionError
+            ):  # its own decoding says what is wrong
                 plain: dict[str, Any] = json.loads(body.text or "")
                 return plain
         found: dict[str, Any] = self.codec.decode(body)

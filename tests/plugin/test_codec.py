@@ -264,10 +264,7 @@ class Pair(NamedTuple):
     [
         Plain(),
         Plain,
-        Colour.RED,
-        Level.LOW,
         Text("a"),
-        Pair(1, 2),
         OrderedDict(a=1),
         print,
         lambda: None,
@@ -289,6 +286,15 @@ def test_what_would_not_come_back_the_same_is_unstorable(
     with pytest.raises(UnstorableError, match="stored form") as caught:
         CODEC.encode(inside(value))
     assert caught.value.type_name in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [Colour.RED, Level.LOW, Pair(1, 2)], ids=repr)
+@pytest.mark.parametrize(
+    "inside", [lambda v: v, lambda v: {"deep": [(v,)]}], ids=["bare", "inside"]
+)
+def test_objects_of_loaded_data_classes_come_back(value: Any, inside: Callable[[Any], Any]) -> None:
+    again = CODEC.decode(CODEC.encode(inside(value)))
+    assert again == inside(value) and repr(again) == repr(inside(value))
 
 
 @pytest.mark.parametrize("value", [Plain(), {"a": {1, Plain}, "n": math.nan}, [math.inf, print]])

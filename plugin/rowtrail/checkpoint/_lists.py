@@ -9,6 +9,9 @@ from rowtrail.content import Encoded, Prepared
 from rowtrail.errors import CorruptRowError
 from rowtrail.store import Row, Tx
 
+MOST_PIECES = 256
+"""Eight times what a writer makes; of more, a few bytes each would repeat a log without end."""
+
 Span = tuple[int, int]
 """Positions of a log, from the first to before the second."""
 
@@ -27,7 +30,7 @@ def fetch_lists(tx: Tx, wanted: Iterable[int], stamp: object) -> dict[int, list[
         return {}
     try:
         versions = {
-            row["id"]: (row["log"], json.loads(row["pieces"]))
+            row["id"]: (row["log"], _pieces(row["pieces"]))
             for row in tx.all("lists_pieces", lists=json.dumps(rows))
         }
         spans: dict[int, list[Span]] = {}
@@ -35,12 +38,19 @@ def fetch_lists(tx: Tx, wanted: Iterable[int], stamp: object) -> dict[int, list[
             spans.setdefault(log, []).extend((first, first + count) for _, first, count in pieces)
         logs = {log: _items(tx, log, merged(found), stamp) for log, found in spans.items()}
         return {row: _assembled(*versions[row], logs) for row in rows}
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CorruptRowError(
             f"an item of lists {rows} is missing, or what they are made of is no JSON ({error}): "
             "run `rowtrail verify`",
             row="list",
         ) from error
+
+
+def _pieces(text: str) -> list[list[int]]:
+    pieces: list[list[int]] = json.loads(text)
+    if len(pieces) > MOST_PIECES:
+        raise ValueError(f"it is in {len(pieces):,} pieces")
+    return pieces
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:

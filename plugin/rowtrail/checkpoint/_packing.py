@@ -22,12 +22,15 @@ _DICTIONARY = (
 """What the versions of nearly every checkpoint hold. Part of the file format: it never changes."""
 
 _ZLIB_LEVEL = 6
-_PACKED_JSON, _PACKED_DATA = b"z", b"d"
+_PACKED_JSON, _PACKED_DATA, _PLAIN_JSON = b"z", b"d", b"p"
 _HEAD_BYTES = 2  # how it is packed, and the number of channel values
 _MANY = 255  # that many or more
 
-MAX_BODY_BYTES = 256 * 2**20
-"""More than any checkpoint's versions are, and what checking those of a hostile file may take."""
+MAX_RATIO = 64
+"""Versions shrink to a tenth or, with long names, to a thirtieth; zlib itself goes to a 1,032nd."""
+
+ALWAYS_UNPACKED_BYTES = 2**20
+"""A body that unpacks to no more than this is unpacked however small it is."""
 
 
 def pack_id(text: str | None) -> bytes | str | None:
@@ -54,8 +57,13 @@ def pack_body(body: Encoded, values: int) -> bytes:
     count = bytes((min(values, _MANY),))
     if body.data is not None:
         return _PACKED_DATA + count + body.data
+    text = (body.text or "").encode()
     packer = zlib.compressobj(_ZLIB_LEVEL, zdict=_DICTIONARY, wbits=-15)
-    return _PACKED_JSON + count + packer.compress((body.text or "").encode()) + packer.flush()
+    packed = packer.compress(text) + packer.flush()
+    # What shrinks further than a reader would unpack is kept as it is.
+    if len(text) > _most_bytes(packed):
+        return _PLAIN_JSON + count + text
+    return _PACKED_JSON + count + packed
 
 
 def unpack_body(stored: bytes) -> Encoded:
@@ -66,13 +74,41 @@ def unpack_body(stored: bytes) -> Encoded:
     """
     if stored[:1] == _PACKED_DATA:
         return Encoded("dict", None, stored[_HEAD_BYTES:])
-    unpacker = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
     try:
-        return Encoded("dict", unpacker.decompress(stored[_HEAD_BYTES:]).decode())
-    except (zlib.error, UnicodeDecodeError) as error:
+        return Encoded("dict", _text_of(stored).decode())
+    except ValueError as error:
         raise CorruptRowError(
             f"a checkpoint cannot be unpacked ({error}): run `rowtrail verify`", row="checkpoint"
         ) from error
+
+
+def _text_of(stored: bytes) -> bytes:
+    """Return the JSON text of a body; what it takes is bounded by the bytes that are in the file.
+
+    Raises:
+        ValueError: It is damaged, or unpacks to more than `pack_body` ever packs so small.
+    """
+    packed = stored[_HEAD_BYTES:]
+    if stored[:1] == _PLAIN_JSON:
+        return packed
+    if stored[:1] != _PACKED_JSON:
+        raise ValueError(f"it is packed in no known way: {stored[:1]!r}")
+    most = _most_bytes(packed)
+    unpacker = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
+    try:
+        text = unpacker.decompress(packed, most + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if len(text) > most:
+        raise ValueError(f"{len(packed):,} bytes unpack to more than {most:,}")
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError("it is cut short")
+    return text
+
+
+def _most_bytes(packed: bytes) -> int:
+    """Return to how many bytes a packed body may unpack."""
+    return max(ALWAYS_UNPACKED_BYTES, MAX_RATIO * len(packed))
 
 
 def values_fault(stored: bytes, values: int) -> str | None:
@@ -87,16 +123,10 @@ def body_fault(stored: bytes, checkpoint_id: bytes | str | None) -> str | None:
     """Return what is wrong with the packed versions of a checkpoint, None where nothing is."""
     if stored[:1] == _PACKED_DATA:
         return None
-    if stored[:1] != _PACKED_JSON:
-        return "its versions are packed in no known way"
-    unpacker = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
     try:
-        text = unpacker.decompress(stored[_HEAD_BYTES:], MAX_BODY_BYTES)
-        body = json.loads(text)
-    except (zlib.error, ValueError, RecursionError) as error:
+        body = json.loads(_text_of(stored))
+    except (ValueError, RecursionError) as error:
         return f"its versions cannot be unpacked ({error})"
-    if not unpacker.eof or unpacker.unused_data:
-        return "its versions are cut short"
     if not isinstance(body, dict):
         return "its versions are no JSON object"
     inner = cast("dict[str, object]", body).get("id", unpack_id(checkpoint_id))

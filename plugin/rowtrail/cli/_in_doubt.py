@@ -75,7 +75,8 @@ def command(
     as_json: bool,
 ) -> None:
     """List the steps in doubt, the newest first: begun by a process that died before their result
-    was recorded, so that they may have happened. Without one, the exit code is 3.
+    was recorded, so that they may have happened; and each `write` that happened and whose result
+    could not be stored. Without one, the exit code is 3.
 
     With STEP, an id or @last, show it, or settle it: say that it happened and what it returned, or
     that it did not. The next resume goes by that. With --json, rows of the view `steps`.
@@ -148,6 +149,14 @@ def _line(row: Row) -> tuple[Cell, ...]:
     )
 
 
+def _is_lost(tx: Tx, step: str) -> bool:
+    """Return whether a `write` happened of which nobody knows any more what it returned."""
+    row = tx.one("step_by_text_id", id=step)
+    if row is None or row["status"] != "done" or row["effect"] != "write":
+        return False
+    return row["output"] is None
+
+
 def _parsed(text: str) -> Any:
     given = sys.stdin.read() if text == "-" else text
     try:
@@ -183,6 +192,7 @@ def _show(db: str, step: str, as_json: bool) -> None:
     with open_journal(db) as reader:
         record_dead(reader)
         row = reader.read(lambda tx: step_whole(tx, step))
+        is_lost = reader.read(lambda tx: _is_lost(tx, step))
     if as_json:
         click.echo(json_text(dict(row), indent=2))
         return
@@ -198,6 +208,6 @@ def _show(db: str, step: str, as_json: bool) -> None:
         ("arguments", show.text(row["input"])),
         ("result", show.text(row["output"])),
     ]
-    if row["status"] == "in_doubt":
+    if row["status"] == "in_doubt" or is_lost:
         fields.append(("on resume", Cell(_ON_RESUME[row["effect"]])))
     print_fields(fields)

@@ -33,8 +33,9 @@ class Unsound(Failure):
 def command(quick: bool, db: str, as_json: bool) -> None:
     """Check that the journal is whole, and say what is wrong, where, and what can be saved.
 
-    SQLite's own check, references between rows, the hash of each stored value, lists, checkpoints,
-    statuses, and what is counted as it happens. Nothing is written, and agents may go on meanwhile.
+    SQLite's own check, references between rows, the hash of each stored value, whether it is read
+    back as what it was, lists, checkpoints, statuses, and what is counted as it happens. Nothing is
+    written, and agents may go on meanwhile.
     The exit code is 4 where something is wrong.
 
     \b
@@ -52,6 +53,11 @@ def command(quick: bool, db: str, as_json: bool) -> None:
         click.echo(json_text(found.as_dict()))
     else:
         print_verification(found)
+    if not found.ok and all(fault.check == "value" for fault in found.faults):
+        raise Unsound(
+            f"{found.fault_count:,} values are not read back as what they were; the threads that "
+            "hold them are read and go on, and there is nothing to repair"
+        )
     if not found.ok:
         raise Unsound(
             f"{found.fault_count:,} faults: keep the file as it is, and build a sound one of it "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rowtrail.content._canonical import canonical_json
+from rowtrail.content._classes import UnknownClassError, codec_for, is_data_class
 from rowtrail.content._codec import LONGEST_INT, MAX_DEPTH, Codec, Encoded, dump_json
 from rowtrail.content._lists import MAX_CACHED_LOGS, Lists
 from rowtrail.content._tagged import TAG, TypeCodec
@@ -22,8 +23,12 @@ __all__ = [
     "Encoded",
     "Prepared",
     "TypeCodec",
+    "UnknownClassError",
     "canonical_json",
+    "codec_for",
     "dump_json",
+    "is_data_class",
+    "is_for_show",
     "is_genuine",
     "is_sweeping",
     "seal_of",
@@ -237,6 +242,18 @@ def is_genuine(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
         blake2b(kind.encode() + b"\0" + value, key=key, digest_size=DIGEST_BYTES).digest() == digest
         for kind in kinds
     )
+
+
+def is_for_show(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
+    """Return whether a value was stored for people only: what `encode_shown` makes of one without
+    a form is never read back.
+    """
+    from hashlib import blake2b
+
+    if encoded.data is not None or digest is None:
+        return False
+    text = b"shown\0" + (encoded.text or "").encode()
+    return blake2b(text, key=key, digest_size=DIGEST_BYTES).digest() == digest
 
 
 def is_sweeping(generation: str) -> bool:

@@ -14,7 +14,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
+from rowtrail.content._arrays import optional_codec, optional_codec_of_tag
 from rowtrail.content._canonical import canonical_json
+from rowtrail.content._classes import class_codec, codec_of_tag
 from rowtrail.content._tagged import TAG, TypeCodec, expect, kind_of
 from rowtrail.errors import CorruptRowError, UnstorableError
 
@@ -22,6 +24,7 @@ MAX_DEPTH = 200  # a level takes up to 3 of JSON; SQLite's functions refuse 1,00
 LONGEST_INT = 2**63 - 1
 _DECIMAL_BITS = 10_000  # longer ones are written in base 16: Python limits base 10 to 4,300 digits
 _PLAIN = frozenset({str, bool, type(None)})
+_JSON = _PLAIN | {int, float, list, dict}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPLIT_PAIR = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 
@@ -53,17 +56,17 @@ class Codec:
         codecs = (*BUILTIN, *extra)
         self._by_type: dict[type, TypeCodec] = {codec.type: codec for codec in codecs}
         self._by_tag = {codec.tag: codec for codec in codecs}
-        self._doubted: tuple[str, ...] = ()
+        self._names_classes = True
+        self._doubted: set[str] = set()
+        """Tags of classes of which nothing but their names is known: what is written of them is
+        read back and compared before it is trusted."""
 
     def with_classes(self, codecs: tuple[TypeCodec, ...]) -> Self:
-        """Return a codec that also knows these classes, of which nothing but their names is known.
-
-        What it writes of them is read back and compared before it is trusted.
-        """
+        """Return a codec that also knows these classes, whether or not a row could name them."""
         clone = copy.copy(self)
         clone._by_type = {**self._by_type, **{codec.type: codec for codec in codecs}}
         clone._by_tag = {**self._by_tag, **{codec.tag: codec for codec in codecs}}
-        clone._doubted = tuple(codec.tag for codec in codecs)
+        clone._doubted = self._doubted | {codec.tag for codec in codecs}
         return clone
 
     def encode(self, value: Any) -> Encoded:
@@ -73,8 +76,8 @@ class Codec:
             UnstorableError: The value, or a part of it, has no form that gives it back equal.
         """
         kind = kind_of(value)
-        codec = self._by_type.get(kind)
         try:
+            codec = self._codec_of(kind)
             if codec is not None and codec.flat:
                 name, text = codec.tag, _dump_exactly(self.to_json(codec.encode(value)))
             else:
@@ -84,15 +87,17 @@ class Codec:
                 "the value is nested too deep for the stack", type_name=kind.__name__
             ) from error
         encoded = Encoded(name, text, None, f"{name}\0{text}".encode())
-        if any(name == tag or tag in text for tag in self._doubted):
+        if name in self._doubted or (
+            TAG in text and any(tag in text for tag in tuple(self._doubted))
+        ):
             self._check(value, encoded)
         return encoded
 
     def _check(self, value: Any, encoded: Encoded) -> None:
         try:
             again = self.decode(encoded)
-            is_equal = type(again) is type(value) and bool(again == value)
-        except Exception:  # constructors and comparisons of the user's own
+            is_equal = type(again) is type(value) and self._is_equal(again, value, encoded)
+        except Exception:  # constructors of the user's own
             is_equal = False
         if not is_equal:
             raise UnstorableError(
@@ -100,10 +105,24 @@ class Codec:
                 type_name=encoded.type,
             )
 
-    def encode_shown(self, value: Any) -> Encoded:
-        """Return a form of `value` for people to read: what has no stored form is shown by repr."""
+    def _is_equal(self, again: Any, value: Any, encoded: Encoded) -> bool:
         try:
-            return self.encode(value)
+            return bool(again == value)
+        except Exception:  # arrays have no single answer, and whoever holds one has none either
+            codec = self._codec_of(kind_of(again))
+            is_flat = codec is not None and codec.flat
+            parts = codec.encode(again) if codec is not None and is_flat else again
+            return _dump_exactly(self.to_json(parts)) == encoded.text
+
+    def encode_shown(self, value: Any) -> Encoded:
+        """Return a form of `value` for people to read: what has no stored form is shown by repr.
+
+        No object is built again to see whether it is equal: arguments may be of any class.
+        """
+        shown = copy.copy(self)
+        shown._names_classes = False
+        try:
+            return shown.encode(value)
         except UnstorableError:
             text = canonical_json(value)
             return Encoded(type(value).__name__, text, None, f"shown\0{text}".encode())
@@ -122,9 +141,7 @@ class Codec:
             CorruptRowError: The text is not what `encode` writes.
         """
         try:
-            value = self.from_json(json.loads(stored.text or ""))
-            codec = self._by_tag.get(stored.type)
-            return codec.decode(value) if codec is not None and codec.flat else value
+            return self.revive(stored.type, self.from_json(json.loads(stored.text or "")))
         except CorruptRowError:
             raise
         except Exception as error:  # whatever a decoder says to text that its encoder never wrote
@@ -133,6 +150,13 @@ class Codec:
                 "run `rowtrail verify`",
                 row=stored.type,
             ) from error
+
+    def revive(self, stored_type: str, value: Any) -> Any:
+        """Return the value of a stored type whose JSON is this, as `from_json` gives it."""
+        codec = self._by_tag.get(stored_type)
+        if codec is None and "." in stored_type:
+            codec = self._codec_of_tag(stored_type)
+        return codec.decode(value) if codec is not None and codec.flat else value
 
     def to_json(self, value: Any, depth: int = 0) -> Any:
         """Return `value` made of JSON types only; the value itself where it is so already."""
@@ -153,11 +177,39 @@ class Codec:
             return {TAG: "dict", "v": pairs}
         if kind is int or kind is float:
             return _number_to_json(value)
-        codec = self._by_type.get(kind)
+        codec = self._codec_of(kind)
         if codec is None:
             return self.unknown_to_json(value)
         inner = self.to_json(codec.encode(value), depth)
         return {TAG: codec.tag, "v": sorted(inner, key=json.dumps) if codec.unordered else inner}
+
+    def _codec_of(self, kind: type) -> TypeCodec | None:
+        if kind in _JSON:
+            return None
+        return self._by_type.get(kind) or optional_codec(kind) or self.class_codec(kind)
+
+    def class_codec(self, kind: type) -> TypeCodec | None:
+        """Return how objects of a class of the program's own are written, None if they are not."""
+        codec = class_codec(kind) if self._names_classes else None
+        if codec is not None:
+            self._doubted.add(codec.tag)
+        return codec
+
+    def class_of_tag(self, tag: str) -> TypeCodec:
+        """Return how the class is read that a row names.
+
+        Raises:
+            UnknownClassError: It is not loaded, or no data type.
+        """
+        return codec_of_tag(tag)
+
+    def _codec_of_tag(self, tag: str) -> TypeCodec:
+        codec = self._by_tag.get(tag)
+        if codec is None:
+            codec = self.class_of_tag(tag) if "." in tag else optional_codec_of_tag(tag)
+        if codec is None:
+            raise KeyError(tag)
+        return codec
 
     def unknown_to_json(self, value: Any) -> Any:
         """Return the JSON of a value of an unknown type; adapters may know more.
@@ -193,7 +245,7 @@ class Codec:
             return float(expect(str, inner))
         if tag == "str":
             return "".join(expect(list, inner))
-        return self._by_tag[tag].decode(self.from_json(inner))
+        return self._codec_of_tag(tag).decode(self.from_json(inner))
 
 
 def _number_to_json(value: int | float) -> Any:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from rowtrail.errors import CorruptRowError
 from rowtrail.store import Store, Tx
 
 MAX_PIECES = 32  # a list in more pieces is written out anew: 10 B an item, and reads stay short
 MAX_CACHED_LOGS = 256
 
 GAP = -1  # a position whose item was pruned
+MAX_POSITIONS = 2**26  # a row that says more is damaged: its gaps alone would take half a gigabyte
 
 Piece = tuple[int, int, int]
 
@@ -103,6 +106,10 @@ def _load(tx: Tx, owner: str, *, reuse: bool) -> Log:
         return Log(tx.insert("log_insert", owner=owner))
     log = Log(row)
     for pos, item in tx.all("log_items", log=row):
+        if pos >= MAX_POSITIONS:
+            raise CorruptRowError(
+                f"position {pos} of log {row} is none: run `rowtrail verify`", row=f"log {row}"
+            )
         log.append([GAP] * (pos - len(log.items)) + [item])
     log.position.pop(GAP, None)
     if not reuse:
@@ -110,9 +117,11 @@ def _load(tx: Tx, owner: str, *, reuse: bool) -> Log:
         return log
     newest = tx.one("list_newest", log=row)
     if newest is not None:
-        log.newest_pieces = [tuple(p) for p in json.loads(newest["pieces"])]
-        log.newest = [item for _, pos, n in log.newest_pieces for item in log.items[pos : pos + n]]
-        log.newest_row = newest["id"]
+        with suppress(ValueError, TypeError, RecursionError):  # damaged: the next is written out
+            pieces: list[Piece] = [tuple(piece) for piece in json.loads(newest["pieces"])]
+            if len(pieces) <= MAX_PIECES:
+                log.newest = [item for _, pos, n in pieces for item in log.items[pos : pos + n]]
+                log.newest_pieces, log.newest_row = pieces, newest["id"]
     return log
 
 

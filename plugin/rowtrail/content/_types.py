@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
+from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ def _moment_to_json(value: datetime | time) -> Any:
     if value.fold == 0 and (zone is None or _is_plain_offset(zone)):
         return value.isoformat()
     naive = value.replace(tzinfo=None, fold=0)
-    return {"at": naive.isoformat(), "fold": value.fold, "zone": _zone_to_json(zone)}
+    return {"at": naive.isoformat(), "fold": value.fold, "zone": zone_to_json(zone)}
 
 
 def _is_plain_offset(zone: tzinfo) -> bool:
@@ -29,7 +30,12 @@ def _is_plain_offset(zone: tzinfo) -> bool:
     return offset.microseconds == 0 and str(zone) == str(timezone(offset))
 
 
-def _zone_to_json(zone: tzinfo | None) -> Any:
+def zone_to_json(zone: tzinfo | None) -> Any:
+    """Return the name of a zone, or its offset and name.
+
+    Raises:
+        UnstorableError: It is of a library that nothing here knows.
+    """
     if zone is None:
         return None
     if type(zone) is timezone:
@@ -45,7 +51,8 @@ def _zone_to_json(zone: tzinfo | None) -> Any:
     )
 
 
-def _zone_from_json(zone: Any) -> tzinfo | None:
+def zone_from_json(zone: Any) -> tzinfo | None:
+    """Undo `zone_to_json`."""
     if zone is None:
         return None
     if isinstance(zone, str):
@@ -60,7 +67,7 @@ def _moment_from_json(kind: type[datetime] | type[time], stored: Any) -> Any:
     if isinstance(stored, str):
         return kind.fromisoformat(stored)
     at = kind.fromisoformat(stored["at"])
-    return at.replace(fold=stored["fold"], tzinfo=_zone_from_json(stored["zone"]))
+    return at.replace(fold=stored["fold"], tzinfo=zone_from_json(stored["zone"]))
 
 
 def _duration_to_json(value: timedelta) -> list[int]:
@@ -70,6 +77,13 @@ def _duration_to_json(value: timedelta) -> list[int]:
 def _duration_from_json(stored: list[int]) -> timedelta:
     days, seconds, microseconds = stored
     return timedelta(days, seconds, microseconds)
+
+
+def _path_from_json(kind: type[PurePath]) -> Any:
+    """Return what reads a path: one of another system is pure, which is all it can be here."""
+    if not issubclass(kind, Path) or kind is type(Path()):
+        return kind
+    return PureWindowsPath if issubclass(kind, PureWindowsPath) else PurePosixPath
 
 
 BUILTIN = (
@@ -89,5 +103,9 @@ BUILTIN = (
     TypeCodec("decimal", Decimal, str, Decimal),
     TypeCodec("uuid", UUID, str, UUID),
     TypeCodec("complex", complex, lambda v: [v.real, v.imag], lambda v: complex(v[0], v[1])),
+    *(
+        TypeCodec(kind.__name__, kind, str, _path_from_json(kind))
+        for kind in (PosixPath, WindowsPath, PurePosixPath, PureWindowsPath)
+    ),
 )
 """In the order in which a reader may want to know them."""

@@ -1,20 +1,20 @@
-"""Results of classes that a function's return annotation names: stored as plain data."""
+"""Results of data classes, those that a function's return annotation names among them."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable, Generator
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
-from rowtrail.content import Codec, TypeCodec
+from rowtrail.content import Codec, TypeCodec, codec_for, is_data_class
 
 
 class Results:
     """Reads and writes the results of one function under `@rowtrail.step`.
 
-    Dataclasses and pydantic models are rebuilt because the annotation of the function names them,
-    never because a stored row does.
+    A class that the annotation names is rebuilt wherever it is defined, inside a function too; any
+    other must be at the top of a loaded module, and be a data type.
     """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
@@ -35,17 +35,16 @@ class Results:
             returned = inspect.get_annotations(self._fn, eval_str=True).get("return")
         except (NameError, AttributeError, TypeError, SyntaxError):  # names that only checkers see
             return ()
-        return tuple(map(_type_codec, dict.fromkeys(_classes(returned, set()))))
+        return tuple(map(codec_for, dict.fromkeys(_classes(returned, set()))))
 
 
 def _classes(hint: Any, seen: set[Any]) -> Generator[type]:
-    """Yield the dataclasses and models in a type hint, and those in their fields."""
+    """Yield the data classes in a type hint, and those in their fields."""
     if isinstance(hint, type) and hint not in seen:
         seen.add(hint)
-        if hasattr(hint, "model_validate"):
+        if is_data_class(hint) or hasattr(hint, "__dataclass_fields__"):
             yield hint
-        elif hasattr(hint, "__dataclass_fields__"):
-            yield hint
+        if hasattr(hint, "__dataclass_fields__") or hasattr(hint, "_fields"):
             try:
                 fields = get_type_hints(hint)
             except (NameError, AttributeError, TypeError, SyntaxError):
@@ -54,22 +53,3 @@ def _classes(hint: Any, seen: set[Any]) -> Generator[type]:
                 yield from _classes(field, seen)
     for part in get_args(hint):
         yield from _classes(part, seen)
-
-
-def _type_codec(cls: type) -> TypeCodec:
-    is_model = hasattr(cls, "model_validate")
-    return TypeCodec(
-        tag=f"{cls.__module__}.{cls.__qualname__}",
-        type=cls,
-        encode=_model_fields if is_model else _dataclass_fields,
-        decode=cast("Any", cls).model_validate if is_model else lambda fields: cls(**fields),
-        flat=True,
-    )
-
-
-def _model_fields(model: Any) -> Any:
-    return model.model_dump(round_trip=True, by_alias=True)
-
-
-def _dataclass_fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 
 from rowtrail.checkpoint import body_fault, unpack_id, values_fault
-from rowtrail.content import is_sweeping
+from rowtrail.content import Encoded, is_sweeping
 from rowtrail.errors import BusyError, DamagedError, NotAJournalError
 from rowtrail.retention import Bits, find_garbage
 from rowtrail.store import Row
@@ -56,12 +57,15 @@ def say_nothing(what: str, done: int, total: int) -> None:
     """Tell nobody how far it has come."""
 
 
-def verify(path: str, *, quick: bool = False, progress: Progress | None = None) -> Verification:
+def verify(
+    path: str, *, quick: bool = False, values: bool = True, progress: Progress | None = None
+) -> Verification:
     """Check a journal's file over one snapshot; nothing is written, and others may write.
 
     Args:
         path: The file.
-        quick: Leave out the hashes of the content, and what nothing refers to.
+        quick: Leave out the hashes of the content, what nothing refers to, and the values.
+        values: Ask whether values are read back as what they were.
         progress: Told what is read, how much of it, and of how much.
 
     Raises:
@@ -72,7 +76,9 @@ def verify(path: str, *, quick: bool = False, progress: Progress | None = None) 
     findings = Findings()
     try:
         with DamagedFile(path) as file:
-            _Journal(file, findings, progress or say_nothing, quick=quick).check()
+            _Journal(
+                file, findings, progress or say_nothing, quick=quick, values=values and not quick
+            ).check()
     except BusyError:
         raise
     except (NotAJournalError, DamagedError) as error:
@@ -84,8 +90,15 @@ class _Journal:
     """One check of one file."""
 
     def __init__(
-        self, file: DamagedFile, findings: Findings, tell: Progress, *, quick: bool
+        self,
+        file: DamagedFile,
+        findings: Findings,
+        tell: Progress,
+        *,
+        quick: bool,
+        values: bool,
     ) -> None:
+        self._fault_of = _value_fault if values else None
         self._file, self._findings, self._tell, self._quick = file, findings, tell, quick
         self._rows: dict[str, Bits] = defaultdict(Bits)
         self._contents = Contents()
@@ -100,7 +113,9 @@ class _Journal:
             self._findings.add("reference", "meta 'hash_key'", "the key of the hashes is lost")
         if not self._answer("meta_value", key="journal_id"):
             self._findings.add("reference", "meta 'journal_id'", "the id of the journal is lost")
-        self._contents = read_contents(self._file, self._tell, key=key, quick=self._quick)
+        self._contents = read_contents(
+            self._file, self._tell, key=key, quick=self._quick, fault_of=self._fault_of
+        )
         self._findings.rows.update(self._contents.rows)
         for table in REFERENCES:
             self._check_table(table)
@@ -171,6 +186,10 @@ class _Journal:
         for column in items:
             if row[column] is not None and self._contents.item_fault(row[column]) is not None:
                 self._use("item", row[column], table, row)
+            if row[column] in self._contents.unreadable:
+                self._use("value", row[column], table, row)
+        if row[listed] in self._contents.unreadable_lists:
+            self._use("value", self._contents.unreadable_lists[row[listed]], table, row)
         if row[listed] and self._contents.list_fault(row[listed]) is not None:
             self._use("list", row[listed], table, row)
         if table != "step" and row["item"] is None and not row["list"]:
@@ -224,6 +243,9 @@ class _Journal:
                 of: Check = "reference" if why == "it is missing" else check
                 users = self._users.get((kind, row), ())
                 self._findings.add(of, f"{kind} {row}", why, *users)
+
+        for row, why in sorted(self._contents.unreadable.items()):
+            self._findings.add("value", f"item {row}", why, *self._users.get(("value", row), ()))
 
     def _check_seals(self, key: bytes | None) -> None:
         known = list(self._file.holes)
@@ -302,6 +324,16 @@ class _Journal:
                 "items": len(garbage.items),
                 "bytes": garbage.item_bytes,
             }
+
+
+def _value_fault(stored: Encoded) -> str | None:
+    """Ask the adapter that wrote it; without one, what its serializer wrote is not judged."""
+    try:
+        adapter = import_module("rowtrail_langgraph.verifying")
+    except ImportError:
+        return None
+    why: str | None = adapter.value_fault(stored)
+    return why
 
 
 def _is_near(counted_before: float | None, summed: float | None) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from rowtrail.content import is_genuine, seal_of, stored
+from rowtrail.content import TAG, Encoded, is_for_show, is_genuine, seal_of, stored
 from rowtrail.errors import DamagedError
 from rowtrail.retention import Bits
 from rowtrail.store import Row
@@ -18,6 +18,9 @@ MAX_ROW = 2**34
 
 EVERY = 10_000
 """Rows between two reports of progress."""
+
+ValueFault = Callable[[Encoded], str | None]
+"""Says why a value cannot be read back as what it was, None where it can."""
 
 Piece = tuple[int, int, int]
 Span = tuple[int, int]
@@ -36,6 +39,21 @@ class Contents:
         self.missing_logs: set[int] = set()
         """Logs that have no row of their own, and lists over them."""
         self.rows: dict[str, int] = {}
+        self.unreadable: dict[int, str] = {}
+        """Sound items that are not read back as what they were, and why."""
+        self.unreadable_in: dict[int, dict[int, int]] = {}
+        """By log, the positions of such items."""
+        self.unreadable_lists: dict[int, int] = {}
+        """By list, one of such items in it."""
+
+    def judge(self, row: Row, key: bytes, fault_of: ValueFault) -> None:
+        """Note an item that is not read back as what it was; one for people only is not read."""
+        encoded = stored(row)
+        needs_more_than_json = encoded.data is not None or TAG in (encoded.text or "")
+        if needs_more_than_json and not is_for_show(encoded, row["digest"], key):
+            why = fault_of(encoded)
+            if why is not None:
+                self.unreadable[row["id"]] = why
 
     def item_fault(self, row: int) -> str | None:
         """Return what is wrong with an item, None where nothing is."""
@@ -55,7 +73,12 @@ class Contents:
 
 
 def read_contents(
-    file: DamagedFile, tell: Progress, *, key: bytes | None, quick: bool = False
+    file: DamagedFile,
+    tell: Progress,
+    *,
+    key: bytes | None,
+    quick: bool = False,
+    fault_of: ValueFault | None = None,
 ) -> Contents:
     """Look at every item, log and list.
 
@@ -64,6 +87,7 @@ def read_contents(
         tell: Told how far it is.
         key: The key of the digests; None where it is lost: then nothing can be proved.
         quick: Leave the digests out.
+        fault_of: Says of a sound value why it cannot be read back as what it was.
     """
     found = Contents()
     for row in counted(file, "item", found.rows, tell):
@@ -72,6 +96,8 @@ def read_contents(
             why = _item_fault(row, key)
         if why is None:
             found.items.add(row["id"])
+            if fault_of is not None and key is not None:
+                found.judge(row, key, fault_of)
         else:
             found.bad_items[row["id"]] = why
     logs = [row["id"] for row in counted(file, "log", found.rows, tell)]
@@ -83,6 +109,8 @@ def read_contents(
             found.missing_logs.add(row["log"])
             found.spans[row["log"]] = _spans(file, found, row["log"])
         why = _list_fault(found, row)
+        if why is None and row["log"] in found.unreadable_in:
+            _note_unreadable(found, row)
         if why is None:
             found.lists.add(row["id"])
         else:
@@ -145,6 +173,8 @@ def _spans(file: DamagedFile, found: Contents, log: int) -> list[Span]:
         if found.item_fault(row["item"]) is not None:
             continue
         pos = row["pos"]
+        if row["item"] in found.unreadable:
+            found.unreadable_in.setdefault(log, {})[pos] = row["item"]
         if spans and spans[-1][1] == pos:
             spans[-1] = (spans[-1][0], pos + 1)
         else:
@@ -168,6 +198,13 @@ def _list_fault(found: Contents, row: Row) -> str | None:
     if at != row["length"]:
         return f"its pieces make {at} items, and its length is {row['length']}"
     return None
+
+
+def _note_unreadable(found: Contents, row: Row) -> None:
+    for _, first, length in _pieces(row["pieces"]) or ():
+        for pos, item in found.unreadable_in[row["log"]].items():
+            if first <= pos < first + length:
+                found.unreadable_lists[row["id"]] = item
 
 
 def _pieces(text: Any) -> list[Piece] | None:

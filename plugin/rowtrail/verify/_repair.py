@@ -89,7 +89,7 @@ def _repair(source: str, target: str, tell: Progress, *, keep: bool) -> Repair:
         rebuild = Rebuild(file, new, tell)
         rebuild.build()
         new.commit()
-        found = verify(new.path, progress=tell)
+        found = verify(new.path, values=False, progress=tell)
         if not found.ok:
             raise DamagedError(
                 f"no sound journal could be built of {source!r} "

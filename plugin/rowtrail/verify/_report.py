@@ -21,6 +21,7 @@ Check = Literal[
     "integrity",
     "unreadable",
     "hash",
+    "value",
     "list",
     "reference",
     "checkpoint",
@@ -35,6 +36,7 @@ SAVES: dict[Check, str] = {
     "unreadable": "`rowtrail repair` copies the rest; calls whose rows are lost are made again",
     "hash": "`rowtrail repair` sets it aside: a call whose result it was is made again, a `write` "
     "is in doubt, and a checkpoint that holds it is left out",
+    "value": "it is read as said here, and its thread goes on",
     "list": "`rowtrail repair` sets it aside: a checkpoint that holds it is left out",
     "reference": "`rowtrail repair` leaves the reference out, or the row where it needs it",
     "checkpoint": "`rowtrail repair` leaves it out: the thread goes on from the one before",

@@ -102,9 +102,14 @@ SELECT r.run_id FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id 
 WHERE s.id = CAST(:step_id AS INTEGER) AND CAST(s.id AS TEXT) = :step_id;
 
 -- name: doubt_page
--- Steps in doubt, the newest first; the + keeps SQLite from walking through all steps in their order.
+-- Steps in doubt, and `write` steps whose result could not be stored, the newest first; the + keeps
+-- SQLite from walking through all steps in their order.
 SELECT d.step AS page, CAST(d.step AS TEXT) AS step_id
-FROM doubtful d JOIN run r ON r.id = d.run
+FROM (SELECT step, run FROM doubtful
+      UNION ALL
+      SELECT s.id, sc.run FROM step s JOIN scope sc ON sc.id = s.scope
+      WHERE s.status = 'done' AND s.output IS NULL AND s.effect = 'write') d
+JOIN run r ON r.id = d.run
 WHERE +d.step < :before AND (:run_id IS NULL OR r.run_id = :run_id)
 ORDER BY +d.step DESC LIMIT :limit;
 
