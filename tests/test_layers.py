@@ -29,6 +29,7 @@ PUBLIC_SUBMODULES = {
     "rowtrail.history",
     "rowtrail.history.searching",
     "rowtrail.journal",
+    "rowtrail.journal.places",
     "rowtrail.replay",
     "rowtrail.store",
     "rowtrail.store.reading",

@@ -84,7 +84,6 @@ class Attempt:
         self._lock = threading.Lock()
         self._scopes: dict[tuple[str, Generation], Scope] = {}
         self._ended = False
-        self._is_left_behind_told = False
         # Bounded: an exception keeps alive what its frames hold.
         self.failures: deque[BaseException] = deque(maxlen=MAX_FAILURES)
         self.active: set[int] = set()
@@ -96,16 +95,6 @@ class Attempt:
     def has_ended(self) -> bool:
         """Tell whether the attempt is over."""
         return self._ended
-
-    def warn_left_behind(self) -> None:
-        """Log, once, that code of the run goes on after its end."""
-        if not self._is_left_behind_told:
-            self._is_left_behind_told = True
-            log().warning(
-                "run %r has ended, and a step is called by code that it left behind: the call is "
-                "made and not recorded; await its tasks and join its threads inside the run",
-                self.run_id,
-            )
 
     def scope(self, name: str, *, node: str | None = None, generation: Generation = (0,)) -> Scope:
         """Return the scope of this name; another generation numbers its requests anew."""

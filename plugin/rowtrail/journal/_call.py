@@ -98,6 +98,7 @@ class Call:
         try:
             yield frame.step
         finally:
+            frame.has_ended = True  # what the call left running carries the frame on
             current_frame.reset(token)
 
     def complete(self, result: Any, **details: Any) -> None:

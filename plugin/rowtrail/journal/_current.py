@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rowtrail.errors import UsageError
 
 if TYPE_CHECKING:
+    from rowtrail.journal._lent import Lent
     from rowtrail.journal._scope import Scope
 
 
@@ -32,7 +33,7 @@ class Step:
     input: Any = field(repr=False, default=None)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Frame:
     """A running step and the scope that the calls inside it belong to."""
 
@@ -45,21 +46,43 @@ class Frame:
     """The function under `@rowtrail.step` whose call this step already is the record of."""
     tool: Any = None
     tool_call_id: str | None = None
+    has_ended: bool = False
+    """Whether the call has returned: a task that it left running still carries the frame."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Return whether the call has not returned yet."""
+        return not self.has_ended
 
 
 current_frame: ContextVar[Frame | None] = ContextVar("rowtrail_step", default=None)
 
+lent: ContextVar[Lent | None] = ContextVar("rowtrail_lent", default=None)
+"""What the code that started this thread lent to it."""
+
+
+def enclosing_frame() -> Frame | None:
+    """Return the step that made or submitted the running code, also after the step has ended."""
+    frame, borrowed = current_frame.get(), lent.get()
+    return borrowed.frame if frame is None and borrowed is not None else frame
+
+
+def running_frame() -> Frame | None:
+    """Return the step that the running code is part of, None outside one or after its end."""
+    frame = enclosing_frame()
+    return None if frame is None or frame.has_ended else frame
+
 
 def current_step() -> Step:
-    """Return the step that is running.
+    """Return the step that is running; in work that a step submitted, the step until it ends.
 
     Raises:
         UsageError: No step is running here.
     """
-    frame = current_frame.get()
+    frame = running_frame()
     if frame is None:
         raise UsageError(
             "current_step() was called outside a step: call it inside a tool that the journal "
-            "records or a function under @rowtrail.step"
+            "records or a function under @rowtrail.step, before it returns"
         )
     return frame.step

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rowtrail.content import Codec
 from rowtrail.errors import UsageError
-from rowtrail.journal._active import run_scope
+from rowtrail.journal._active import Entered, enter_run, leave
 from rowtrail.journal._attempt import Attempt, Beginning, Outcome
 from rowtrail.journal._flow import Flow, adrive, finish, launch
-from rowtrail.journal._scope import Scope
-from rowtrail.journal._threads import hand_on_to_threads
 from rowtrail.replay import culprit
 
 if TYPE_CHECKING:
@@ -38,7 +34,7 @@ class Run:
         self._codec = codec
         self._attempt: Attempt | None = None
         self._n: int | None = None
-        self._token: Token[Scope | None] | None = None
+        self._entered: Entered | None = None
 
     @property
     def attempt(self) -> int:
@@ -76,15 +72,13 @@ class Run:
         await adrive(self._leave(error), self._journal.store)
 
     def _enter(self, attempt: Attempt) -> None:
-        hand_on_to_threads()
         self._attempt, self._n = attempt, attempt.n
-        self._token = run_scope.set(attempt.scope(WHOLE_RUN))
+        self._entered = enter_run(attempt.scope(WHOLE_RUN))
 
     def _leave(self, error: BaseException | None) -> Flow[None]:
-        attempt, token = self._attempt, self._token
-        assert attempt is not None and token is not None
-        with contextlib.suppress(ValueError):  # entered in another task: that context is gone
-            run_scope.reset(token)
+        attempt, entered = self._attempt, self._entered
+        assert attempt is not None and entered is not None
+        leave(entered)
         self._attempt = None
         if isinstance(error, Exception) and culprit(error, attempt.failures) is None:
             reason = f"set aside: the code after this answer raised {type(error).__name__}"
