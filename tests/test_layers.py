@@ -42,6 +42,7 @@ PUBLIC_SUBMODULES = {
     "rowtrail.history",
     "rowtrail.history.searching",
     "rowtrail.journal",
+    "rowtrail.journal.places",
     "rowtrail.replay",
     "rowtrail.store",
     "rowtrail.store.reading",

@@ -2,10 +2,12 @@
 
 Recorded and replayed: every chat-model call (`invoke`, `ainvoke`, `stream`, `astream`, `batch`,
 bound tools, structured output) and every tool call (by `ToolNode`, `create_agent`, by hand) inside
-a graph that runs on a `RowtrailSaver`; functions under `@rowtrail.step`. Not recorded: embeddings,
-retrievers, HTTP requests and SDK calls of your own (put `@rowtrail.step` on the function that makes
-them), calls in a thread of your own that are not given the node's `config`, and a chat model's
-`stream_events(version="v3")` called directly in a node.
+a graph that runs on a `RowtrailSaver`; functions under `@rowtrail.step`. So are the calls in a pool
+or a task that a node gave them to (`submit`, `map`, `run_in_executor`, `create_task`), and those in
+a thread that it started, while the node is unfinished and no other run is active in the process.
+Not recorded: embeddings, retrievers, HTTP requests and SDK calls of your own (put `@rowtrail.step`
+on the function that makes them), calls in other threads (logged once; a `write` raises), in other
+processes, and a chat model's `stream_events(version="v3")` called directly in a node.
 """
 
 from typing import TYPE_CHECKING, Any

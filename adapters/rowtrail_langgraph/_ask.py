@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.checkpoint.serde.types import RESUME
 from langgraph.types import interrupt
 
 from rowtrail import Step
-from rowtrail_langgraph._place import current_config
+from rowtrail.errors import InDoubtError
+from rowtrail.journal.places import enter, leave
+from rowtrail_langgraph._place import SCRATCHPAD, interruptible_config
 
-SCRATCHPAD = "__pregel_scratchpad"
 SEND = "__pregel_send"
 
 
@@ -22,9 +24,23 @@ def ask_a_person(step: Step | None) -> Any:
     Answers: `"retry"` (it did not happen, or may happen twice), `"skip"` (do not make it), or
     `{"result": what the tool returned}`; anything else is asked again. None takes the position of a
     question that was answered before.
+
+    Raises:
+        InDoubtError: No task waits for this code, so that nobody can be asked.
     """
+    config = interruptible_config()
     if step is None:
-        return skip_interrupts(current_config(), 1)
+        return skip_interrupts(config or {}, 1)
+    if config is None:
+        raise _nobody_asked(step)
+    entered = enter((var_child_runnable_config, config))  # a job in a pool has none in force
+    try:
+        return _interrupted(step)
+    finally:
+        leave(entered)
+
+
+def _interrupted(step: Step) -> Any:
     return interrupt(
         {
             "type": "rowtrail.in_doubt",
@@ -39,6 +55,18 @@ def ask_a_person(step: Step | None) -> Any:
             "idempotency_key": step.idempotency_key,
             "answers": ["retry", "skip", {"result": "what it returned"}],
         }
+    )
+
+
+def _nobody_asked(step: Step) -> InDoubtError:
+    return InDoubtError(
+        f"{step.name!r} (step {step.id}) was started and the process died before its result was "
+        "recorded; nobody can be asked from a thread that its task does not wait for: submit the "
+        "call to a ThreadPoolExecutor and wait for its future in the node, or settle it with "
+        f"`rowtrail in-doubt {step.id}`",
+        step_id=step.id,
+        name=step.name,
+        idempotency_key=step.idempotency_key,
     )
 
 

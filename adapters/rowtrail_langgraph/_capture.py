@@ -7,25 +7,28 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from types import ModuleType
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.prebuilt.tool_node import ToolNode
-from langgraph.pregel import Pregel
+from langgraph.pregel import Pregel, _runner
 
 from rowtrail.errors import UnsupportedError
 from rowtrail.journal import CONTROL_FLOW, scope_finders
-from rowtrail_langgraph import _models, _refused, _runs, _tools
-from rowtrail_langgraph._place import current_graph_scope
+from rowtrail.journal.places import Carrier, carriers, elsewhere_finders, stop_handing_on
+from rowtrail_langgraph import _models, _nodes, _refused, _runs, _tools
+from rowtrail_langgraph._handed import handed_on
+from rowtrail_langgraph._place import current_graph_scope, held_by_task, is_elsewhere
 
 
 @dataclass(frozen=True)
 class _Hook:
-    """One method that is wrapped; `needs` are parameters that it must have."""
+    """One method or function that is wrapped; `needs` are parameters that it must have."""
 
-    owner: type
+    owner: type | ModuleType
     method: str
     wrap: Callable[[Any], Any]
     needs: tuple[str, ...]
@@ -64,6 +67,8 @@ _HOOKS = (
     ),
     _Hook(Pregel, "stream", _runs.recorded_stream, ("input", "config")),
     _Hook(Pregel, "astream", _runs.recorded_astream, ("input", "config")),
+    _Hook(_runner, "run_with_retry", _nodes.watched, ("task",)),
+    _Hook(_runner, "arun_with_retry", _nodes.awatched, ("task",)),
 )
 
 _ALSO_NEEDED = (
@@ -74,7 +79,8 @@ _ALSO_NEEDED = (
 )
 
 _lock = threading.Lock()
-_originals: list[tuple[type, str, Any]] = []
+_originals: list[tuple[type | ModuleType, str, Any]] = []
+_carrier = Carrier(handed_on, held_by_task)
 
 
 def install() -> None:
@@ -92,6 +98,8 @@ def install() -> None:
             _originals.append((hook.owner, hook.method, original))
             setattr(hook.owner, hook.method, hook.wrap(original))
         scope_finders.append(current_graph_scope)
+        elsewhere_finders.append(is_elsewhere)
+        carriers.append(_carrier)
         CONTROL_FLOW.extend((GraphBubbleUp, ParentCommand))
 
 
@@ -107,6 +115,9 @@ def uninstall() -> None:
             setattr(owner, method, original)
         if _originals:
             scope_finders.remove(current_graph_scope)
+            elsewhere_finders.remove(is_elsewhere)
+            carriers.remove(_carrier)
+            stop_handing_on()
             for control in (GraphBubbleUp, ParentCommand):
                 CONTROL_FLOW.remove(control)
         _originals.clear()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 from langchain_core.tools import BaseTool
 
 from rowtrail.errors import UsageError
 from rowtrail.journal import DECLARED, OnDoubt, check_effect
+from rowtrail.journal.places import EFFECTS
 from rowtrail.replay import Effect
 
 METADATA_KEY = "rowtrail"
@@ -45,6 +47,10 @@ class Declared:
         return {"key": self.key(**arguments)}
 
 
+_lock = threading.Lock()
+_of_savers: WeakSet[Effects] = WeakSet()
+
+
 class Effects:
     """Effects by the name of the tool, as the saver was given them.
 
@@ -59,6 +65,9 @@ class Effects:
     def __init__(self, by_name: Mapping[str, Any], *, place: str = BY_SAVER) -> None:
         self._by_name = {name: _declared(value, name) for name, value in by_name.items()}
         self._place = place
+        if by_name:
+            with _lock:
+                _of_savers.add(self)
 
     def of(self, tool: BaseTool, *, is_async: bool) -> Declared:
         """Return what a tool declares: to the saver, in its metadata, or by `@rowtrail.step`.
@@ -96,6 +105,18 @@ def _name_once(name: str, place: str) -> None:
         writes,
         reads,
     )
+
+
+def effects_of_savers() -> Sequence[Effects]:
+    """Return what the savers of this process were given, for code of which no run is known."""
+    with _lock:
+        return [Effects({}), *_of_savers]
+
+
+def strictest_effect(tool: BaseTool, savers: Sequence[Effects], *, is_async: bool) -> Effect:
+    """Return the effect that a tool has by any of these, `write` before all others."""
+    found = {effects.of(tool, is_async=is_async).effect for effects in savers}
+    return next(effect for effect in reversed(EFFECTS) if effect in found)
 
 
 def _declared(value: Any, name: str) -> Declared:

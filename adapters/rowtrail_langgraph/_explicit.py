@@ -31,7 +31,7 @@ from rowtrail.journal import (
     run_scope,
 )
 from rowtrail_langgraph import _capture
-from rowtrail_langgraph._ask import SCRATCHPAD, ask_a_person
+from rowtrail_langgraph._ask import ask_a_person
 from rowtrail_langgraph._bubble import bubbling
 from rowtrail_langgraph._models import (
     recorded_agenerate,
@@ -39,7 +39,7 @@ from rowtrail_langgraph._models import (
     recorded_generate,
     recorded_stream,
 )
-from rowtrail_langgraph._place import current_config, node_attempt, place_of, run_of
+from rowtrail_langgraph._place import SCRATCHPAD, current_config, node_attempt, place_of, run_of
 from rowtrail_langgraph._refused import arecord_refusal, record_refusal
 from rowtrail_langgraph._tools import reported, says_error, tool_request
 

@@ -31,7 +31,7 @@ from rowtrail_langgraph._answer import (
 from rowtrail_langgraph._bubble import bubbling
 from rowtrail_langgraph._canonical import model_parameters
 from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._place import current_config, place_of, run_of, scope_in
+from rowtrail_langgraph._place import current_config, place_in, place_of, run_of
 from rowtrail_langgraph._prompt import Asked, prompt_of
 from rowtrail_langgraph._usage import usage_of
 
@@ -51,7 +51,7 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
         **kwargs: Any,
     ) -> ChatResult:
         config = current_config(callbacks=run_manager)
-        scope = scope_in(config)
+        scope = _scope_in(config, self)
         if scope is None:
             return original(self, messages, stop, run_manager, **kwargs)
         with bubbling():
@@ -90,7 +90,7 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
         **kwargs: Any,
     ) -> ChatResult:
         config = current_config(callbacks=run_manager)
-        scope = scope_in(config)
+        scope = _scope_in(config, self)
         if scope is None:
             result: ChatResult = await original(self, messages, stop, run_manager, **kwargs)
             return result
@@ -133,7 +133,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         **kwargs: Any,
     ) -> Iterator[Any]:
         ambient = current_config(config)
-        scope = scope_in(ambient)
+        scope = _scope_in(ambient, self)
         if scope is None or not _streams(self, kwargs, async_api=False):
             yield from original(self, input, config, stop=stop, **kwargs)
             return
@@ -177,7 +177,7 @@ def recorded_astream(
         **kwargs: Any,
     ) -> AsyncGenerator[Any]:
         ambient = current_config(config)
-        scope = scope_in(ambient)
+        scope = _scope_in(ambient, self)
         if scope is None or not _streams(self, kwargs, async_api=True):
             async for chunk in original(self, input, config, stop=stop, **kwargs):
                 yield chunk
@@ -208,6 +208,12 @@ def recorded_astream(
             yield chunk
 
     return astream
+
+
+def _scope_in(config: Mapping[str, Any], model: BaseChatModel) -> Scope | None:
+    """Return the scope of a call of `model` with `config` in force, None where it is just made."""
+    place = place_in(config)
+    return place.scope or place.scope_of(type(model).__name__, lambda: "read")
 
 
 def model_request(

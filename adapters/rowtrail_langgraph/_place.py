@@ -20,16 +20,14 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.errors import GraphInterrupt
 
-from rowtrail.journal import Attempt, Scope, active_scope, current_frame
+from rowtrail.journal import Attempt, Scope
+from rowtrail.journal.places import Place, enclosing_frame, here, lent, own_run, place_of_scope
 from rowtrail_langgraph._codec import GraphCodec
 from rowtrail_langgraph._effects import Effects
+from rowtrail_langgraph._handed import RUN_KEY, RUNTIME_KEY, Handed, hand_on, handed_on
 from rowtrail_langgraph._memo import Memo
 
-RUN_KEY = "__pregel_rowtrail_run"
-"""Where a graph's config carries its `GraphRun`.
-
-LangGraph keeps keys with `__` out of metadata, and with `__pregel_` out of what its streams show.
-"""
+SCRATCHPAD = "__pregel_scratchpad"
 
 FIRST_STEP = -1
 """Superstep of the first input of a thread."""
@@ -115,7 +113,7 @@ class GraphRun:
         self.has_begun = True
         metadata = config.get("metadata") or {}
         place = place_of(config)
-        frame = current_frame.get()
+        frame = enclosing_frame()
         if frame is not None and frame.place == place and frame.scope.attempt is self.attempt:
             return frame.scope
         if not place:
@@ -208,14 +206,67 @@ def current_config(
         given: The config of the call, for where none is in force: a thread of the caller's own.
         callbacks: Likewise the callbacks of the call.
     """
-    ambient = var_child_runnable_config.get() or {}
+    ambient: Mapping[str, Any] = var_child_runnable_config.get() or {}
+    if own_run.get():  # a `journal.run` block inside the task
+        return _without_run(ambient)
     for config in (ambient, given or {}, {"callbacks": callbacks}):
-        if run_of(config) is not None and place_of(config):
-            return config
-        carried = _carried(config)
-        if carried is not None:
-            return carried
-    return ambient
+        found = _in_run(config)
+        if found is not None:
+            return found
+    handed = _handed()
+    return ambient if handed is None else handed.config
+
+
+def is_in_run(config: Mapping[str, Any]) -> bool:
+    """Return whether a config belongs to a graph on a rowtrail saver."""
+    return _in_run(config) is not None
+
+
+def _in_run(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return `config` with its run and task, None outside graphs on a rowtrail saver."""
+    return config if run_of(config) is not None and place_of(config) else _carried(config)
+
+
+def _handed() -> Handed | None:
+    """Return what the task handed on that submitted this code, or that started this thread."""
+    handed, borrowed = handed_on.get(), lent.get()
+    if handed is None and borrowed is not None:
+        found: Handed | None = borrowed.marker(handed_on)
+        return found
+    return handed
+
+
+def held_by_task() -> Handed | None:
+    """Return what code here hands on to threads, None outside graphs on a rowtrail saver."""
+    ambient = var_child_runnable_config.get()
+    if ambient is None or own_run.get():
+        return handed_on.get()
+    found = _in_run(ambient)
+    return handed_on.get() if found is None else hand_on(found)
+
+
+def interruptible_config() -> Mapping[str, Any] | None:
+    """Return the config with which code here can interrupt its task, None where nothing waits.
+
+    A job in a pool interrupts the task that submitted it, which gets the exception as its result.
+    """
+    ambient = var_child_runnable_config.get()
+    if ambient is not None and SCRATCHPAD in (ambient.get("configurable") or {}):
+        return ambient
+    handed = handed_on.get()
+    return ambient if handed is None or handed.whole is None else handed.whole
+
+
+def is_elsewhere() -> bool:
+    """Return whether code here is part of a graph that is not recorded."""
+    ambient = var_child_runnable_config.get() or {}
+    return bool(place_of(ambient)) and not is_in_run(ambient)
+
+
+def _without_run(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    configurable = dict(config.get("configurable") or {})
+    configurable.pop(RUN_KEY, None)
+    return {**config, "configurable": configurable}
 
 
 def _carried(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -246,10 +297,10 @@ def current_graph_scope() -> Scope | None:
     return None if run is None else run.scope(config)
 
 
-def scope_in(config: Mapping[str, Any]) -> Scope | None:
-    """Return the scope of a call made with this config in force, None outside any run."""
+def place_in(config: Mapping[str, Any]) -> Place:
+    """Return where code runs with this config in force."""
     run = run_of(config)
-    return active_scope() if run is None else run.scope(config)
+    return here() if run is None else place_of_scope(run.scope(config))
 
 
 def _own_segments(path: Sequence[Any]) -> int:
@@ -277,7 +328,7 @@ def _path_text(path: Sequence[Any]) -> str:
 
 def node_attempt(config: Mapping[str, Any]) -> int:
     """Return which try of its node a config belongs to, from 1: LangGraph's retries count."""
-    runtime = (config.get("configurable") or {}).get("__pregel_runtime")
+    runtime = (config.get("configurable") or {}).get(RUNTIME_KEY)
     info = getattr(runtime, "execution_info", None)
     return getattr(info, "node_attempt", 1) or 1
 

@@ -14,7 +14,7 @@ from rowtrail.journal import Request, Scope, fingerprint_of
 from rowtrail.store import Tx
 from rowtrail_langgraph._bubble import bubbling
 from rowtrail_langgraph._models import plain_codec
-from rowtrail_langgraph._place import current_config, place_of, run_of, scope_in
+from rowtrail_langgraph._place import current_config, place_in, place_of, run_of
 from rowtrail_langgraph._tools import reported, says_error
 
 _KIND = "refused"
@@ -29,7 +29,7 @@ def recorded_execute(original: Callable[..., Any]) -> Callable[..., Any]:
         answer = original(self, request, input_type, config)
         if request.tool is None:
             ambient = current_config(config)
-            scope = scope_in(ambient)
+            scope = place_in(ambient).scope
             if scope is not None:
                 record_refusal(scope, ambient, request.tool_call, answer)
         return answer
@@ -45,7 +45,7 @@ def recorded_aexecute(original: Callable[..., Awaitable[Any]]) -> Callable[..., 
         answer = await original(self, request, input_type, config)
         if request.tool is None:
             ambient = current_config(config)
-            scope = scope_in(ambient)
+            scope = place_in(ambient).scope
             if scope is not None:
                 await arecord_refusal(scope, ambient, request.tool_call, answer)
         return answer

@@ -26,10 +26,10 @@ from rowtrail.store import Tx
 from rowtrail_langgraph._ask import ask_a_person
 from rowtrail_langgraph._canonical import canonical_input
 from rowtrail_langgraph._given_back import given_back
+from rowtrail_langgraph._handed import RUN_KEY
 from rowtrail_langgraph._ids import give_ids
 from rowtrail_langgraph._place import (
     FIRST_STEP,
-    RUN_KEY,
     GraphRun,
     RunCarrier,
     current_config,
@@ -403,12 +403,17 @@ def _invocation(
     merged: Mapping[str, Any] = ensure_config(graph.config, config)
     configurable = merged.get("configurable") or {}
     saver = configurable.get("__pregel_checkpointer") or graph.checkpointer
-    around = run_of(merged)
+    around = _unended(run_of(merged))
     if around is None and not _is_recorded_by(saver, configurable):
-        around = run_of(current_config(config))
+        around = _unended(run_of(current_config(config)))
         if around is None:
             return None
     return _Invocation(graph, input, config, merged, saver, around)
+
+
+def _unended(run: GraphRun | None) -> GraphRun | None:
+    """Return a run, None when it has ended: a task that it left behind serves others now."""
+    return None if run is None or run.attempt.has_ended else run
 
 
 def _is_recorded_by(saver: Any, configurable: Mapping[str, Any]) -> bool:

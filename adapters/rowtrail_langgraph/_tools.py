@@ -18,12 +18,18 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
-from rowtrail.journal import Request, Scope, current_frame, fingerprint_of
+from rowtrail.journal import Request, Scope, fingerprint_of
+from rowtrail.journal.places import running_frame
 from rowtrail_langgraph._ask import InterruptCount, skip_interrupts
 from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._effects import BY_METADATA, Effects
+from rowtrail_langgraph._effects import (
+    BY_METADATA,
+    Effects,
+    effects_of_savers,
+    strictest_effect,
+)
 from rowtrail_langgraph._models import plain_codec
-from rowtrail_langgraph._place import current_config, place_of, run_of, scope_in
+from rowtrail_langgraph._place import current_config, place_in, place_of, run_of
 
 _NO_EFFECTS = Effects({}, place=BY_METADATA)
 
@@ -41,8 +47,8 @@ def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         kwargs["tool_call_id"] = tool_call_id
         config = current_config(kwargs.get("config"), kwargs.get("callbacks"))
-        scope = scope_in(config)
-        if scope is None or _is_recorded_around(self, tool_call_id, config):
+        scope = _scope_in(config, self, tool_call_id, is_async=False)
+        if scope is None:
             return original(self, tool_input, *args, **kwargs)
         with bubbling():
             request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=False)
@@ -84,8 +90,8 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         kwargs["tool_call_id"] = tool_call_id
         config = current_config(kwargs.get("config"), kwargs.get("callbacks"))
-        scope = scope_in(config)
-        if scope is None or _is_recorded_around(self, tool_call_id, config):
+        scope = _scope_in(config, self, tool_call_id, is_async=True)
+        if scope is None:
             return await original(self, tool_input, *args, **kwargs)
         with bubbling():
             request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=True)
@@ -112,6 +118,20 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return arun
+
+
+def _scope_in(
+    config: Mapping[str, Any], tool: BaseTool, tool_call_id: str | None, *, is_async: bool
+) -> Scope | None:
+    """Return the scope of a call of `tool` with `config` in force, None where it is just made."""
+    if _is_recorded_around(tool, tool_call_id, config):
+        return None
+    run = run_of(config)
+    savers = effects_of_savers() if run is None else [run.effects]
+    with bubbling():
+        return place_in(config).scope_of(
+            tool.name, lambda: strictest_effect(tool, savers, is_async=is_async)
+        )
 
 
 def tool_request(
@@ -196,7 +216,7 @@ def _is_recorded_around(
     tool: BaseTool, tool_call_id: str | None, config: Mapping[str, Any]
 ) -> bool:
     """Tell whether the step around is the record of this very call (a middleware made it)."""
-    frame = current_frame.get()
+    frame = running_frame()
     return (
         frame is not None
         and frame.tool is tool

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -26,6 +27,8 @@ from langgraph.types import Send
 from rowtrail.testing import Reply
 from rowtrail_langgraph import JournalMiddleware, RowtrailSaver
 from tests.adapters._graphs import Calls, Ledger, as_node, rows
+from tests.adapters._graphs import one_node as in_one_node
+from tests.adapters._spreads import SPREADS
 
 WORDS = ("a", "b", "c", "d", "e")
 
@@ -353,6 +356,31 @@ def fan_out(case: Case) -> tuple[Any, Any]:
     return builder.compile(checkpointer=case.saver), {"found": []}
 
 
+def spread(case: Case) -> tuple[Any, Any]:
+    """LLM and tool calls of one node in threads, begun as the command says, and once more."""
+    model, look = case.model(), case.look()
+    calls = [partial(model.invoke, f"meaning of {word}") for word in WORDS]
+    calls += [partial(look.invoke, {"word": word}) for word in WORDS]
+    in_threads = SPREADS[case.command["way"]]
+
+    def work(state: MessagesState) -> Any:
+        for part in ("first", "second"):
+            in_threads(calls)
+            case.passes(f"after the {part}")
+        return {"messages": [("ai", "done")]}
+
+    async def awork(state: MessagesState) -> Any:
+        for part in ("first", "second"):
+            done = in_threads(calls)
+            if done is not None:
+                await done
+            case.passes(f"after the {part}")
+        return {"messages": [("ai", "done")]}
+
+    node: Any = work if case.mode == "sync" else awork
+    return in_one_node(case.saver, node), {"messages": [("user", "go")]}
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
@@ -365,6 +393,7 @@ SCENARIOS: dict[str, Scenario] = {
         subgraph,
         functional,
         fan_out,
+        spread,
     )
 }
 

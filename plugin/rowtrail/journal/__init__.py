@@ -14,6 +14,7 @@ from rowtrail.content import Codec, Content
 from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.journal._active import active_scope, run_scope, scope_finders
 from rowtrail.journal._attempt import Attempt
+from rowtrail.journal._attempts import ActiveAttempts
 from rowtrail.journal._begin import (
     Beginning,
     Begun,
@@ -137,7 +138,7 @@ class Journal(Checks):
         self._codec = Codec()
         self.store: Store = open_store(self.path, durability, clock or Clock())
         self.recorder = _recorder_of(self.store)
-        self._attempts: set[Attempt] = set()
+        self._attempts = ActiveAttempts()
         self._finalizer = warn_unclosed(self, self.store)
 
     def run(
@@ -468,6 +469,7 @@ class Journal(Checks):
     def close(self) -> None:
         """Commit what is queued and close the file; safe at any time, further calls do nothing."""
         if self._finalizer.detach() is not None:
+            self._attempts.close()
             close_store(self.store)
 
     def __enter__(self) -> Self:

@@ -79,7 +79,6 @@ class Attempt:
         loop = running_loop()
         self._loop = None if loop is None else weakref.ref(loop)
         self._ended = False
-        self._is_left_behind_told = False
         # Bounded: an exception keeps alive what its frames hold.
         self.failures: deque[BaseException] = deque(maxlen=MAX_FAILURES)
         self.open: set[int] = set()
@@ -97,16 +96,6 @@ class Attempt:
             return self._ended
         loop = self._loop()
         return loop is None or loop.is_closed()
-
-    def warn_left_behind(self) -> None:
-        """Log, once, that code of the run goes on after its end."""
-        if not self._is_left_behind_told:
-            self._is_left_behind_told = True
-            log().warning(
-                "run %r has ended, and a step is called by code that it left behind: the call is "
-                "made and not recorded; await its tasks and join its threads inside the run",
-                self.run_id,
-            )
 
     def scope(
         self,

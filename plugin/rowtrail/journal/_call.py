@@ -14,6 +14,7 @@ from rowtrail.journal._failure import failure_text
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
 from rowtrail.journal._request import Request
+from rowtrail.journal._unstored import warn_not_stored
 from rowtrail.replay import Aside, leaves_in_doubt
 from rowtrail.store import Tx
 from rowtrail.usage import Usage, price_usd
@@ -114,7 +115,7 @@ class Call:
         try:
             yield frame.step
         finally:
-            frame.has_ended = True
+            frame.has_ended = True  # what the call left running carries the frame on
             current_frame.reset(token)
 
     def complete(self, result: Any, **details: Any) -> None:
@@ -164,8 +165,11 @@ class Call:
             codec = self._scope.codec_of(self.request)
             return self._scope.attempt.prepare(codec.encode(result)), None
         except UnstorableError as error:
+            request = self.request
+            warn_not_stored(request.kind, request.name, request.effect, error)
             return None, f"not stored: {error}"
         except Exception as error:
+            log().warning("the result of %r is not stored", self.request.name, exc_info=True)
             return None, f"not stored: {type(error).__name__}: {error}"
 
     def _complete(

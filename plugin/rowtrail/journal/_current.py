@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rowtrail.errors import UsageError
 
 if TYPE_CHECKING:
+    from rowtrail.journal._lent import Lent
     from rowtrail.journal._scope import Scope
 
 
@@ -34,7 +35,7 @@ class Step:
     error: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Frame:
     """A running step; the calls inside it have a scope of their own, made when there is one."""
 
@@ -53,6 +54,7 @@ class Frame:
     outer: Frame | None = None
     """The step around, in whose code this one is made."""
     has_ended: bool = False
+    """Whether the call has returned: a task that it left running still carries the frame."""
     _inside: Scope | None = None
 
     @property
@@ -61,6 +63,11 @@ class Frame:
         if self._inside is None:
             self._inside = self.around.inside(self.name, self.row)
         return self._inside
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Return whether the call has not returned yet."""
+        return not self.has_ended
 
     def is_inside(self, row: int) -> bool:
         """Return whether this is the step of a row, or runs inside it."""
@@ -72,17 +79,32 @@ class Frame:
 
 current_frame: ContextVar[Frame | None] = ContextVar("rowtrail_step", default=None)
 
+lent: ContextVar[Lent | None] = ContextVar("rowtrail_lent", default=None)
+"""What the code that started this thread lent to it."""
+
+
+def enclosing_frame() -> Frame | None:
+    """Return the step that made or submitted the running code, also after the step has ended."""
+    frame, borrowed = current_frame.get(), lent.get()
+    return borrowed.frame if frame is None and borrowed is not None else frame
+
+
+def running_frame() -> Frame | None:
+    """Return the step that the running code is part of, None outside one or after its end."""
+    frame = enclosing_frame()
+    return None if frame is None or frame.has_ended else frame
+
 
 def current_step() -> Step:
-    """Return the step that is running.
+    """Return the step that is running; in work that a step submitted, the step until it ends.
 
     Raises:
         UsageError: No step is running here.
     """
-    frame = current_frame.get()
+    frame = running_frame()
     if frame is None:
         raise UsageError(
             "current_step() was called outside a step: call it inside a tool that the journal "
-            "records or a function under @rowtrail.step"
+            "records or a function under @rowtrail.step, before it returns"
         )
     return frame.step

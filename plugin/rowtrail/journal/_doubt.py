@@ -12,6 +12,7 @@ from rowtrail.journal._current import Step
 from rowtrail.journal._decisions import set_aside, settle
 from rowtrail.journal._flow import Ask, Flow, Read, Write
 from rowtrail.journal._request import NOT_DONE, Request
+from rowtrail.journal._unstored import warn_not_stored
 from rowtrail.replay import Aside
 from rowtrail.store import Row, Tx
 
@@ -77,6 +78,7 @@ class Doubt:
         try:
             output = scope.attempt.prepare(scope.codec_of(request).encode(result))
         except UnstorableError as error:
+            warn_not_stored(request.kind, request.name, request.effect, error)
             reason = f"in doubt: settled; not stored: {error}"
         content = scope.attempt.recorder.content
 

@@ -37,7 +37,7 @@ def candidates(tx: Tx, scope: Scope, scope_row: int, key: Key) -> list[Row]:
 
 def as_recorded(scope: Scope, row: Row, *, is_handled: bool = False) -> Recorded:
     """Return what the rules need to know of a row."""
-    has_result = row["output"] is not None
+    has_result = row["output"] is not None and row["id"] not in scope.unreadable
     return Recorded(
         id=row["id"],
         attempt=row["attempt"],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowtrail.content import Codec, Content, Prepared
 from rowtrail.journal._call import Call, Spent, Started
-from rowtrail.journal._current import current_frame
+from rowtrail.journal._current import enclosing_frame
 from rowtrail.journal._log import log
 from rowtrail.journal._owners import Owner
 from rowtrail.journal._recovery import record_crashes
@@ -338,7 +338,7 @@ class Recorder:
         return owner is not None and not self._is_gone(owner, step)
 
     def _is_gone(self, owner: Owner, step: int) -> bool:
-        frame = current_frame.get()
+        frame = enclosing_frame()
         inside = frame is not None and frame.is_inside(step)
         return owner.is_gone(self.store.clock.elapsed_s(), inside=inside)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rowtrail.content import Codec
 from rowtrail.errors import UsageError
-from rowtrail.journal._active import run_scope
+from rowtrail.journal._active import Entered, enter_run, leave
 from rowtrail.journal._attempt import Attempt, Outcome
 from rowtrail.journal._begin import Beginning
 from rowtrail.journal._flow import Flow, adrive, finish
 from rowtrail.journal._scope import Scope
-from rowtrail.journal._threads import hand_on_to_threads
 from rowtrail.replay import culprit
 
 if TYPE_CHECKING:
@@ -40,7 +37,7 @@ class Run:
         self._attempt: Attempt | None = None
         self._scope: Scope | None = None
         self._n: int | None = None
-        self._token: Token[Scope | None] | None = None
+        self._entered: Entered | None = None
 
     @property
     def attempt(self) -> int:
@@ -98,10 +95,9 @@ class Run:
             raise
 
     def _enter(self, attempt: Attempt) -> None:
-        hand_on_to_threads()
         self._attempt, self._n = attempt, attempt.n
         self._scope = attempt.scope(WHOLE_RUN)
-        self._token = run_scope.set(self._scope)
+        self._entered = enter_run(self._scope)
 
     def _give_up(self, begun: list[Attempt]) -> None:
         """End an attempt that was begun and not entered: Ctrl-C came in between."""
@@ -116,10 +112,9 @@ class Run:
             attempt.abandon()
 
     def _reset(self) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            with contextlib.suppress(ValueError):  # entered in another task: that context is gone
-                run_scope.reset(token)
+        entered, self._entered = self._entered, None
+        if entered is not None:
+            leave(entered)
 
     def _leave(self, error: BaseException | None) -> Flow[None]:
         attempt = self._attempt

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from rowtrail.content import Codec, Prepared
+from rowtrail.content import Codec, Prepared, UnknownClassError
 from rowtrail.errors import ClosedError, DivergedError, UsageError
 from rowtrail.journal._call import Call, Started
-from rowtrail.journal._current import Step, current_frame
+from rowtrail.journal._current import Step, enclosing_frame
 from rowtrail.journal._doubt import Doubt
 from rowtrail.journal._failure import rebuilt_failure
 from rowtrail.journal._flow import Flow, Read, Sleep, Write, adrive, drive
@@ -88,6 +88,8 @@ class Scope:
         self._recorded: dict[Key, list[Row]] | None = None
         self._last_seq = 0
         self._raised: set[int] = set()
+        self.unreadable: set[int] = set()
+        """Steps whose results are of classes that the program does not have any more."""
         self._is_retry_told = False
         self._told_in_epoch: int | None = None
 
@@ -158,26 +160,33 @@ class Scope:
         if self.attempt.continues:
             row = yield from self._replayable(key, request)
             if row is not None:
-                return (yield from self._replayed(request, key, row))
+                call = yield from self._replayed(request, key, row)
+                if call is not None:
+                    return call
         self._encode(request)
         while True:
             verdict = yield from self._verdict(request, key, decided)
             decision = verdict.decision
-            if isinstance(decision, Replay):
-                return (yield from self._replayed(request, key, verdict.row))
-            if isinstance(decision, Raise):
-                assert verdict.row is not None
-                return self._failed_again(request, key, verdict.row)
             if isinstance(decision, Live):
                 return Call(self, request, key, started=verdict.started)
             if isinstance(decision, WaitForOwner):
                 yield from self._await_owner(decision.step)
-            else:
-                assert verdict.row is not None
-                settled = yield from self._doubt.resolve(request, key, verdict.row)
-                if settled is not None:
-                    return settled
+                continue
+            call = yield from self._without_a_call(request, key, verdict)
+            if call is not None:
+                return call
+            if isinstance(decision, Resolve):
                 decided = ReasonCode.SETTLED
+
+    def _without_a_call(self, request: Request, key: Key, verdict: _Verdict) -> Flow[Call | None]:
+        """Hand back what is recorded, or what somebody decides; None means: look again."""
+        row = verdict.row
+        assert row is not None
+        if isinstance(verdict.decision, Raise):
+            return self._failed_again(request, key, row)
+        if isinstance(verdict.decision, Replay):
+            return (yield from self._replayed(request, key, row))
+        return (yield from self._doubt.resolve(request, key, row))
 
     @staticmethod
     def _encode(request: Request) -> Prepared:
@@ -417,16 +426,21 @@ class Scope:
             yield Sleep(OWNER_POLL_S)
 
     def _refuse_waiting_inside(self, step: int) -> None:
-        frame = current_frame.get()
+        frame = enclosing_frame()
         if frame is not None and frame.is_inside(step):
             raise UsageError(
                 f"the code of step {step} makes the very call again that it is itself part of, and "
                 "would wait for its own end: give the inner work another run id or thread"
             )
 
-    def _replayed(self, request: Request, key: Key, row: Row | None) -> Flow[Call]:
-        assert row is not None
-        result = self.codec_of(request).decode(output_of(row))
+    def _replayed(self, request: Request, key: Key, row: Row) -> Flow[Call | None]:
+        """Hand back a recorded result; None where it is of a class that is not there any more."""
+        try:
+            result = self.codec_of(request).decode(output_of(row))
+        except UnknownClassError as error:
+            log().warning("the result of step %s is not handed back: %s", row["id"], error)
+            self.unreadable.add(row["id"])
+            return None
         if row["reason_code"] == ReasonCode.SETTLED:
             result = request.shape(result)  # whoever wrote it may know nothing of the framework
         if row["tool_call_id"] != request.tool_call_id:

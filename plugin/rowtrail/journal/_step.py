@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from rowtrail.errors import UsageError
-from rowtrail.journal._active import active_scope
+from rowtrail.journal._active import here
 from rowtrail.journal._call import Call
-from rowtrail.journal._current import current_frame
+from rowtrail.journal._current import running_frame
 from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS, OnDoubt, Request, fingerprint_of
 from rowtrail.journal._results import Results
 from rowtrail.journal._scope import Scope
@@ -54,7 +54,11 @@ def step(
 ) -> Any:
     """Record each call of a function, sync or async, and replay it when its run is resumed.
 
-    Outside a run the function is called as if it were not decorated.
+    Outside a run the function is called as if it were not decorated. Work that a run submits to a
+    pool or a task belongs to the step that submitted it; the calls of a thread belong to the step
+    that started it, while that is unfinished and no other run is active in the process. Where a
+    run is active and nothing tells whether a call is part of it, the call is made, not recorded,
+    and logged once; a call with effect `write` raises `UsageError` instead of being made.
 
     Args:
         name: Name in the journal; the function's qualified name when None.
@@ -114,6 +118,12 @@ class _Declaration:
     results: Results
     not_done_on: tuple[type[BaseException], ...]
 
+    def scope(self, *, of: Callable[..., Any]) -> Scope | None:
+        """Return the scope of a call of the decorated function `of`, None where it is just made."""
+        if _is_recorded_by_frame(of):
+            return None
+        return here().scope_of(self.name, lambda: self.effect)
+
     def request(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         """Return what a call asks for."""
         if self.key is None:
@@ -143,8 +153,8 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
 
         @functools.wraps(fn)
         async def arecorded(*args: P.args, **kwargs: P.kwargs) -> Any:
-            scope = active_scope()
-            if scope is None or _is_recorded_by_frame(arecorded):
+            scope = declared.scope(of=arecorded)
+            if scope is None:
                 return await fn(*args, **kwargs)
             call = await scope.abegin(declared.request(scope, args, kwargs))
             if call.replayed:
@@ -156,8 +166,8 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
 
         @functools.wraps(fn)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> Any:
-            scope = active_scope()
-            if scope is None or _is_recorded_by_frame(recorded):
+            scope = declared.scope(of=recorded)
+            if scope is None:
                 return fn(*args, **kwargs)
             call = scope.begin(declared.request(scope, args, kwargs))
             if call.replayed:
@@ -170,11 +180,11 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
 
 
 def _is_recorded_by_frame(function: Callable[..., Any]) -> bool:
-    """Tell whether the step around this call is the record of the function itself.
+    """Return whether the step around this call is the record of the function itself.
 
     So it is with `@rowtrail.step` under `@tool`, where the tool call is the step.
     """
-    frame = current_frame.get()
+    frame = running_frame()
     return frame is not None and frame.records is function
 
 

@@ -153,6 +153,7 @@ CREATE TABLE step (
 ) STRICT;
 CREATE INDEX step_key ON step (scope, fingerprint, n);
 CREATE INDEX step_in_doubt ON step (scope, fingerprint) WHERE status = 'in_doubt';
+CREATE INDEX step_unstored ON step (scope) WHERE status = 'done' AND output IS NULL AND effect = 'write';
 CREATE INDEX step_twin ON step (twin) WHERE twin IS NOT NULL;
 CREATE INDEX step_parent ON step (parent) WHERE parent IS NOT NULL;
 

@@ -1,6 +1,6 @@
 -- what may or may not have happened, and writes whose result is not stored
 SELECT started_at, run_id, step_id, kind, name, effect, substr(input, 1, 300) AS args, idempotency_key
 FROM steps
-WHERE status = 'in_doubt' OR (status = 'done' AND effect = 'write' AND output IS NULL AND reason LIKE '%not stored: %')
+WHERE status = 'in_doubt' OR (status = 'done' AND effect = 'write' AND output IS NULL)
 ORDER BY started_at DESC
 LIMIT 50

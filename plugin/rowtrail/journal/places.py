@@ -1,0 +1,32 @@
+"""Whose calls are made where: what adapters need to say so for the code of their frameworks."""
+
+from rowtrail.journal._active import (
+    Place,
+    elsewhere_finders,
+    enter,
+    here,
+    leave,
+    own_run,
+    place_of_scope,
+)
+from rowtrail.journal._current import enclosing_frame, lent, running_frame
+from rowtrail.journal._lent import Carrier, carriers
+from rowtrail.journal._request import EFFECTS
+from rowtrail.journal._threads import stop_handing_on
+
+__all__ = [
+    "EFFECTS",
+    "Carrier",
+    "Place",
+    "carriers",
+    "elsewhere_finders",
+    "enclosing_frame",
+    "enter",
+    "here",
+    "leave",
+    "lent",
+    "own_run",
+    "place_of_scope",
+    "running_frame",
+    "stop_handing_on",
+]
