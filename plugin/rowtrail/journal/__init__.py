@@ -39,6 +39,7 @@ from rowtrail.journal._environment import (
     take_run_id,
 )
 from rowtrail.journal._flow import Flow, Sleep, Write, adrive, drive
+from rowtrail.journal._owners import running_loop
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_abandoned
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, fingerprint_of
@@ -244,13 +245,13 @@ class Journal(Checks):
     def _try_to_begin(
         self, beginning: Beginning, codec: Codec | None, begun: list[Attempt]
     ) -> Flow[Attempt | Finished | Hold]:
-        owed = list(self.recorder.owed)
+        owed, loop = list(self.recorder.owed), running_loop()
 
         def work(tx: Tx) -> Attempt | Finished | Hold:
             found = begin(tx, self, beginning)
             if not isinstance(found, Begun):
                 return found
-            attempt = Attempt(self, beginning, found, codec or self._codec)
+            attempt = Attempt(self, beginning, found, codec or self._codec, loop)
             self.recorder.attempts[attempt.row] = attempt
             begun[:] = [attempt]
             return attempt

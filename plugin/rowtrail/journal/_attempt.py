@@ -15,7 +15,6 @@ from rowtrail.journal._current import Step
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
 from rowtrail.journal._matching import Claims
-from rowtrail.journal._owners import running_loop
 from rowtrail.journal._recovery import LEFT
 from rowtrail.journal._request import Request
 from rowtrail.journal._scope import Generation, Key, Scope
@@ -23,6 +22,8 @@ from rowtrail.replay import Aside, ReasonCode, culprit
 from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from rowtrail.journal import Journal
 
 MAX_FAILURES = 100
@@ -43,7 +44,14 @@ WAYS_OUT = (
 class Attempt:
     """A live attempt of a run; safe to use from several threads and tasks."""
 
-    def __init__(self, journal: Journal, beginning: Beginning, row: Begun, codec: Codec) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        beginning: Beginning,
+        row: Begun,
+        codec: Codec,
+        loop: AbstractEventLoop | None = None,
+    ) -> None:
         self.journal = journal
         self.recorder = journal.recorder
         self.codec = codec
@@ -76,7 +84,6 @@ class Attempt:
             weakref.WeakValueDictionary()
         )
         self._kept: dict[str, Scope] = {}
-        loop = running_loop()
         self._loop = None if loop is None else weakref.ref(loop)
         self._ended = False
         # Bounded: an exception keeps alive what its frames hold.
@@ -151,7 +158,8 @@ class Attempt:
     def doubted_before(self, tx: Tx, request: Request) -> Row | None:
         """Return a `write` of another run of the thread that is in doubt, and asks for the same.
 
-        One that still runs counts where its owner cannot be told dead or alive: it is waited for.
+        One that goes on though its caller has left it is in doubt as well. One of an attempt that
+        goes on counts where that cannot be told dead or alive: it is waited for.
         """
         if request.effect != "write" or self.thread is None or self.begun.keeps_doubts:
             return None
@@ -161,7 +169,7 @@ class Attempt:
             run=self.run,
             fingerprint=request.fingerprint,
         )
-        if row is None or row["status"] == "in_doubt":
+        if row is None or row["status"] == "in_doubt" or row["ended_at"] is not None:
             return row
         owner = tx.one("attempt_owner", attempt=row["attempt"])
         is_unsure = owner is not None and self.recorder.verdict_in_s(owner) is not None

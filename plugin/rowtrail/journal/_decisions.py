@@ -21,9 +21,20 @@ _TOLD = {
 
 def set_aside(tx: Tx, step: int, aside: Aside, *, answers: int | None = None) -> None:
     """Write down that a step counts as not made."""
+    set_twins_aside(tx, step, aside)
+    tx.run("step_supersede", id=step, aside=aside, reason=_TOLD[aside], answers=answers)
+
+
+def set_twins_aside(tx: Tx, step: int, aside: Aside = Aside.NOT_HAPPENED) -> None:
+    """Write down that the steps which are in doubt with this one count as not made."""
     for twin in tx.all("step_twins", id=step):
         tx.run("step_supersede", id=twin["id"], aside=aside, reason=_TOLD[aside], answers=None)
-    tx.run("step_supersede", id=step, aside=aside, reason=_TOLD[aside], answers=answers)
+
+
+def settle_twins(tx: Tx, content: Content, step: int, output: Prepared | None) -> None:
+    """Give the steps that are in doubt with this one its result, which came late."""
+    for twin in tx.all("step_twins", id=step):
+        _write_result(tx, content, twin, output, "settled: it happened, and ended late", None)
 
 
 def settle(
@@ -36,17 +47,22 @@ def settle(
     answers: int | None = None,
 ) -> None:
     """Write down what a step returned; `step` has the columns `id`, `fingerprint` and `n`."""
+    for twin in tx.all("step_twins", id=step["id"]):
+        _write_result(tx, content, twin, output, reason, None)
+    _write_result(tx, content, step, output, reason, answers)
+
+
+def _write_result(
+    tx: Tx,
+    content: Content,
+    row: Row,
+    output: Prepared | None,
+    reason: str,
+    answers: int | None,
+) -> None:
     item = None if output is None else content.put(tx, output)
-    for row in [step, *tx.all("step_twins", id=step["id"])]:
-        seal = output and content.seal(output.encoded, row["fingerprint"], row["n"])
-        tx.run(
-            "step_settle",
-            id=row["id"],
-            output=item,
-            seal=seal,
-            reason=reason,
-            answers=answers if row is step else None,
-        )
+    seal = output and content.seal(output.encoded, row["fingerprint"], row["n"])
+    tx.run("step_settle", id=row["id"], output=item, seal=seal, reason=reason, answers=answers)
 
 
 def settle_by_hand(tx: Tx, recorder: Recorder, step_id: str, output: Prepared | None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rowtrail.content import Codec, Content, Prepared
 from rowtrail.journal._call import Call, Spent, Started
 from rowtrail.journal._current import enclosing_frame
+from rowtrail.journal._decisions import set_twins_aside, settle_twins
 from rowtrail.journal._log import log
 from rowtrail.journal._owners import Owner
 from rowtrail.journal._recovery import record_crashes
@@ -161,7 +162,9 @@ class Recorder:
             interrupts=interrupts,
             **_usage_columns(spent),
         )
-        if not was_open:
+        if was_open and call.request.effect == "write":
+            settle_twins(tx, self.content, started.row, output)
+        elif not was_open:
             self._keep_late(tx, call, started, output, None)
         if call.request.kind == "llm":
             self._add_usage(tx, call.run, started.at_ms, spent)
@@ -193,7 +196,9 @@ class Recorder:
             duration_us=self.duration_us(started),
             **_usage_columns(spent),
         )
-        if not was_open:
+        if was_open and status == "failed" and call.request.effect == "write":
+            set_twins_aside(tx, started.row)
+        elif not was_open:
             self._keep_late(tx, call, started, output, error)
         if spent.usage is not None:
             self._add_usage(tx, call.run, started.at_ms, spent)

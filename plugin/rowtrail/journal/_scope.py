@@ -328,7 +328,7 @@ class Scope:
         attempt, recorder = self.attempt, self.attempt.recorder
         before = rows[-1] if rows else None
         twin = attempt.doubted_before(tx, request) if before is None else None
-        if twin is not None and twin["status"] == "running":
+        if twin is not None and twin["status"] == "running" and twin["ended_at"] is None:
             return _Verdict(WaitForOwner(twin["id"], twin["attempt"]), twin)
         self._refuse_divergence(request, decision)
         if decision.supersedes is not None:

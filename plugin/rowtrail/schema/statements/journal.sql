@@ -172,15 +172,21 @@ SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code,
        sc.name AS scope_name, sc.finished
 FROM scope sc JOIN step s ON s.scope = sc.id LEFT JOIN item i ON i.id = s.output
 WHERE sc.run = :run AND s.fingerprint = :fingerprint AND s.effect <> 'read'
-  AND s.status IN ('running', 'done', 'in_doubt')
+  AND (s.status = 'in_doubt' OR s.status IN ('running', 'done') AND NOT EXISTS (
+      -- inside a step that is replayed as a whole
+      WITH RECURSIVE around (id) AS (
+          SELECT s.parent UNION ALL SELECT p.parent FROM around a JOIN step p ON p.id = a.id)
+      SELECT 1 FROM around a JOIN step p ON p.id = a.id WHERE p.status = 'done' AND p.output IS NOT NULL))
 ORDER BY s.id;
 
 -- name: step_doubted_before
--- A write of another run of the thread that asks for the same and is in doubt, or goes on; the newest.
-SELECT s.id, s.attempt, s.status FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+-- A write of another run of the thread that asks for the same and is in doubt, or goes on (where its attempt has
+-- ended, nobody waits for it any more); the newest.
+SELECT s.id, s.attempt, s.status, NULL AS ended_at
+FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 WHERE s.status = 'in_doubt' AND s.fingerprint = :fingerprint AND s.effect = 'write' AND r.thread = :thread AND r.id <> :run
 UNION ALL
-SELECT s.id, s.attempt, s.status
+SELECT s.id, s.attempt, s.status, a.ended_at
 FROM attempt a CROSS JOIN run r CROSS JOIN scope sc CROSS JOIN step s
 WHERE (a.ended_at IS NULL OR a.left_open = 1) AND r.id = a.run AND r.thread = :thread AND r.id <> :run
   AND sc.run = r.id AND s.scope = sc.id AND s.fingerprint = :fingerprint AND s.effect = 'write' AND s.status = 'running'
