@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
+from rowtrail.errors import UsageError
+
 DB_VARIABLE = "ROWTRAIL_DB"
 """Variable with the path of the journal."""
 
@@ -34,3 +36,17 @@ def take_run_id() -> str | None:
     """
     with _taking:
         return os.environ.pop(RUN_VARIABLE, None) or None
+
+
+def check_id(name: str, value: object) -> None:
+    """Refuse what is no id.
+
+    Raises:
+        UsageError: The value is empty, or no text.
+    """
+    try:
+        valid = isinstance(value, str) and value.encode() != b""
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise UsageError(f"{name}={value!r} is not an id: give a text that names it")

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
+from rowtrail.content import STEP_MARK
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import active_scope
+from rowtrail.journal._bound import bound_of, owner_of
 from rowtrail.journal._call import Call
 from rowtrail.journal._current import current_frame
-from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS, OnDoubt, Request, fingerprint_of
+from rowtrail.journal._identity import fingerprint_of, identity_of, refuse_not_told_apart
+from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS, OnDoubt, Request
 from rowtrail.journal._results import Results
 from rowtrail.journal._scope import Scope
 from rowtrail.replay import Effect, Kind
@@ -20,7 +23,7 @@ from rowtrail.replay import Effect, Kind
 P = ParamSpec("P")
 R = TypeVar("R")
 
-DECLARED = "__rowtrail_declared__"
+DECLARED = STEP_MARK
 """Attribute of a decorated function: what it declares, as `(effect, on_doubt)`."""
 
 KINDS = ("llm", "tool", "function")
@@ -62,7 +65,7 @@ def step(
             None), `ask`, `retry`, or a function of the `Step` that returns its result or
             `NOT_DONE`.
         key: Takes the arguments and returns what the call asks for, where they do not say it
-            themselves (a connection, a time); anything that `repr` tells apart.
+            themselves (a connection, a time): plain values, or objects that can be told apart.
 
     Raises:
         UsageError: An argument of the decorator has no meaning, or `fn` is a generator function.
@@ -71,7 +74,7 @@ def step(
 
     def decorate(fn: Callable[P, R]) -> Callable[P, R]:
         called = str(name or getattr(fn, "__qualname__", type(fn).__qualname__))
-        return _decorate(fn, _Declaration(called, kind, effect, on_doubt, key, Results(fn)))
+        return _decorate(fn, _Declaration(called, fn, kind, effect, on_doubt, key, Results(fn)))
 
     return decorate if fn is None else decorate(fn)
 
@@ -100,6 +103,7 @@ class _Declaration:
     """What the decorator was told of a function."""
 
     name: str
+    fn: Callable[..., Any]
     kind: Kind
     effect: Effect
     on_doubt: OnDoubt | None
@@ -107,23 +111,59 @@ class _Declaration:
     results: Results
 
     def request(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
-        """Return what a call asks for."""
-        if self.key is None:
-            asked: Any = {"args": list(args), "kwargs": kwargs}
-        else:
-            asked = self.key(*args, **kwargs)
+        """Return what a call asks for.
+
+        Raises:
+            UsageError: An argument, or the object of a method, cannot be told from others.
+        """
+        asked = self._asked(args, kwargs)
         attempt = scope.attempt
+        mask = None if self.effect == "write" else attempt.journal.canonical
+        identity = identity_of(self.kind, self.name, asked, mask)
+        if identity.not_told_apart is not None:
+            refuse_not_told_apart(self.name, self._named(asked, args, kwargs))
         return Request(
             kind=self.kind,
             name=self.name,
-            fingerprint=fingerprint_of(self.kind, self.name, asked),
-            encode=lambda: attempt.prepare(attempt.codec.encode_shown(asked)),
+            fingerprint=identity.fingerprint,
+            masked_fingerprint=identity.masked,
+            object_free_fingerprint=self._object_free(args, kwargs),
+            encode=lambda: attempt.prepare(
+                attempt.codec.encode_shown(asked)
+                if identity.shown is None
+                else attempt.codec.encode_told(asked, identity.shown)
+            ),
             effect=self.effect,
             on_doubt=self.on_doubt,
             arguments=asked,
             codec=self.results.codec(attempt.codec),
             ask=attempt.ask,
         )
+
+    def _asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.key is not None:
+            return self.key(*args, **kwargs)
+        return {"args": list(args), "kwargs": kwargs, **bound_of(self.fn)}
+
+    def _object_free(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+        """Return the fingerprint of a `write` whatever the object is that it is a method of."""
+        if self.effect != "write" or self.key is not None:
+            return None
+        owner = owner_of(self.fn, args)
+        if owner is None and not bound_of(self.fn):
+            return None
+        rest = [owner, *args[1:]] if owner is not None else list(args)
+        return fingerprint_of(self.kind, self.name, {"args": rest, "kwargs": kwargs})
+
+    def _named(self, asked: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return what counts of a call, each part by the name that the caller knows it by."""
+        if self.key is not None:
+            return {"key": asked}
+        try:
+            named = dict(inspect.signature(self.fn).bind(*args, **kwargs).arguments)
+        except (TypeError, ValueError):  # the call itself will say what is wrong
+            named = {**{str(n): value for n, value in enumerate(args)}, **kwargs}
+        return {**named, **bound_of(self.fn)}
 
 
 def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
