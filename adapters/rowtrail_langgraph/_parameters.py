@@ -8,6 +8,7 @@ heard of may change the answer. What never counts is on the closed lists below.
 # hooks reach where LangChain has no public door; _capture.py checks what they need
 from __future__ import annotations
 
+import functools
 import json
 import re
 import weakref
@@ -129,17 +130,16 @@ def _flat(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _told(asked: dict[str, Any]) -> Parameters:
     """Return parameters without those whose value never counts, such as a client."""
-    unclear = None
-    shown: dict[str, Any] = {}
-    for name, value in asked.items():
-        told = canonical(value) if not isinstance(value, (str, int, float)) else None
-        if told is None or told.unclear is None:
-            shown[name] = value
-        elif told.is_opaque:
-            continue
-        else:
-            unclear = f"the parameter {name!r}, {told.unclear},"
-    return Parameters(shown, unclear)
+    if canonical(asked).unclear is None:
+        return Parameters(asked)
+    told = {name: canonical(value) for name, value in asked.items()}
+    shown = {name: value for name, value in asked.items() if told[name].unclear is None}
+    unclear = (
+        f"the parameter {name!r}, {each.unclear},"
+        for name, each in told.items()
+        if each.unclear is not None and not each.is_opaque
+    )
+    return Parameters(shown, next(unclear, None))
 
 
 def fields_of(model: BaseChatModel) -> dict[str, Any]:
@@ -208,6 +208,7 @@ def _headers(value: Any) -> list[list[str]]:
     )
 
 
+@functools.lru_cache(maxsize=256)
 def _endpoint(address: str) -> str:
     """Return an address without user, password and keys."""
     parts = urlsplit(address)
