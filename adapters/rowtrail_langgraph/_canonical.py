@@ -138,7 +138,9 @@ def _extras(extras: Mapping[str, Any], numbers: dict[str, str], has_calls: bool)
         if isinstance(value, dict):
             found[name] = _extra(cast("dict[str, Any]", value), numbers)
         elif isinstance(value, list):
-            found[name] = [_block(each, numbers, True, set()) for each in cast("list[Any]", value)]
+            found[name] = [
+                _block(each, numbers, True, set()) for each in cast("Sequence[Any]", value)
+            ]
         else:
             found[name] = value
     return found

@@ -22,7 +22,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
 from rowtrail.content import Mask
-from rowtrail.journal import Identity, Request, Scope, identity_of, not_told_apart
+from rowtrail.journal import Identity, Request, Scope, identity_of
 from rowtrail_langgraph._answer import (
     Streamed,
     chunk_of,
@@ -303,7 +303,7 @@ def _identity(
     model: BaseChatModel, prompt: Prompt, parameters: Parameters, mask: Mask | None
 ) -> Identity:
     if parameters.unclear is not None:
-        return not_told_apart(parameters.unclear)
+        return Identity.unique(parameters.unclear)
     asked, name = parameters.shown, class_of(model)
     identity = identity_of("llm", name, {"messages": prompt.canonical, "parameters": asked})
     if mask is None:

@@ -229,7 +229,7 @@ def _with_schema(value: Any) -> Any:
         return _schema(value)
     if isinstance(value, BaseTool):
         schema = value.tool_call_schema
-        args = schema if isinstance(schema, dict) else schema.model_json_schema()
+        args: Any = schema if isinstance(schema, dict) else _schema(schema)
         return {"name": value.name, "description": value.description, "args": args}
     return value
 

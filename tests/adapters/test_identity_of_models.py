@@ -6,12 +6,15 @@ without what rule 5 sets aside: made-up ids, credentials, tracing, and what goes
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,11 +28,16 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from pydantic import BaseModel, Field, SecretStr
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.graph import MessagesState
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr
 
 from rowtrail import Journal
 from rowtrail.journal import Scope, active_scope
+from rowtrail_langgraph import RowtrailSaver
 from rowtrail_langgraph._models import model_request
+from tests.adapters._graphs import one_node
+from tests.adapters._savers import thread
 
 VOLATILE_HEADERS = re.compile(
     "authorization|x-api-key|x-goog-api-key|user-agent|x-stainless-.*|host|content-length|accept"
@@ -151,6 +159,8 @@ class Talk:
         return [text, file]
 
     def _content(self, provider: str, calls: list[dict[str, Any]]) -> Any:
+        if provider == "google":
+            return ""  # beside a tool call, it is sent no text
         if not self.blocks:
             return self.answered
         text: dict[str, Any] = {"type": "text", "text": self.answered}
@@ -207,6 +217,7 @@ class Provider:
     name = ""
     values: dict[str, list[Any]]
     same: dict[str, list[Any]]
+    binds: tuple[str, ...] = ("tools", "stop", "temperature")
 
     def model(self, endpoint: Endpoint, asked: Asked) -> BaseChatModel:
         raise NotImplementedError
@@ -226,7 +237,6 @@ class OpenAI(Provider):
         "default_headers": [{"OpenAI-Beta": "a"}, {"openai-beta": "b"}, {"X-Tenant": "a"}, {}],
         "default_query": [{"api-version": "1"}, {"api-version": "2"}],
         "path": ["/v1", "/v2"],
-        "use_responses_api": [True],
         "store": [True],
     }
     same = {  # noqa: RUF012
@@ -274,11 +284,15 @@ class Anthropic(Provider):
             **asked.fields,
         }
         path = given.pop("path", "")
-        return made.ChatAnthropic(base_url=endpoint.url + path, max_retries=0, **given)
+        model: BaseChatModel = made.ChatAnthropic(
+            base_url=endpoint.url + path, max_retries=0, **given
+        )
+        return model
 
 
 class Google(Provider):
     name = "google"
+    binds = ("tools", "stop")  # a temperature of the call's own is not sent
     values = {  # noqa: RUF012
         "model": ["gemini-a", "gemini-b"],
         "temperature": [0.0, 0.5],
@@ -301,13 +315,16 @@ class Google(Provider):
             "model": "gemini-a",
             **asked.fields,
         }
-        return made.ChatGoogleGenerativeAI(
+        model: BaseChatModel = made.ChatGoogleGenerativeAI(
             base_url=endpoint.url, transport="rest", max_retries=1, **given
         )
+        return model
 
 
 class OpenAIResponses(OpenAI):
     name = "openai-responses"
+    binds = ("tools", "temperature")  # it is not told where to stop
+    values = {name: told for name, told in OpenAI.values.items() if name != "seed"}  # noqa: RUF012
 
     def model(self, endpoint: Endpoint, asked: Asked) -> BaseChatModel:
         fields = {**asked.fields, "use_responses_api": True}
@@ -316,14 +333,11 @@ class OpenAIResponses(OpenAI):
 
 PROVIDERS = [OpenAI(), OpenAIResponses(), Anthropic(), Google()]
 
-bindings: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-    {},
-    optional={
-        "tools": st.sampled_from([[Weather], [Town], [Weather, Town]]),
-        "stop": st.sampled_from([["x"], ["y"]]),
-        "temperature": st.sampled_from([0.0, 0.5]),
-    },
-)
+BINDINGS: dict[str, Any] = {
+    "tools": [[Weather], [Town], [Weather, Town]],
+    "stop": [["x"], ["y"]],
+    "temperature": [0.0, 0.5],
+}
 talks = st.builds(
     Talk,
     said=st.sampled_from(["go", "stop"]),
@@ -342,18 +356,21 @@ talks = st.builds(
 @st.composite
 def requests(draw: st.DrawFn, provider: Provider) -> Asked:
     """Return a request with some fields that count and some that do not."""
-    chosen = draw(st.lists(st.sampled_from(sorted(provider.values)), max_size=3, unique=True))
+    chosen = draw(st.lists(st.sampled_from(sorted(provider.values)), max_size=2, unique=True))
     fields = {name: draw(st.sampled_from(provider.values[name])) for name in chosen}
     free = [name for name in sorted(provider.same) if name not in fields]
     for name in draw(st.lists(st.sampled_from(free), max_size=2, unique=True)):
         fields[name] = draw(st.sampled_from(provider.same[name]))
-    return Asked(fields, draw(bindings), draw(talks))
+    bound = {name: st.sampled_from(BINDINGS[name]) for name in provider.binds}
+    return Asked(fields, draw(st.fixed_dictionaries({}, optional=bound)), draw(talks))
 
 
 @st.composite
 def pairs(draw: st.DrawFn, provider: Provider) -> tuple[Asked, Asked]:
     """Return two requests that differ in one thing, or in none that counts."""
     one, other = draw(requests(provider)), draw(requests(provider))
+    # Each provider has ways to spell one text as blocks; which are the same to it differs.
+    other = replace(other, talk=replace(other.talk, blocks=one.talk.blocks))
     part = draw(st.sampled_from(["fields", "bound", "talk", "field of the talk", "salt"]))
     if part == "salt":
         return one, replace(one, talk=replace(one.talk, salt=9, artifact="another"))
@@ -363,8 +380,14 @@ def pairs(draw: st.DrawFn, provider: Provider) -> tuple[Asked, Asked]:
     return one, replace(one, **{part: getattr(other, part)})
 
 
+_models: dict[str, BaseChatModel] = {}
+
+
 def bound_model(provider: Provider, endpoint: Endpoint, asked: Asked) -> Any:
-    model: Any = provider.model(endpoint, asked)
+    known = f"{provider.name} {endpoint.url} {sorted(asked.fields.items())}"
+    if known not in _models:  # making one takes a client longer than a request
+        _models[known] = provider.model(endpoint, asked)
+    model: Any = _models[known]
     bound = dict(asked.bound)
     tools = bound.pop("tools", None)
     if tools is not None:
@@ -396,7 +419,7 @@ def fingerprint(provider: Provider, endpoint: Endpoint, scope: Scope, asked: Ask
 def test_fingerprints_differ_where_what_is_sent_differs(
     provider: Provider, endpoint: Endpoint, scope: Scope
 ) -> None:
-    @settings(max_examples=150)
+    @settings(max_examples=40)
     @given(pairs(provider))
     def check(pair: tuple[Asked, Asked]) -> None:
         wires = [sent(provider, endpoint, asked) for asked in pair]
@@ -404,3 +427,194 @@ def test_fingerprints_differ_where_what_is_sent_differs(
         assert (wires[0] == wires[1]) == (prints[0] == prints[1]), wires
 
     check()
+
+
+# What no provider's client shows: fields of models of the user's own, and bound config.
+
+
+class Manner:
+    def __init__(self, tone: str) -> None:
+        self.tone = tone
+
+
+class Secretive:
+    def __init__(self, tone: str) -> None:
+        self._tone = tone
+
+
+class Persona(BaseChatModel):
+    persona: str = ""
+    manner: Any = None
+    answers: int = 0
+    heard: list[str] = Field(default_factory=list[str])
+    api_key: str = ""
+    hint: str = Field(default="", exclude=True)
+    _made: float = PrivateAttr(default=0.0)
+
+    @property
+    def _llm_type(self) -> str:
+        return "persona"
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        self.answers += 1
+        self.heard.append(str(messages[-1].content))
+        tone = getattr(self.manner, "tone", getattr(self.manner, "_tone", ""))
+        text = f"{self.persona} {tone} {self.answers}"
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+
+class OtherPersona(Persona):
+    pass
+
+
+def asked_of(scope: Scope, model: BaseChatModel, *messages: BaseMessage, **kwargs: Any) -> Any:
+    return model_request(scope, {}, model, list(messages or (HumanMessage("hi"),)), None, kwargs)
+
+
+DIFFERENT: list[tuple[Any, Any]] = [
+    (Persona(persona="a"), Persona(persona="b")),
+    (Persona(), OtherPersona()),
+    (Persona(manner=Manner("a")), Persona(manner=Manner("b"))),
+    (Persona(manner={"of": [Manner("a")]}), Persona(manner={"of": [Manner("b")]})),
+    (Persona(manner=partial(str, "a")), Persona(manner=partial(str, "b"))),
+]
+SAME: list[tuple[Any, Any]] = [
+    (Persona(api_key="a"), Persona(api_key="b")),
+    (Persona(hint="a"), Persona(hint="b")),
+    (Persona(manner=iter("a")), Persona(manner=iter("b"))),
+    (Persona(name="a", tags=["a"], metadata={"a": 1}), Persona()),
+    (Persona(persona="a", manner=Manner("x")), Persona(persona="a", manner=Manner("x"))),
+]
+
+
+@pytest.mark.parametrize("pair", DIFFERENT, ids=range(len(DIFFERENT)))
+def test_models_that_differ_in_a_field_are_told_apart(scope: Scope, pair: tuple[Any, Any]) -> None:
+    one, other = (asked_of(scope, model) for model in pair)
+    assert one.fingerprint != other.fingerprint
+    assert one.not_told_apart is other.not_told_apart is None
+
+
+@pytest.mark.parametrize("pair", SAME, ids=range(len(SAME)))
+def test_fields_that_never_count_tell_no_models_apart(scope: Scope, pair: tuple[Any, Any]) -> None:
+    one, other = (asked_of(scope, model) for model in pair)
+    assert one.fingerprint == other.fingerprint
+    assert not {"api_key", "hint"} & set(one.arguments["parameters"])
+
+
+def test_a_model_that_cannot_be_told_apart_is_never_replayed_and_warned_of_once(
+    scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    requests = [asked_of(scope, Persona(manner=Secretive("a"))) for _ in range(3)]
+    assert len({request.fingerprint for request in requests}) == 3
+    assert "'manner'" in requests[0].not_told_apart
+    assert [r.getMessage().count("__rowtrail_key__") for r in caplog.records] == [1]
+
+
+IDS: list[Any] = [
+    lambda made: {"type": "reasoning", "id": f"rs_{made}", "summary": []},
+    lambda made: {"type": "text", "text": "x", "id": f"msg_{made}"},
+    lambda made: {"type": "text", "text": "x", "id": f"lc_{made}"},
+    lambda made: {"type": "server_tool_use", "id": made, "name": "s", "input": {}},
+    lambda made: {"type": "non_standard", "value": {"type": "x", "y": 1, "id": made}},
+]
+NAMES: list[Any] = [
+    lambda name: {"type": "file", "file_id": name},
+    lambda name: {"type": "image", "source_type": "id", "id": name},
+    lambda name: {"type": "item_reference", "id": name},
+    lambda name: {"type": "code_interpreter_call", "container_id": name, "id": "ci"},
+    lambda name: {"type": "tool_use", "id": "t", "name": "f", "input": {"id": name}},
+]
+
+
+@pytest.mark.parametrize("block", IDS, ids=range(len(IDS)))
+def test_ids_that_were_made_up_do_not_count(scope: Scope, block: Any) -> None:
+    one, other = (
+        asked_of(scope, Persona(), AIMessage([block(made), block(f"{made}2")]))
+        for made in ("a", "b")
+    )
+    assert one.fingerprint == other.fingerprint
+    twice = asked_of(scope, Persona(), AIMessage([block("a"), block("a")]))
+    assert twice.fingerprint != one.fingerprint
+
+
+@pytest.mark.parametrize("block", NAMES, ids=range(len(NAMES)))
+@pytest.mark.parametrize("kind", [HumanMessage, AIMessage])
+def test_ids_that_name_content_count(scope: Scope, block: Any, kind: Any) -> None:
+    one, other = (asked_of(scope, Persona(), kind([block(name)])) for name in ("a", "b"))
+    assert one.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("flag", "metadata"),
+    [("use_previous_response_id", {"id": "resp_"}), ("use_responses_api", {"id": "resp_"})],
+)
+def test_the_id_of_an_earlier_answer_counts_where_it_is_sent(
+    scope: Scope, endpoint: Endpoint, flag: str, metadata: dict[str, str]
+) -> None:
+    model = OpenAI().model(endpoint, Asked({"use_responses_api": True, flag: True}))
+    one, other = (
+        asked_of(
+            scope,
+            model,
+            AIMessage("x", response_metadata={"id": f"{metadata['id']}{n}"}),
+            HumanMessage("go on"),
+        )
+        for n in "ab"
+    )
+    assert (one.fingerprint != other.fingerprint) == (flag == "use_previous_response_id")
+
+
+@pytest.mark.parametrize("ways", [("invoke", "ainvoke"), ("stream", "astream")])
+async def test_the_configurable_of_bound_config_counts(db: Path, ways: tuple[str, str]) -> None:
+    async def ask(model: Any, way: str) -> None:
+        if way == "invoke":
+            model.invoke("hi")
+        elif way == "ainvoke":
+            await model.ainvoke("hi")
+        elif way == "stream":
+            list(model.stream("hi"))
+        else:
+            _ = [chunk async for chunk in model.astream("hi")]
+
+    with RowtrailSaver(db) as saver:
+        for way in ways:
+
+            async def node(state: MessagesState, way: str = way) -> Any:
+                for name in "ab":
+                    bound = Persona().with_config(configurable={"who": name}, tags=[name])
+                    await ask(bound, way)
+                return {}
+
+            graph = one_node(saver, node)
+            await graph.ainvoke({"messages": "go"}, thread(way))
+        rows = saver.journal.sql("SELECT count(*), count(DISTINCT fingerprint) FROM steps").rows
+        assert [tuple(row) for row in rows] == [(4, 2)]
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_what_a_model_changes_in_itself_is_no_part_of_the_next_question(
+    db: Path, is_async: bool
+) -> None:
+    """Its answers are replayed on resume, so its counter stands where it stood at first."""
+    made: list[list[Any]] = []
+
+    async def node(state: MessagesState) -> Any:
+        model = Persona(persona="p")
+        answers = [await model.ainvoke("hi") if is_async else model.invoke("hi") for _ in "abc"]
+        got = [answer.content for answer in answers]
+        model.persona = "q"  # changed by somebody else: another question
+        got.append(model.invoke("hi").content)
+        made.append(got)
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        return {}
+
+    with RowtrailSaver(db) as saver:
+        graph = one_node(saver, node)
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(graph.ainvoke({"messages": "go"}, thread()))
+        asyncio.run(graph.ainvoke(None, thread()))
+        assert made[1] == made[0]
+        assert saver.journal.sql("SELECT count(*), sum(replays) FROM steps").rows[0][:2] == (4, 4)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from rowtrail.content import _function, _object, _value
 from rowtrail.content._tagged import TAG, class_name, kind_of
@@ -198,7 +198,8 @@ class _Walk:
                 hidden.append(each)
             else:
                 content[each] = form[0]
-        if content or not (hidden or state.is_opaque):
+        tells = any(not _is_cycle(each) for each in content.values())
+        if tells or not (hidden or state.is_opaque):
             return _tagged(name, content)
         seen = _value.seen_content(value)
         if seen is not None:
@@ -221,6 +222,10 @@ class _Walk:
             form, size = _tagged("digest", _value.digest(_dump(form).encode())), 1
         self._parts += size
         return (form,)
+
+
+def _is_cycle(form: Any) -> bool:
+    return isinstance(form, dict) and cast("dict[str, Any]", form).get(TAG) == "cycle"
 
 
 def _tagged(name: str, content: Any) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from types import (
 )
 from typing import Any
 
+from rowtrail.content._tagged import kind_of
+
 STEP_MARK = "__rowtrail_declared__"
 """Attribute of what `@rowtrail.step` made: what counts is the function under it."""
 
@@ -37,8 +39,8 @@ class EmptyCell:
 def function_parts(value: Any) -> FunctionParts | None:
     """Return what counts of a function, a method, a partial or a module; None for other values."""
     if isinstance(value, FunctionType):
-        if STEP_MARK in value.__dict__ and hasattr(value, "__wrapped__"):
-            return function_parts(value.__wrapped__)
+        if STEP_MARK in value.__dict__ and "__wrapped__" in value.__dict__:
+            return function_parts(value.__dict__["__wrapped__"])
         return FunctionParts(_name(value), _plain_function(value))
     if isinstance(value, MethodType):
         return FunctionParts(_name(value), {"function": value.__func__, "self": value.__self__})
@@ -60,11 +62,12 @@ def function_parts(value: Any) -> FunctionParts | None:
 
 def _wrapped(value: Any) -> FunctionParts | None:
     """Return the parts of other callables of Python's own: slot wrappers, `functools.cache`."""
-    kind = type(value)
+    kind = kind_of(value)
     if kind.__module__ not in ("builtins", "functools") or not callable(value):
         return None
-    if isinstance(getattr(value, "__wrapped__", None), FunctionType):
-        return function_parts(value.__wrapped__)
+    wrapped = getattr(value, "__wrapped__", None)
+    if isinstance(wrapped, FunctionType):
+        return function_parts(wrapped)
     return FunctionParts(_name(value), {}) if hasattr(value, "__qualname__") else None
 
 

@@ -90,7 +90,7 @@ def _fields(value: Any, cls: type) -> tuple[set[str], dict[str, Any]] | None:
                 for name, read in compared(declared)
                 if counts(name)
             }
-            extra = getattr(value, "__pydantic_extra__", None) or {}
+            extra: dict[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
             found |= {name: part for name, part in extra.items() if counts(name)}
             return set(declared), found
     return None

@@ -63,8 +63,9 @@ def _sequence(value: Any) -> Content | None:
         return Content(bytes(value).hex())
     if isinstance(value, memoryview):
         return Content([value.format, list(value.shape or ()), digest(value.tobytes())])
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return Content(dict(zip(cast("Any", value)._fields, value, strict=False)))
+    names = getattr(kind_of(value), "_fields", None)
+    if isinstance(value, tuple) and names is not None:
+        return Content(dict(zip(names, cast("Sequence[Any]", value), strict=False)))
     if isinstance(value, (list, tuple)):
         return Content(list(cast("Sequence[Any]", value)))
     if isinstance(value, BaseException):
@@ -80,15 +81,18 @@ def _scalar(value: Any) -> Content | None:
         if isinstance(value, kind):
             return Content(kind(value) if kind is not str else str.__str__(cast("str", value)))
     if isinstance(value, re.Pattern):
-        pattern = cast("re.Pattern[Any]", value)
-        return Content([pattern.pattern, pattern.flags])
+        return _parts(value, "pattern", "flags")
     if isinstance(value, slice):
-        return Content([value.start, value.stop, value.step])
+        return _parts(value, "start", "stop", "step")
     if isinstance(value, (complex, range, GenericAlias, UnionType)):
         return Content(repr(value))
     if hasattr(kind_of(value), "__fspath__"):
         return Content(value.__fspath__())
     return _told_by_repr(value)
+
+
+def _parts(value: Any, *names: str) -> Content:
+    return Content([getattr(value, name) for name in names])
 
 
 def _told_by_repr(value: Any) -> Content | None:
@@ -143,8 +147,8 @@ def _pandas(value: Any) -> Content | None:
     if hasattr(value, "to_numpy"):
         index = getattr(value, "index", None)
         names = getattr(value, "names", None)
-        told = [str(value.dtype), value.to_numpy(), getattr(value, "name", None)]
-        return Content([*told, list(names) if names is not None else None, index])
+        own = [str(value.dtype), value.to_numpy(), getattr(value, "name", None)]
+        return Content([*own, list(names) if names is not None else None, index])
     return Content(_ADDRESS.sub("", repr(value)))
 
 
@@ -155,15 +159,16 @@ def _opaque_but_known(value: Any) -> Content | None:
     if isinstance(value, Iterator) or not (registered or _reduces_in_c(kind)):
         return None
     try:
-        reduced = registered(value) if registered else value.__reduce_ex__(4)
+        reduced: Any = registered(value) if registered else value.__reduce_ex__(4)
     except Exception:  # whatever a type says that cannot be taken apart
         return None
     if isinstance(reduced, str):
         return Content(reduced)
-    make, args, state, items, pairs = (*reduced, None, None, None)[:5]
-    listed = [None if each is None else list(each) for each in (items, pairs)]
+    parts: list[Any] = [*reduced, None, None, None]
+    make, args, state = parts[:3]
+    listed: list[Any] = [None if each is None else list(each) for each in parts[3:5]]
     if isinstance(state, dict):
-        named: dict[Any, Any] = state
+        named = cast("Mapping[Any, Any]", state)
         state = {key: each for key, each in named.items() if not str(key).startswith("_")}
     return Content([make, list(args), state, *listed])
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from rowtrail._clock import iso_utc
 from rowtrail.errors import UnknownIdError
 from rowtrail.history._compare import MISSING, Difference, differences, essence, parsed
+from rowtrail.history._remedy import remedy
 from rowtrail.replay import CHANGED, CRASHED, FAILED, NEW, NOT_STORED, SUPERSEDED
 from rowtrail.store import Row, Store, Tx
 from rowtrail.store.reading import Reader
@@ -54,6 +55,7 @@ class Why:
         replayed: Attempts in which its result was handed back: `attempt`, `at`.
         nearest: The recorded step that comes nearest to it, where its request had changed.
         differences: Where `nearest` and the step differ (`a` is recorded, `b` was asked).
+        remedy: What to do where the requests differ in what a program makes up anew each time.
         same: Steps of other runs of the thread with the very same request: `run_id`, `step_id`.
     """
 
@@ -63,6 +65,7 @@ class Why:
     replayed: list[dict[str, Any]]
     nearest: dict[str, Any] | None
     differences: list[Difference]
+    remedy: str | None
     same: list[dict[str, Any]]
 
 
@@ -102,7 +105,7 @@ _SHOWN = (
 def _why(tx: Tx, *, step_id: str) -> Why:
     row = step_whole(tx, step_id)
     reason = row["reason"] or NEW
-    nearest, found = _nearest(tx, row) if reason == CHANGED else (None, [])
+    nearest, found, help_ = _nearest(tx, row) if reason == CHANGED else (None, [], None)
     same = (
         tx.all("steps_same_request", run_id=row["run_id"], step_id=step_id)
         if reason in (NEW, CHANGED)
@@ -116,6 +119,7 @@ def _why(tx: Tx, *, step_id: str) -> Why:
         replayed=[_replay(replay) for replay in replayed],
         nearest=nearest,
         differences=found,
+        remedy=help_,
         same=[dict(other) for other in same],
     )
 
@@ -132,8 +136,9 @@ def _because(reason: str) -> str:
     return next(known, reason)
 
 
-def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference]]:
-    """Return the recorded step of the scope that is most like the step, and where they differ.
+def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference], str | None]:
+    """Return the recorded step of the scope that is most like the step, where they differ, and what
+    to do about it.
 
     Only those that were recorded by an earlier attempt and not handed back in this one count.
     """
@@ -153,14 +158,15 @@ def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference]]
         if best is None or score > best[0]:
             best = (score, candidate)
     if best is None:
-        return None, []
+        return None, [], None
     chosen = best[1]
     shown = {name: chosen[name] for name in ("step_id", "seq", "name", "status")}
     found: list[Difference] = []
     if chosen["name"] != row["name"]:
         found.append(Difference("name", chosen["name"], row["name"]))
-    found += differences(parsed(chosen["input"]), asked, MAX_DIFFERENCES - len(found))
-    return shown, found
+    recorded = parsed(chosen["input"])
+    found += differences(recorded, asked, MAX_DIFFERENCES - len(found))
+    return shown, found, remedy(recorded, asked, effect=row["effect"])
 
 
 def _likeness(recorded: Any, asked: Any) -> int:

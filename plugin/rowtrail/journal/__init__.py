@@ -28,14 +28,8 @@ from rowtrail.journal._environment import (
     take_run_id,
 )
 from rowtrail.journal._flow import Flow, Write, adrive, drive
-from rowtrail.journal._identity import (
-    Identity,
-    differing_attribute,
-    fingerprint_of,
-    identity_of,
-    not_told_apart,
-)
-from rowtrail.journal._masks import Masks, Pattern, masks_of
+from rowtrail.journal._identity import Identity, differing_attribute, fingerprint_of, identity_of
+from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_abandoned, record_crashes
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request
@@ -65,7 +59,6 @@ __all__ = [
     "Call",
     "Identity",
     "Journal",
-    "Masks",
     "OnDoubt",
     "Request",
     "Run",
@@ -78,7 +71,6 @@ __all__ = [
     "differing_attribute",
     "fingerprint_of",
     "identity_of",
-    "not_told_apart",
     "run_scope",
     "scope_finders",
     "step",
@@ -114,7 +106,6 @@ class Journal(Checks):
         NewerSchemaError: A newer rowtrail wrote it.
         ReadOnlyError: It cannot be written.
         UnsupportedError: Python's SQLite is too old.
-        UsageError: An argument has no meaning.
     """
 
     def __init__(

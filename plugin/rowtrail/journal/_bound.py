@@ -28,6 +28,18 @@ def bound_of(function: Any) -> dict[str, Any]:
     return {"function": function} if parts is None or parts.parts else {}
 
 
+def unpassed_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the constants among the defaults of the parameters that a call leaves out."""
+    if not isinstance(function, FunctionType):
+        return {}
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    defaults = function.__defaults__ or ()
+    last = list(zip(names[len(names) - len(defaults) :], defaults, strict=True))
+    found = {name: each for name, each in last if name not in names[: len(args)]}
+    found |= function.__kwdefaults__ or {}
+    return {name: each for name, each in found.items() if name not in kwargs and _is_constant(each)}
+
+
 def _constants_of(function: FunctionType, depth: int) -> dict[str, Any]:
     written = _written_by(function.__code__)
     around = function.__qualname__.rpartition(".")[0]

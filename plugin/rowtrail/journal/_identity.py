@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -35,6 +36,15 @@ class Identity:
     not_told_apart: str | None = None
     shown: str | None = None
 
+    @classmethod
+    def unique(cls, what: str) -> Identity:
+        """Return the identity of a request whose answer is no other's: its fingerprint is random.
+
+        Args:
+            what: What in the request cannot be told from others.
+        """
+        return cls(os.urandom(FINGERPRINT_BYTES), not_told_apart=what)
+
     def warn(self, name: str) -> None:
         """Warn, once in this process, where calls are made live as they cannot be told apart."""
         what = self.not_told_apart
@@ -59,19 +69,10 @@ def identity_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> I
     """
     told = canonical(asked)
     if told.unclear is not None:
-        return not_told_apart(told.unclear)
+        return Identity.unique(told.unclear)
     masked = None if mask is None else _hash(kind, name, canonical(asked, mask).text)
     shown = told.text if told.has_objects else None
     return Identity(_hash(kind, name, told.text), masked, None, shown)
-
-
-def not_told_apart(what: str) -> Identity:
-    """Return the identity of a request whose answer is that of no other: the fingerprint is random.
-
-    Args:
-        what: What in the request cannot be told from others.
-    """
-    return Identity(os.urandom(FINGERPRINT_BYTES), not_told_apart=what)
 
 
 def fingerprint_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> bytes:
@@ -134,11 +135,12 @@ def _difference(a: Any, b: Any, path: str) -> tuple[str, Any, Any] | None:
             if found is not None:
                 return found
     if isinstance(a, list) and isinstance(b, list):
-        for n, (left, right) in enumerate(zip(cast("list[Any]", a), b, strict=False)):
+        lefts, rights = cast("Sequence[Any]", a), cast("Sequence[Any]", b)
+        for n, (left, right) in enumerate(zip(lefts, rights, strict=False)):
             found = _difference(left, right, f"{path}[{n}]")
             if found is not None:
                 return found
-    return path, a, b
+    return (path, cast("Any", a), cast("Any", b))
 
 
 def _cut(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 from rowtrail.content import STEP_MARK
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import active_scope
-from rowtrail.journal._bound import bound_of, owner_of
+from rowtrail.journal._bound import bound_of, owner_of, unpassed_of
 from rowtrail.journal._call import Call
 from rowtrail.journal._current import current_frame
 from rowtrail.journal._identity import fingerprint_of, identity_of, refuse_not_told_apart
@@ -119,7 +119,7 @@ class _Declaration:
         asked = self._asked(args, kwargs)
         attempt = scope.attempt
         mask = None if self.effect == "write" else attempt.journal.canonical
-        identity = identity_of(self.kind, self.name, asked, mask)
+        identity = identity_of(self.kind, self.name, self._counted(asked, args, kwargs), mask)
         if identity.not_told_apart is not None:
             refuse_not_told_apart(self.name, self._named(asked, args, kwargs))
         return Request(
@@ -145,6 +145,11 @@ class _Declaration:
             return self.key(*args, **kwargs)
         return {"args": list(args), "kwargs": kwargs, **bound_of(self.fn)}
 
+    def _counted(self, asked: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what is asked, with the defaults that the call relies on."""
+        left_out = unpassed_of(self.fn, args, kwargs) if self.key is None else {}
+        return {**asked, "defaults": left_out} if left_out else asked
+
     def _object_free(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
         """Return the fingerprint of a `write` whatever the object is that it is a method of."""
         if self.effect != "write" or self.key is not None:
@@ -153,7 +158,8 @@ class _Declaration:
         if owner is None and not bound_of(self.fn):
             return None
         rest = [owner, *args[1:]] if owner is not None else list(args)
-        return fingerprint_of(self.kind, self.name, {"args": rest, "kwargs": kwargs})
+        asked = self._counted({"args": rest, "kwargs": kwargs}, args, kwargs)
+        return fingerprint_of(self.kind, self.name, asked)
 
     def _named(self, asked: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return what counts of a call, each part by the name that the caller knows it by."""
