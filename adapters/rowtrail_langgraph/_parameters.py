@@ -119,6 +119,7 @@ def _flat(asked: dict[str, Any]) -> dict[str, Any]:
         own = {name: value for name, value in more.items() if asked.get(name, value) != value}
         sent = {name: _parameter(name, value) for name, value in more.items() if name not in own}
         asked = {**asked, **sent, "model_kwargs": own}
+    asked = _with_one_set_of_headers(asked)
     if "model_name" in asked and asked.get("model") == asked["model_name"]:
         del asked["model_name"]
     return {
@@ -126,6 +127,27 @@ def _flat(asked: dict[str, Any]) -> dict[str, Any]:
         for name, value in asked.items()
         if value is not None and not (name in _DROPPED_WHEN_EMPTY and not value)
     }
+
+
+def _with_one_set_of_headers(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters whose headers are those that are sent: a call's own over the model's."""
+    given = (name for name, value in asked.items() if _are_headers(name, value))
+    names = sorted(given, key=lambda name: name.startswith("extra"))
+    sent: dict[str, str] = {}
+    for name in names:
+        sent |= dict(asked[name] or ())
+    rest = {name: value for name, value in asked.items() if name not in names}
+    return {**rest, "headers": sent} if sent else rest
+
+
+def _are_headers(name: str, value: Any) -> bool:
+    """Return whether a parameter is HTTP headers: a mapping, or pairs."""
+    if not name.endswith("headers") and name != "default_metadata":
+        return False
+    return isinstance(value, Mapping) or (
+        isinstance(value, (list, tuple))
+        and all(isinstance(each, (list, tuple)) and len(each) == 2 for each in value)
+    )
 
 
 def _told(asked: dict[str, Any]) -> Parameters:
@@ -187,7 +209,7 @@ def _parameter(name: str, value: Any) -> Any:
     """Return a parameter without credentials and what goes with one request only."""
     if isinstance(value, (bool, int, float)) or value is None:
         return value
-    if name.endswith("headers") or name in ("default_metadata", "metadata_headers"):
+    if _are_headers(name, value):
         return _headers(value) or None
     if name in _ENDPOINTS and isinstance(value, str):
         return _endpoint(value)
@@ -222,7 +244,11 @@ def _endpoint(address: str) -> str:
 def _with_schema(value: Any) -> Any:
     """Return what a model is told of a tool or a class whose objects are asked for: its schema."""
     if isinstance(value, Mapping):
-        return {name: _with_schema(each) for name, each in cast("Mapping[str, Any]", value).items()}
+        return {
+            name: _part(name, each)
+            for name, each in cast("Mapping[str, Any]", value).items()
+            if not _is_credential(name, each)
+        }
     if isinstance(value, (list, tuple)):
         return [_with_schema(each) for each in cast("Sequence[Any]", value)]
     if isinstance(value, type):
@@ -232,6 +258,15 @@ def _with_schema(value: Any) -> Any:
         args: Any = schema if isinstance(schema, dict) else _schema(schema)
         return {"name": value.name, "description": value.description, "args": args}
     return value
+
+
+def _part(name: str, value: Any) -> Any:
+    return _headers(value) if _are_headers(name, value) else _with_schema(value)
+
+
+def _is_credential(name: Any, value: Any) -> bool:
+    """Return whether a part of a tool or server is what it is authorised with."""
+    return isinstance(value, str) and isinstance(name, str) and not counts(name.lstrip("_"))
 
 
 def _schema(cls: type) -> Any:

@@ -42,7 +42,7 @@ from tests.adapters._savers import thread
 VOLATILE_HEADERS = re.compile(
     "authorization|x-api-key|x-goog-api-key|user-agent|x-stainless-.*|host|content-length|accept"
     "|accept-encoding|connection|content-type|traceparent|x-request-id|x-goog-api-client"
-    "|x-goog-request-params|idempotency-key"
+    "|x-goog-request-params|idempotency-key|x-server-timeout"
 )
 MADE_UP = re.compile(r"(?:call|rs|msg|fc|toolu|run)_made[0-9]+")
 
@@ -310,13 +310,17 @@ class Google(Provider):
 
     def model(self, endpoint: Endpoint, asked: Asked) -> BaseChatModel:
         made: Any = pytest.importorskip("langchain_google_genai")
+        fields = made.ChatGoogleGenerativeAI.model_fields
         given: dict[str, Any] = {
             "google_api_key": SecretStr("k"),
             "model": "gemini-a",
+            "transport": "rest",  # its older releases speak gRPC otherwise
             **asked.fields,
         }
+        if "transport" not in fields:
+            del given["transport"]
         model: BaseChatModel = made.ChatGoogleGenerativeAI(
-            base_url=endpoint.url, transport="rest", max_retries=1, **given
+            base_url=endpoint.url, max_retries=1, **given
         )
         return model
 
@@ -526,6 +530,26 @@ NAMES: list[Any] = [
     lambda name: {"type": "code_interpreter_call", "container_id": name, "id": "ci"},
     lambda name: {"type": "tool_use", "id": "t", "name": "f", "input": {"id": name}},
 ]
+
+
+def test_headers_count_wherever_they_are_given_and_credentials_inside_tools_never(
+    scope: Scope, endpoint: Endpoint
+) -> None:
+    def asked(headers: Any, token: str = "", **kwargs: Any) -> Any:
+        server = {
+            "type": "mcp",
+            "authorization": token,
+            "headers": {"X-Tenant": "a", "cookie": token},
+        }
+        model = OpenAI().model(endpoint, Asked({"default_headers": headers}))
+        return asked_of(scope, model, tools=[server], **kwargs)
+
+    plain = asked({"x-a": "1"}, "one")
+    assert "one" not in str(plain.arguments["parameters"])
+    same = [asked({"X-A": "1"}, "two"), asked({}, extra_headers={"X-A": "1"})]
+    same.append(asked({"X-A": "0", "X-Request-Id": "9"}, extra_headers={"x-a": "1"}))
+    assert {each.fingerprint for each in same} == {plain.fingerprint}
+    assert asked({"x-a": "2"}).fingerprint != plain.fingerprint
 
 
 @pytest.mark.parametrize("block", IDS, ids=range(len(IDS)))

@@ -267,7 +267,7 @@ def test_a_write_has_a_fingerprint_that_leaves_its_object_out(journal: Journal) 
         assert scope is not None
         declared: Any = next(
             cell.cell_contents
-            for cell in Shop.pay.__closure__ or ()  # type: ignore[attr-defined]
+            for cell in Shop.pay.__closure__ or ()
             if hasattr(cell.cell_contents, "request")
         )
         return declared.request(scope, (shop, amount), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from rowtrail.history._compare import differing
@@ -61,9 +61,12 @@ def _masking(places: list[tuple[str, Any, Any]]) -> list[tuple[str, str]] | None
 def _messages(recorded: Any, asked: Any) -> Iterator[tuple[Any, Any]]:
     if not isinstance(recorded, dict) or not isinstance(asked, dict):
         return
-    pairs = (cast("dict[str, Any]", each).get("messages") for each in (recorded, asked))
-    lefts, rights = (cast("Any", each) if isinstance(each, list) else () for each in pairs)
-    yield from zip(lefts, rights, strict=False)
+    first, second = cast("dict[str, Any]", recorded), cast("dict[str, Any]", asked)
+    lefts: Any = first.get("messages")
+    rights: Any = second.get("messages")
+    if isinstance(lefts, list) and isinstance(rights, list):
+        pairs = zip(cast("Sequence[Any]", lefts), cast("Sequence[Any]", rights), strict=False)
+        yield from pairs
 
 
 def _is_changed_message(a: Any, b: Any) -> bool:

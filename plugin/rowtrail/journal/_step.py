@@ -57,6 +57,13 @@ def step(
 
     Outside a run the function is called as if it were not decorated.
 
+    A recorded result is handed back to the same call only. Objects among the arguments, and the
+    object of a method, count by their class and by what their `__rowtrail_key__()` returns; else by
+    the fields that `==` compares (dataclasses, attrs, pydantic), else by their public attributes.
+    Credentials, clients, locks, loggers and caches never count. A function counts by its name,
+    defaults and closure, a lambda also by its code, a partial or bound method by its parts. A call
+    whose object has nothing that counts raises `UsageError` before it is made.
+
     Args:
         name: Name in the journal; the function's qualified name when None.
         kind: `function`, or `tool` or `llm` where that is what the function does.
