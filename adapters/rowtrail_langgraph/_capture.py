@@ -47,6 +47,8 @@ _HOOKS = (
         _models.recorded_agenerate,
         ("messages", "stop", "run_manager", "kwargs"),
     ),
+    _Hook(BaseChatModel, "invoke", _models.bound_invoke, ("input", "config", "kwargs")),
+    _Hook(BaseChatModel, "ainvoke", _models.bound_ainvoke, ("input", "config", "kwargs")),
     _Hook(BaseChatModel, "stream", _models.recorded_stream, ("input", "config", "stop", "kwargs")),
     _Hook(
         BaseChatModel, "astream", _models.recorded_astream, ("input", "config", "stop", "kwargs")

@@ -34,6 +34,8 @@ from rowtrail_langgraph import _capture
 from rowtrail_langgraph._ask import ask_a_person
 from rowtrail_langgraph._bubble import bubbling
 from rowtrail_langgraph._models import (
+    bound_ainvoke,
+    bound_invoke,
     recorded_agenerate,
     recorded_astream,
     recorded_generate,
@@ -218,11 +220,14 @@ def recording(model: BaseChatModel) -> BaseChatModel:
         return model
     cls = type(model)
     members = {
+        "invoke": bound_invoke(cls.invoke),
+        "ainvoke": bound_ainvoke(cls.ainvoke),
         "_generate_with_cache": recorded_generate(cls._generate_with_cache),
         "_agenerate_with_cache": recorded_agenerate(cls._agenerate_with_cache),
         "stream": recorded_stream(cls.stream),
         "astream": recorded_astream(cls.astream),  # type: ignore[arg-type]
         "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
     }
     clone = model.model_copy()
     object.__setattr__(clone, "__class__", type(cls.__name__, (cls,), members))

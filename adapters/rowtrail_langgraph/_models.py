@@ -1,7 +1,8 @@
 """Chat-model calls: hooks around `BaseChatModel`, recorded and replayed.
 
 Hooked are `_generate_with_cache` and `_agenerate_with_cache`, through which `invoke`, `batch`,
-bound tools and structured output go, and `stream` and `astream`, which bypass them.
+bound tools and structured output go, and `stream` and `astream`, which bypass them; `invoke` and
+`ainvoke` only for the config that they do not hand on.
 """
 
 # pyright: reportPrivateUsage=false
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -19,7 +21,8 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from rowtrail.journal import Request, Scope, fingerprint_of
+from rowtrail.content import Mask
+from rowtrail.journal import Identity, Request, Scope, identity_of
 from rowtrail_langgraph._answer import (
     Streamed,
     chunk_of,
@@ -29,10 +32,17 @@ from rowtrail_langgraph._answer import (
     usage_of_result,
 )
 from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._canonical import model_parameters
 from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._place import current_config, place_in, place_of, run_of
-from rowtrail_langgraph._prompt import Asked, prompt_of
+from rowtrail_langgraph._own_changes import noting_changes
+from rowtrail_langgraph._parameters import (
+    Parameters,
+    bound_configurable,
+    class_of,
+    fields_of,
+    model_parameters,
+)
+from rowtrail_langgraph._place import current_config, own_configurable, place_in, place_of, run_of
+from rowtrail_langgraph._prompt import Asked, Prompt, prompt_of
 from rowtrail_langgraph._usage import usage_of
 
 _plain: list[GraphCodec] = []
@@ -65,7 +75,7 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
                 )
             return result
         try:
-            with call.running():
+            with call.running(), noting_changes(self, fields_of):
                 result = original(self, messages, stop, run_manager, **kwargs)
         except BaseException as error:
             with bubbling():
@@ -105,7 +115,7 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
                 )
             return result
         try:
-            with call.running():
+            with call.running(), noting_changes(self, fields_of):
                 result = await original(self, messages, stop, run_manager, **kwargs)
         except BaseException as error:
             with bubbling():
@@ -118,6 +128,38 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return agenerate
+
+
+def bound_invoke(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `BaseChatModel.invoke`, which hands its config's `configurable` on to nobody."""
+
+    @functools.wraps(original)
+    def invoke(self: BaseChatModel, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        with bound_to(config):
+            return original(self, input, config, **kwargs)
+
+    return invoke
+
+
+def bound_ainvoke(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `BaseChatModel.ainvoke`."""
+
+    @functools.wraps(original)
+    async def ainvoke(self: BaseChatModel, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        with bound_to(config):
+            return await original(self, input, config, **kwargs)
+
+    return ainvoke
+
+
+@contextmanager
+def bound_to(config: Mapping[str, Any] | None) -> Generator[None]:
+    """Note the `configurable` of a call's own config for the call inside the block."""
+    token = bound_configurable.set(own_configurable(config))
+    try:
+        yield
+    finally:
+        bound_configurable.reset(token)
 
 
 def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -138,7 +180,8 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             yield from original(self, input, config, stop=stop, **kwargs)
             return
         with bubbling():
-            request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
+            with bound_to(config):
+                request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
             call = scope.begin(request)
         if call.replayed:
             replaying = _replaying(self, chunk_of(call.result, kwargs), ambient)
@@ -146,9 +189,10 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             return
         answer = Streamed()
         try:
-            for chunk in original(self, input, config, stop=stop, **kwargs):
-                if answer.take(chunk):
-                    yield chunk
+            with noting_changes(self, fields_of):
+                for chunk in original(self, input, config, stop=stop, **kwargs):
+                    if answer.take(chunk):
+                        yield chunk
         except BaseException as error:
             with bubbling():
                 call.fail(error, output=stored_chunk(answer.merged, kwargs))
@@ -183,7 +227,8 @@ def recorded_astream(
                 yield chunk
             return
         with bubbling():
-            request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
+            with bound_to(config):
+                request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
             call = await scope.abegin(request)
         if call.replayed:
             replaying = _replaying(self, chunk_of(call.result, kwargs), ambient)
@@ -192,10 +237,11 @@ def recorded_astream(
             return
         answer = Streamed()
         try:
-            async with aclosing(original(self, input, config, stop=stop, **kwargs)) as chunks:
-                async for chunk in chunks:
-                    if answer.take(chunk):
-                        yield chunk
+            with noting_changes(self, fields_of):
+                async with aclosing(original(self, input, config, stop=stop, **kwargs)) as chunks:
+                    async for chunk in chunks:
+                        if answer.take(chunk):
+                            yield chunk
         except BaseException as error:
             with bubbling():
                 await call.afail(error, output=stored_chunk(answer.merged, kwargs))
@@ -227,33 +273,49 @@ def model_request(
     """Return the request of a chat-model call that is made with `config` in force."""
     run = run_of(config)
     codec = run.codec if run is not None else plain_codec()
-    parameters = model_parameters(model, stop, kwargs)
+    parameters = model_parameters(model, stop, kwargs, messages)
     told = model._get_ls_params(stop=stop, **kwargs)
     name = told.get("ls_model_name") or type(model).__name__
-    prepare = scope.attempt.prepare
-    owner = scope.attempt.thread if scope.attempt.thread is not None else f"r{scope.attempt.run}"
-    owner = f"{owner}/prompt/{name}"
+    attempt = scope.attempt
+    owner = f"{attempt.thread if attempt.thread is not None else f'r{attempt.run}'}/prompt/{name}"
     prompt = prompt_of(
         messages,
-        lambda message: prepare(codec.encode_value(message)),
+        lambda message: attempt.prepare(codec.encode_value(message)),
         memo=run.memo if run is not None else None,
         thread_id=str((config.get("configurable") or {}).get("thread_id")),
         owner=owner,
+        mask=attempt.journal.canonical,
     )
-    canonical = {"messages": prompt.canonical, "parameters": parameters}
+    identity = _identity(model, prompt, parameters, attempt.journal.canonical)
+    identity.warn(name)
     return Request(
         kind="llm",
         name=name,
-        fingerprint=fingerprint_of("llm", type(model).__qualname__, canonical),
-        encode=lambda: prepare(codec.encode_shown(parameters)),
+        fingerprint=identity.fingerprint,
+        masked_fingerprint=identity.masked,
+        not_told_apart=identity.not_told_apart,
+        encode=lambda: attempt.prepare(codec.encode_shown(parameters.shown)),
         prompt=prompt.prepared,
         prompt_owner=owner,
         model=name,
         provider=told.get("ls_provider"),
         place=place_of(config),
         codec=codec,
-        arguments=Asked(tuple(messages), parameters),
+        arguments=Asked(tuple(messages), parameters.shown),
     )
+
+
+def _identity(
+    model: BaseChatModel, prompt: Prompt, parameters: Parameters, mask: Mask | None
+) -> Identity:
+    if parameters.unclear is not None:
+        return Identity.unique(parameters.unclear)
+    asked, name = parameters.shown, class_of(model)
+    identity = identity_of("llm", name, {"messages": prompt.canonical, "parameters": asked})
+    if mask is None:
+        return identity
+    masked = {"messages": prompt.masked, "parameters": asked}
+    return replace(identity, masked=identity_of("llm", name, masked, mask).masked)
 
 
 def plain_codec() -> GraphCodec:

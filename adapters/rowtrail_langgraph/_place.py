@@ -33,6 +33,8 @@ FIRST_STEP = -1
 """Superstep of the first input of a thread."""
 
 _SEPARATOR = "|"
+_FRAMEWORK_KEYS = ("__", "thread_id", "checkpoint_", "rowtrail_")
+"""How names in `configurable` begin that say where a call is made, not what it asks."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,21 @@ def current_graph_scope() -> Scope | None:
     config = current_config()
     run = run_of(config)
     return None if run is None else run.scope(config)
+
+
+def own_configurable(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the `configurable` that the config of a call has beside that of its task."""
+    asked = (given or {}).get("configurable")
+    ambient = var_child_runnable_config.get()
+    if not asked or (ambient is None and run_of(given or {}) is not None):
+        return {}
+    around = (ambient or {}).get("configurable") or {}
+    return {
+        name: value
+        for name, value in asked.items()
+        if not name.startswith(_FRAMEWORK_KEYS)
+        and (name not in around or around[name] is not value)
+    }
 
 
 def place_in(config: Mapping[str, Any]) -> Place:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 
-from rowtrail.content import Prepared
+from rowtrail.content import Mask, Prepared
 from rowtrail.journal import fingerprint_of
 from rowtrail_langgraph._canonical import canonical_message, canonical_messages
 from rowtrail_langgraph._memo import Memo
@@ -21,10 +21,12 @@ class Prompt:
     Attributes:
         prepared: Their stored forms.
         canonical: A text that equal conversations have in common, for a fingerprint.
+        masked: The same with a mask applied to all texts, None without one.
     """
 
     prepared: tuple[Prepared, ...]
     canonical: str
+    masked: str | None = None
 
 
 class Asked(Mapping[str, Any]):
@@ -53,6 +55,7 @@ def prompt_of(
     memo: Memo | None,
     thread_id: str,
     owner: str,
+    mask: Mask | None = None,
 ) -> Prompt:
     """Return the messages of a call.
 
@@ -60,20 +63,35 @@ def prompt_of(
         memo: Knows the messages of the thread's checkpoints and of calls before; None outside
             graphs.
         owner: Of the log that the messages go to.
+        mask: The journal's `canonical`.
     """
     if memo is None:
         prepared = list(map(encode, messages))
     else:
         prepared = memo.prepare((thread_id, None, owner), messages, encode, thread_id=thread_id)
-    for stored, message in zip(prepared, messages, strict=True):
-        if stored.canonical is None:
-            stored.canonical = _canonical(message)
+    pairs = list(zip(prepared, messages, strict=True))
+    told = [_remembered(stored, message) for stored, message in pairs]
+    masked = None
+    if mask is not None:
+        masked = _joined([_remembered_masked(stored, message, mask) for stored, message in pairs])
+    return Prompt(tuple(prepared), _joined(told), masked)
+
+
+def _remembered(stored: Prepared, message: BaseMessage) -> object:
+    if stored.canonical is None:
+        stored.canonical = _canonical(message)
+    return stored.canonical
+
+
+def _remembered_masked(stored: Prepared, message: BaseMessage, mask: Mask) -> object:
+    if not isinstance(stored.masked, tuple) or stored.masked[0] is not mask:
+        stored.masked = (mask, _canonical(message, mask))
+    return cast("tuple[object, object]", stored.masked)[1]
+
+
+def _joined(told: list[object]) -> str:
     numbers: dict[str, str] = {}
-    told: list[str] = [
-        each.canonical if type(each.canonical) is str else _numbered(each.canonical, numbers)
-        for each in prepared
-    ]
-    return Prompt(tuple(prepared), " ".join(told))
+    return " ".join(each if type(each) is str else _numbered(each, numbers) for each in told)
 
 
 def _numbered(canonical: object, numbers: dict[str, str]) -> str:
@@ -82,9 +100,9 @@ def _numbered(canonical: object, numbers: dict[str, str]) -> str:
     return ":".join((digest, *(numbers.setdefault(call, str(len(numbers))) for call in calls)))
 
 
-def _canonical(message: BaseMessage) -> str | tuple[str, tuple[str, ...]]:
+def _canonical(message: BaseMessage, mask: Mask | None = None) -> str | tuple[str, tuple[str, ...]]:
     """Return a digest of a message as a provider is told it, with the ids of its tool calls."""
     numbers: dict[str, str] = {}
     fields = canonical_message(message, numbers)
-    digest = fingerprint_of("message", str(fields["type"]), fields).hex()
+    digest = fingerprint_of("message", str(fields["type"]), fields, mask).hex()
     return (digest, tuple(numbers)) if numbers else digest

@@ -18,7 +18,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
-from rowtrail.journal import Request, Scope, fingerprint_of
+from rowtrail.journal import Request, Scope, identity_of
 from rowtrail.journal.places import running_frame
 from rowtrail_langgraph._ask import InterruptCount, skip_interrupts
 from rowtrail_langgraph._bubble import bubbling
@@ -151,10 +151,15 @@ def tool_request(
     codec = run.codec if run is not None else plain_codec()
     declared = (run.effects if run is not None else _NO_EFFECTS).of(tool, is_async=is_async)
     arguments = _visible(tool, tool_input)
+    mask = None if declared.effect == "write" else scope.attempt.journal.canonical
+    identity = identity_of("tool", tool.name, declared.asked(arguments), mask)
+    identity.warn(tool.name)
     return Request(
         kind="tool",
         name=tool.name,
-        fingerprint=fingerprint_of("tool", tool.name, declared.asked(arguments)),
+        fingerprint=identity.fingerprint,
+        masked_fingerprint=identity.masked,
+        not_told_apart=identity.not_told_apart,
         encode=lambda: scope.attempt.prepare(codec.encode_shown(arguments)),
         effect=declared.effect,
         on_doubt=declared.on_doubt,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,6 +15,7 @@ import rowtrail
 from rowtrail import Journal
 from rowtrail.history import diff, why
 from rowtrail.history._compare import differences, essence
+from rowtrail.history._remedy import remedy
 from tests.plugin.conftest import Cli
 
 SYSTEM = {"type": "system", "content": "You write reports."}
@@ -94,6 +98,47 @@ def test_why_compares_with_the_recorded_call_that_is_most_alike(
     assert found["nearest"]["step_id"] == step_id(journal, "run", 2)
     assert [d["path"] for d in found["differences"]] == ["args[0]"]
     assert (found["differences"][0]["a"], found["differences"][0]["b"]) == ("pears", "plums")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "pattern"),
+    [
+        (str(UUID(int=1 << 100)), str(UUID(int=7)), "[0-9a-fA-F]{8}"),
+        ("2026-01-01T10:00:00Z", "2026-01-02 11:22:33.5", "T ]"),
+        ("run 17", "run 18", r"\d+"),
+        ("kind", "unkind", None),
+        ("kind 1", "unkind 2", None),
+    ],
+)
+def test_why_names_the_pattern_of_what_is_made_up_anew_each_time(
+    cli: Cli, journal: Journal, db: Path, before: str, after: str, pattern: str | None
+) -> None:
+    for text in (before, after):
+        with contextlib.suppress(KeyboardInterrupt), journal.run("run"):
+            ask([SYSTEM, user(f"Be {text} now.")])
+            raise KeyboardInterrupt
+
+    found = cli("why", "@last", "--db", db, "--json").json
+
+    if pattern is None:
+        assert found["remedy"] is None
+        return
+    assert pattern in found["remedy"]
+    (given,) = re.findall(r"canonical=\[r'(.*?)'\]", found["remedy"])
+    assert re.sub(given, "", f"Be {before} now.") == re.sub(given, "", f"Be {after} now.")
+    assert "canonical=" in cli("why", "@last", "--db", db).out
+
+
+@pytest.mark.parametrize(("other_id", "is_told"), [("m1", True), ("m2", False)])
+def test_a_message_that_was_changed_in_place_is_told_by_its_id(
+    other_id: str, is_told: bool
+) -> None:
+    recorded, asked = (
+        {"messages": [{"type": "human", "id": each, "content": text}]}
+        for each, text in (("m1", "here"), (other_id, "there"))
+    )
+    found = remedy(recorded, asked, effect="read")
+    assert is_told == (found is not None and 'durability="sync"' in found)
 
 
 def test_why_weighs_every_message(cli: Cli, journal: Journal, db: Path) -> None:

@@ -22,7 +22,7 @@ def command(step: str, db: str, as_json: bool) -> None:
 
     STEP is an id from the column `step` of `rowtrail show RUN`, or @last. Where a request had
     changed, the recorded step that comes nearest is named, with the first message or argument that
-    differs.
+    differs, and what to do where it looks like something that is made up anew each time.
 
     \b
     Example:
@@ -59,6 +59,8 @@ def _details(found: Why) -> list[tuple[str, str]]:
     if found.nearest is not None:
         title = f"nearest recorded request: step {found.nearest['step_id']}"
         parts.append((title, differences_text(found.differences, "recorded", "asked")))
+    if found.remedy is not None:
+        parts.append(("what to do", visible(found.remedy)))
     if found.replayed:
         lines = [
             f"attempt {replay['attempt']} of {show.text(replay['run_id']).text}, "

@@ -6,31 +6,49 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rowtrail.content._canonical import canonical_json
+from rowtrail.content._canonical import (
+    Canonical,
+    Mask,
+    canonical,
+    canonical_json,
+    register_canonical,
+)
 from rowtrail.content._classes import UnknownClassError, codec_for, is_data_class
 from rowtrail.content._codec import LONGEST_INT, MAX_DEPTH, Codec, Encoded, dump_json
+from rowtrail.content._function import LAMBDA, STEP_MARK, closure_of, function_parts
 from rowtrail.content._lists import MAX_CACHED_LOGS, Lists
-from rowtrail.content._tagged import TAG, TypeCodec
+from rowtrail.content._object import counts
+from rowtrail.content._tagged import TAG, TypeCodec, class_name
 from rowtrail.errors import CorruptRowError
 from rowtrail.store import Row, Store, Tx
 
 __all__ = [
+    "LAMBDA",
     "LONGEST_INT",
     "MAX_DEPTH",
+    "STEP_MARK",
     "TAG",
+    "Canonical",
     "Codec",
     "Content",
     "Encoded",
+    "Mask",
     "Prepared",
     "TypeCodec",
     "UnknownClassError",
+    "canonical",
     "canonical_json",
+    "class_name",
+    "closure_of",
     "codec_for",
+    "counts",
     "dump_json",
+    "function_parts",
     "is_data_class",
     "is_for_show",
     "is_genuine",
     "is_sweeping",
+    "register_canonical",
     "seal_of",
     "stored",
 ]
@@ -46,8 +64,8 @@ _NO_LIST: tuple[Sequence[Prepared], list[int]] = ((), [])
 class Prepared:
     """An encoded value with its content digest, ready for a transaction.
 
-    `row` is where it was stored last, true as long as `stamp` is the store's. `mould` and
-    `canonical` are whatever an adapter derives from the value, once.
+    `row` is where it was stored last, true as long as `stamp` is the store's. `mould`, `canonical`
+    and `masked` are whatever an adapter derives from the value, once.
     """
 
     encoded: Encoded
@@ -56,6 +74,7 @@ class Prepared:
     stamp: object = None
     mould: object = None
     canonical: object = None
+    masked: object = None
     is_checked: bool = False
 
 

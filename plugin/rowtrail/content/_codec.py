@@ -124,8 +124,11 @@ class Codec:
         try:
             return shown.encode(value)
         except UnstorableError:
-            text = canonical_json(value)
-            return Encoded(type(value).__name__, text, None, f"shown\0{text}".encode())
+            return self.encode_told(value, canonical_json(value))
+
+    def encode_told(self, value: Any, text: str) -> Encoded:
+        """Return a form of `value` that shows its canonical text, which is at hand."""
+        return Encoded(type(value).__name__, text, None, f"shown\0{text}".encode())
 
     def decode_shown(self, stored: Encoded) -> Any:
         """Return what `encode_shown` was given, or what it shows of a value without a form."""

@@ -37,3 +37,9 @@ def expect(kind: type, value: Any) -> Any:
 def kind_of(value: object) -> type[object]:
     """Return the very type of a value."""
     return type(value)
+
+
+def class_name(kind: type) -> str:
+    """Return the name of a class: `module.qualname`, bare where Python itself brings it."""
+    name, module = kind.__qualname__, kind.__module__
+    return name if module == "builtins" else f"{module}.{name}"

@@ -25,6 +25,7 @@ _VOLATILE = frozenset(
         "chunk_position",
         "tool_call_id",
         "tool_call_chunks",
+        "artifact",
     )
 )
 """Fields of a message that are not part of what is asked. Source: the adapters' fingerprints."""
@@ -91,10 +92,15 @@ def _call(call: Any) -> Any:
 
 def differences(a: Any, b: Any, limit: int) -> list[Difference]:
     """Return the first `limit` places where two values differ, in the order of their text."""
+    return [Difference(path, *_shown(x, y)) for path, x, y in differing(a, b, limit)]
+
+
+def differing(a: Any, b: Any, limit: int) -> list[tuple[str, Any, Any]]:
+    """Return the first `limit` places where two values differ, with what the two have there."""
     return list(islice(_walk(essence(a), essence(b), "", 0), limit))
 
 
-def _walk(a: Any, b: Any, path: str, depth: int) -> Iterator[Difference]:
+def _walk(a: Any, b: Any, path: str, depth: int) -> Iterator[tuple[str, Any, Any]]:
     if a is not MISSING and b is not MISSING and type(a) is type(b) and a == b:
         return
     if depth < MAX_DEPTH and isinstance(a, dict) and isinstance(b, dict):
@@ -107,7 +113,7 @@ def _walk(a: Any, b: Any, path: str, depth: int) -> Iterator[Difference]:
         for n, (left, right) in enumerate(zip_longest(lefts, rights, fillvalue=MISSING)):
             yield from _walk(left, right, f"{path}[{n}]", depth + 1)
     else:
-        yield Difference(path, *_shown(a, b))
+        yield path, a, b
 
 
 def _shown(a: Any, b: Any) -> tuple[str | None, str | None]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from rowtrail._clock import iso_utc
 from rowtrail.errors import UnknownIdError
 from rowtrail.history._compare import MISSING, Difference, differences, essence, parsed
+from rowtrail.history._remedy import remedy
 from rowtrail.replay import Aside, ReasonCode
 from rowtrail.store import Row, Store, Tx
 from rowtrail.store.reading import Reader
@@ -65,6 +66,7 @@ class Why:
         replayed: Attempts in which its result was handed back: `attempt`, `at`.
         nearest: The recorded step that comes nearest to it, where its request had changed.
         differences: Where `nearest` and the step differ (`a` is recorded, `b` was asked).
+        remedy: What to do where the requests differ in what a program makes up anew each time.
         same: Steps of other runs of the thread with the very same request: `run_id`, `step_id`.
     """
 
@@ -74,6 +76,7 @@ class Why:
     replayed: list[dict[str, Any]]
     nearest: dict[str, Any] | None
     differences: list[Difference]
+    remedy: str | None
     same: list[dict[str, Any]]
 
 
@@ -114,7 +117,7 @@ def _why(tx: Tx, *, step_id: str) -> Why:
     row = step_whole(tx, step_id)
     code = row["reason_code"] or ReasonCode.FIRST
     aside = tx.value("step_aside", step_id=step_id)
-    nearest, found = _nearest(tx, row) if code == ReasonCode.CHANGED else (None, [])
+    nearest, found, help_ = _nearest(tx, row) if code == ReasonCode.CHANGED else (None, [], None)
     same = (
         tx.all("steps_same_request", run_id=row["run_id"], step_id=step_id)
         if code in (ReasonCode.FIRST, ReasonCode.CHANGED)
@@ -128,6 +131,7 @@ def _why(tx: Tx, *, step_id: str) -> Why:
         replayed=[_replay(replay) for replay in replayed],
         nearest=nearest,
         differences=found,
+        remedy=help_,
         same=[dict(other) for other in same],
     )
 
@@ -145,8 +149,9 @@ def _because(code: str, aside: str | None, reason: str | None) -> str:
     return _MEANINGS[ReasonCode(code)] if known else str(reason)
 
 
-def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference]]:
-    """Return the recorded step of the scope that is most like the step, and where they differ.
+def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference], str | None]:
+    """Return the recorded step of the scope that is most like the step, where they differ, and what
+    to do about it.
 
     Only those that were recorded by an earlier attempt and not handed back in this one count.
     """
@@ -166,14 +171,15 @@ def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference]]
         if best is None or score > best[0]:
             best = (score, candidate)
     if best is None:
-        return None, []
+        return None, [], None
     chosen = best[1]
     shown = {name: chosen[name] for name in ("step_id", "seq", "name", "status")}
     found: list[Difference] = []
     if chosen["name"] != row["name"]:
         found.append(Difference("name", chosen["name"], row["name"]))
-    found += differences(parsed(chosen["input"]), asked, MAX_DIFFERENCES - len(found))
-    return shown, found
+    recorded = parsed(chosen["input"])
+    found += differences(recorded, asked, MAX_DIFFERENCES - len(found))
+    return shown, found, remedy(recorded, asked, effect=row["effect"])
 
 
 def _likeness(recorded: Any, asked: Any) -> int:

@@ -35,14 +35,17 @@ from rowtrail.journal._environment import (
     RUN_FROM_ENVIRONMENT,
     RUN_VARIABLE,
     THREAD_VARIABLE,
+    check_id,
     journal_path,
     take_run_id,
 )
 from rowtrail.journal._flow import Flow, Sleep, Write, adrive, drive
+from rowtrail.journal._identity import Identity, differing_attribute, fingerprint_of, identity_of
+from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._owners import running_loop
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_abandoned
-from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, fingerprint_of
+from rowtrail.journal._request import NOT_DONE, OnDoubt, Request
 from rowtrail.journal._run import Run
 from rowtrail.journal._scope import Scope
 from rowtrail.journal._step import DECLARED, check_effect, step
@@ -69,6 +72,7 @@ __all__ = [
     "Beginning",
     "Call",
     "Finished",
+    "Identity",
     "Journal",
     "Multitask",
     "OnDoubt",
@@ -83,7 +87,9 @@ __all__ = [
     "check_multitask",
     "current_frame",
     "current_step",
+    "differing_attribute",
     "fingerprint_of",
+    "identity_of",
     "journal_path",
     "run_scope",
     "scope_finders",
@@ -113,6 +119,9 @@ class Journal(Checks):
             instead of making the call.
         embedder: What `search` finds meanings with: a LangChain `Embeddings`, or a function that
             takes a list of texts and returns a list of vectors. Nothing else calls it.
+        canonical: What programs put into prompts anew each time, such as uuids and times: regular
+            expressions whose matches, and functions of a text whose changes, do not count where no
+            recorded call is exactly the same. Never for the arguments of a `write`.
         clock: For tests.
 
     Raises:
@@ -130,12 +139,14 @@ class Journal(Checks):
         durability: Durability = "full",
         strict: bool = False,
         embedder: EmbedderLike | None = None,
+        canonical: Sequence[Pattern] | None = None,
         clock: Clock | None = None,
     ) -> None:
         check_durability(durability)
         self.path = journal_path(path)
         self.strict = strict
         self.embedder = embedder
+        self.canonical = masks_of(canonical)
         self._codec = Codec()
         self.store: Store = open_store(self.path, durability, clock or Clock())
         self.recorder = _recorder_of(self.store)
@@ -169,10 +180,10 @@ class Journal(Checks):
         self._refuse_closed()
         if run_id == RUN_FROM_ENVIRONMENT:
             run_id = take_run_id() or self.store.clock.new_id()
-        _check_id("run_id", run_id)
+        check_id("run_id", run_id)
         for name, value in (("thread_id", thread_id), ("agent", agent)):
             if value is not None:
-                _check_id(name, value)
+                check_id(name, value)
         beginning = Beginning(
             "name", run_id, thread_id=thread_id, agent=agent, exclusive=True, fresh=fresh
         )
@@ -495,15 +506,6 @@ class Journal(Checks):
 def _new(begun: Attempt | Finished) -> Attempt:
     assert isinstance(begun, Attempt), "only a beginning that gives back may find an end"
     return begun
-
-
-def _check_id(name: str, value: object) -> None:
-    try:
-        valid = isinstance(value, str) and value.encode() != b""
-    except UnicodeEncodeError:
-        valid = False
-    if not valid:
-        raise UsageError(f"{name}={value!r} is not an id: give a text that names it")
 
 
 def _steps_page(tx: Tx, *, run_id: str, after: int, limit: int) -> list[Row]:

@@ -45,3 +45,17 @@ def take_run_id() -> str | None:
     """
     with _taking:
         return os.environ.pop(RUN_VARIABLE, None) or None
+
+
+def check_id(name: str, value: object) -> None:
+    """Refuse what is no id.
+
+    Raises:
+        UsageError: The value is empty, or no text.
+    """
+    try:
+        valid = isinstance(value, str) and value.encode() != b""
+    except UnicodeEncodeError:
+        valid = False
+    if not valid:
+        raise UsageError(f"{name}={value!r} is not an id: give a text that names it")

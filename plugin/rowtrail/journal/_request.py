@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, final
 
-from rowtrail.content import Codec, Prepared, canonical_json
+from rowtrail.content import Codec, Prepared
 from rowtrail.journal._current import Step
 from rowtrail.replay import Effect, Kind
-
-FINGERPRINT_BYTES = 16
 
 
 @final
@@ -41,7 +39,13 @@ class Request:
     """One call that is about to be made.
 
     Attributes:
-        fingerprint: Hash of the canonical request, from `fingerprint_of`.
+        fingerprint: Hash of the canonical request, from `identity_of` or `fingerprint_of`.
+        masked_fingerprint: The same with the journal's `canonical=` applied, to be looked for after
+            an exact miss; None without one, and for a `write`.
+        object_free_fingerprint: The same without the object that a `write` is a method of, or what
+            its function is bound to; None where there is none.
+        not_told_apart: What in the request cannot be told from others: the call is made live, and
+            its fingerprint is that of no other call.
         encode: Returns the stored form of the arguments, or of the parameters of an LLM request;
             a request that is replayed needs none.
         prompt: Messages of an LLM request, and the log that they belong to.
@@ -61,6 +65,9 @@ class Request:
     name: str
     fingerprint: bytes
     encode: Callable[[], Prepared]
+    masked_fingerprint: bytes | None = None
+    object_free_fingerprint: bytes | None = None
+    not_told_apart: str | None = None
     effect: Effect = "read"
     on_doubt: OnDoubt | None = None
     tool_call_id: str | None = None
@@ -82,11 +89,3 @@ class Request:
     def input(self) -> Prepared:
         """Return what `encode` returned when it was first needed."""
         return self.encode()
-
-
-def fingerprint_of(kind: str, name: str, canonical: Any) -> bytes:
-    """Return the fingerprint of a request: a hash of what is asked, the same in every attempt."""
-    from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
-
-    text = f"{kind}\0{name}\0{canonical_json(canonical)}".encode("utf-8", "backslashreplace")
-    return blake2b(text, digest_size=FINGERPRINT_BYTES).digest()

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
+from rowtrail.content import STEP_MARK
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import here
+from rowtrail.journal._bound import bound_of, owner_of, unpassed_of
 from rowtrail.journal._call import Call
 from rowtrail.journal._current import running_frame
-from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS, OnDoubt, Request, fingerprint_of
+from rowtrail.journal._identity import fingerprint_of, identity_of, refuse_not_told_apart
+from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS, OnDoubt, Request
 from rowtrail.journal._results import Results
 from rowtrail.journal._scope import Scope
 from rowtrail.replay import Effect, Kind
@@ -20,7 +23,7 @@ from rowtrail.replay import Effect, Kind
 P = ParamSpec("P")
 R = TypeVar("R")
 
-DECLARED = "__rowtrail_declared__"
+DECLARED = STEP_MARK
 """Attribute of a decorated function: what it declares, as `(effect, on_doubt, not_done_on)`."""
 
 KINDS = ("llm", "tool", "function")
@@ -60,6 +63,13 @@ def step(
     run is active and nothing tells whether a call is part of it, the call is made, not recorded,
     and logged once; a call with effect `write` raises `UsageError` instead of being made.
 
+    A recorded result is handed back to the same call only. Objects among the arguments, and the
+    object of a method, count by their class and by what their `__rowtrail_key__()` returns; else by
+    the fields that `==` compares (dataclasses, attrs, pydantic), else by their public attributes.
+    Credentials, clients, locks, loggers and caches never count. A function counts by its name,
+    defaults and closure, a lambda also by its code, a partial or bound method by its parts. A call
+    whose object has nothing that counts raises `UsageError` before it is made.
+
     Args:
         name: Name in the journal; the function's qualified name when None.
         kind: `function`, or `tool` or `llm` where that is what the function does.
@@ -68,7 +78,7 @@ def step(
             None), `ask`, `retry`, or a function of the `Step` that returns its result or
             `NOT_DONE`.
         key: Takes the arguments and returns what the call asks for, where they do not say it
-            themselves (a connection, a time); anything that `repr` tells apart.
+            themselves (a connection, a time): plain values, or objects that can be told apart.
         not_done_on: Exceptions with which a `write` says that it did not happen, though it is one
             of those that leave it in doubt (a time-out, a lost connection, an `OSError`).
 
@@ -81,7 +91,7 @@ def step(
         called = str(name or getattr(fn, "__qualname__", type(fn).__qualname__))
         results = Results(fn)
         return _decorate(
-            fn, _Declaration(called, kind, effect, on_doubt, key, results, tuple(not_done_on))
+            fn, _Declaration(called, fn, kind, effect, on_doubt, key, results, tuple(not_done_on))
         )
 
     return decorate if fn is None else decorate(fn)
@@ -111,6 +121,7 @@ class _Declaration:
     """What the decorator was told of a function."""
 
     name: str
+    fn: Callable[..., Any]
     kind: Kind
     effect: Effect
     on_doubt: OnDoubt | None
@@ -125,17 +136,28 @@ class _Declaration:
         return here().scope_of(self.name, lambda: self.effect)
 
     def request(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
-        """Return what a call asks for."""
-        if self.key is None:
-            asked: Any = {"args": list(args), "kwargs": kwargs}
-        else:
-            asked = self.key(*args, **kwargs)
+        """Return what a call asks for.
+
+        Raises:
+            UsageError: An argument, or the object of a method, cannot be told from others.
+        """
+        asked = self._asked(args, kwargs)
         attempt = scope.attempt
+        mask = None if self.effect == "write" else attempt.journal.canonical
+        identity = identity_of(self.kind, self.name, self._counted(asked, args, kwargs), mask)
+        if identity.not_told_apart is not None:
+            refuse_not_told_apart(self.name, self._named(asked, args, kwargs))
         return Request(
             kind=self.kind,
             name=self.name,
-            fingerprint=fingerprint_of(self.kind, self.name, asked),
-            encode=lambda: attempt.prepare(attempt.codec.encode_shown(asked)),
+            fingerprint=identity.fingerprint,
+            masked_fingerprint=identity.masked,
+            object_free_fingerprint=self._object_free(args, kwargs),
+            encode=lambda: attempt.prepare(
+                attempt.codec.encode_shown(asked)
+                if identity.shown is None
+                else attempt.codec.encode_told(asked, identity.shown)
+            ),
             effect=self.effect,
             on_doubt=self.on_doubt,
             arguments=asked,
@@ -143,6 +165,37 @@ class _Declaration:
             not_done_on=self.not_done_on,
             ask=attempt.ask,
         )
+
+    def _asked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.key is not None:
+            return self.key(*args, **kwargs)
+        return {"args": list(args), "kwargs": kwargs, **bound_of(self.fn)}
+
+    def _counted(self, asked: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return what is asked, with the defaults that the call relies on."""
+        left_out = unpassed_of(self.fn, args, kwargs) if self.key is None else {}
+        return {**asked, "defaults": left_out} if left_out else asked
+
+    def _object_free(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+        """Return the fingerprint of a `write` whatever the object is that it is a method of."""
+        if self.effect != "write" or self.key is not None:
+            return None
+        owner = owner_of(self.fn, args)
+        if owner is None and not bound_of(self.fn):
+            return None
+        rest = [owner, *args[1:]] if owner is not None else list(args)
+        asked = self._counted({"args": rest, "kwargs": kwargs}, args, kwargs)
+        return fingerprint_of(self.kind, self.name, asked)
+
+    def _named(self, asked: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return what counts of a call, each part by the name that the caller knows it by."""
+        if self.key is not None:
+            return {"key": asked}
+        try:
+            named = dict(inspect.signature(self.fn).bind(*args, **kwargs).arguments)
+        except (TypeError, ValueError):  # the call itself will say what is wrong
+            named = {**{str(n): value for n, value in enumerate(args)}, **kwargs}
+        return {**named, **bound_of(self.fn)}
 
 
 def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
