@@ -3,61 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import langgraph.errors
-from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._config import ensure_config
-from langgraph.checkpoint.base import CheckpointTuple
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from langgraph.pregel import Pregel
-from langgraph.types import Command
 
-from rowtrail import Journal
-from rowtrail.checkpoint import newest_checkpoint, unpack_id
-from rowtrail.errors import UsageError
-from rowtrail.journal import Attempt, Beginning, Finished, ReplayMode, Scope, fingerprint_of
 from rowtrail.replay import culprit
-from rowtrail.store import Tx
-from rowtrail_langgraph._ask import ask_a_person
-from rowtrail_langgraph._canonical import canonical_input
 from rowtrail_langgraph._given_back import given_back
-from rowtrail_langgraph._handed import RUN_KEY
 from rowtrail_langgraph._ids import give_ids
+from rowtrail_langgraph._invocation import invocation_of, with_run
 from rowtrail_langgraph._place import (
-    FIRST_STEP,
     GraphRun,
-    RunCarrier,
-    current_config,
-    run_of,
 )
-
-REPLAY_KEY = "rowtrail_replay"
-"""Key of `configurable`: one of `REPLAY_MODES`."""
-
-REPLAY_MODES = ("always", "never", "resume")
-"""`always` replays what earlier runs of the thread recorded; `never` begins a run anew, whatever
-was left unfinished; `resume` goes on after any failure when the same input is sent again."""
-
-RUN_ID_KEY = "rowtrail_run_id"
-"""Key of `configurable`: names the request, so that one that was done is told from a new one."""
-
-RESUMING = "__pregel_resuming"
-NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
-"""Task that LangGraph writes the answer to the next question under."""
 
 _DRAINED: tuple[type[Exception], ...] = tuple(
     found for found in [getattr(langgraph.errors, "GraphDrained", None)] if found is not None
 )
 """What a graph raises that was asked to stop and go on later; newer versions have it."""
-
-_HANDLED = RunnableConfig(callbacks=[BaseCallbackHandler()])
-_MERGES_CALLBACKS = len(ensure_config(_HANDLED, _HANDLED)["callbacks"] or ()) == 2  # type: ignore[arg-type]
-"""Whether LangGraph adds a call's callbacks to those around it; older versions replace them."""
 
 
 def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -71,7 +36,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         *args: Any,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        invocation = _invocation(self, input, config)
+        invocation = invocation_of(self, input, config)
         if invocation is None:
             yield from original(self, input, config, *args, **kwargs)
             return
@@ -85,7 +50,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             yield from given_back(self, given, kwargs)
             return
         try:
-            yield from original(self, given, _with_run(self, config, run), *args, **kwargs)
+            yield from original(self, given, with_run(self, config, run), *args, **kwargs)
         except BaseException as error:
             _blame(run)
             run.attempt.end(*_failed(run, error))
@@ -109,7 +74,7 @@ def recorded_astream(
         *args: Any,
         **kwargs: Any,
     ) -> AsyncGenerator[Any]:
-        invocation = _invocation(self, input, config)
+        invocation = invocation_of(self, input, config)
         if invocation is None:
             async for chunk in original(self, input, config, *args, **kwargs):
                 yield chunk
@@ -127,7 +92,7 @@ def recorded_astream(
             for chunk in given_back(self, given, kwargs):
                 yield chunk
             return
-        config = _with_run(self, config, run)
+        config = with_run(self, config, run)
         try:
             # Closed here: what a consumer leaves has stopped before its attempt ends.
             async with aclosing(original(self, given, config, *args, **kwargs)) as chunks:
@@ -141,325 +106,6 @@ def recorded_astream(
         await run.attempt.aend("waiting" if waiting else "done")
 
     return astream
-
-
-@dataclass(frozen=True)
-class _Invocation:
-    """What is known of an invocation before it begins; `around` is the run that it is part of."""
-
-    graph: Pregel[Any, Any, Any, Any]
-    input: Any
-    config_given: RunnableConfig | None
-    config: Mapping[str, Any]
-    saver: Any
-    around: GraphRun | None
-
-    @property
-    def journal(self) -> Journal:
-        journal: Journal = self.saver.journal
-        return journal
-
-    @property
-    def codec(self) -> Any:
-        return self.saver.codec
-
-    @property
-    def configurable(self) -> Mapping[str, Any]:
-        configurable: Mapping[str, Any] = self.config.get("configurable") or {}
-        return configurable
-
-    @property
-    def _is_resume(self) -> bool:
-        return self.input is None or isinstance(self.input, Command)
-
-    @property
-    def _answer(self) -> Any:
-        """The answer to a person's question that the graph is resumed with, None without one."""
-        return self.input.resume if isinstance(self.input, Command) else None
-
-    def beginning(self, tx: Tx) -> Beginning:
-        """Return which run this invocation begins or continues."""
-        thread_id = str(self.configurable.get("thread_id"))
-        head_step, head_id, head_source = newest_checkpoint(tx, thread_id, "")
-        addressed = self.configurable.get("checkpoint_id")
-        metadata = self.config.get("metadata") or {}
-        run_id = metadata.get("run_id") or self.config.get("run_id")
-        name = self.configurable.get(RUN_ID_KEY)
-        intent: Any = "input"
-        shift = 0
-        if name is not None:
-            intent, run_id = "name", name
-        elif addressed is not None and addressed != head_id:
-            intent = "fork"
-        elif self._is_resume or (
-            metadata.get("run_id") is not None and _continues(tx, thread_id, run_id)
-        ):
-            intent = "resume"
-        if self._is_resume:
-            shift = self._shift(addressed, head_source)
-        answer = self._answer
-        return Beginning(
-            intent,
-            run_id=None if run_id is None else str(run_id),
-            thread_id=thread_id,
-            agent=self.graph.get_name(),
-            input_digest=None if self._is_resume else _digest("input", self.input),
-            answer_digest=None if answer is None else _digest("answer", answer),
-            base_step=(FIRST_STEP - 1 if head_step is None else head_step) + 1,
-            base_shift=shift,
-            head=head_id,
-            head_step=head_step,
-            exclusive=name is not None,
-            gives_back=name is not None,
-            replay=_replay_mode(self.configurable.get(REPLAY_KEY)),
-            resend_within_s=self.saver.resend_within.total_seconds(),
-            multitask=self.saver.multitask,
-        )
-
-    def _shift(self, addressed: str | None, head_source: str | None) -> int:
-        """Return by how many supersteps a resume moves the tasks on.
-
-        At a checkpoint that is addressed by its id LangGraph saves a fork of it first, if it is not
-        one already and nobody answers an interrupt. Source: `PregelLoop._first`.
-        """
-        answers = isinstance(self.input, Command) and self.input.resume is not None
-        return int(addressed is not None and not answers and head_source not in ("update", "fork"))
-
-    def start(self) -> tuple[GraphRun | None, Any]:
-        """Begin an attempt; return its run and what the graph is given.
-
-        Of a run that is done already: None, and the state in which it ended.
-        """
-        begun: list[Attempt] = []
-        try:
-            beginning = self.journal.store.read(self.beginning)
-            attempt = self.journal.attempt_or_end(beginning, self.codec, begun)
-            if isinstance(attempt, Finished):
-                return None, self.graph.get_state(self._end_config(attempt)).values
-            run = self.begun(attempt)
-            found = self.saver.get_tuple(self._thread_config) if self._is_repeated(run) else None
-            return run, self.given(run, found)
-        except BaseException:
-            for left in begun:  # Ctrl-C, or a thread that cannot be read: it must not stay held
-                left.abandon()
-            raise
-
-    async def astart(self) -> tuple[GraphRun | None, Any]:
-        """Async twin of `start`."""
-        begun: list[Attempt] = []
-        try:
-            await self.saver.aopen()  # never on the event loop
-            beginning = await self.journal.store.aread(self.beginning)
-            attempt = await self.journal.aattempt_or_end(beginning, self.codec, begun)
-            if isinstance(attempt, Finished):
-                return None, (await self.graph.aget_state(self._end_config(attempt))).values
-            run = self.begun(attempt)
-            repeated = self._is_repeated(run)
-            found = await self.saver.aget_tuple(self._thread_config) if repeated else None
-            return run, self.given(run, found)
-        except BaseException:
-            for left in begun:
-                left.abandon()
-            raise
-
-    def begun(self, attempt: Attempt) -> GraphRun:
-        """Return the run of a begun attempt."""
-        attempt.ask = ask_a_person
-        attempt.re_executes = self._re_executed_from(attempt)
-        is_applied_again = attempt.continues and not self._holds_input(attempt)
-        return GraphRun(
-            attempt,
-            self.codec,
-            self.saver.effects,
-            renews_ids=is_applied_again,
-            memo=self.saver.memo,
-        )
-
-    def _holds_input(self, attempt: Attempt) -> bool:
-        """Return whether the graph goes on from what the thread holds, with no input applied."""
-        return self._is_resume or attempt.begun.holds_input
-
-    def _re_executed_from(self, attempt: Attempt) -> Callable[[str, bool], bool]:
-        """Return what tells whether a scope is executed again, by the superstep in its name."""
-        head, base = attempt.beginning.head_step, attempt.base_step
-        if not attempt.continues or not self._holds_input(attempt) or head is None or base is None:
-            return lambda name, finished: True
-        first = head + 1 - base
-
-        def re_executes(name: str, finished: bool) -> bool:
-            step, _, _ = name.partition("/")
-            if not step.lstrip("-").isdecimal():
-                return True
-            return int(step) > first or (int(step) == first and not finished)
-
-        return re_executes
-
-    def given(self, run: GraphRun, found: CheckpointTuple | None) -> Any:
-        """Return what the graph is given: nothing where the thread holds it already.
-
-        Args:
-            run: The begun run.
-            found: The thread's newest checkpoint, where an answer was sent again.
-        """
-        attempt = run.attempt
-        if self._is_resume:
-            if found is not None and self._was_answered(attempt, found):
-                run.drops_used_answer = True
-                return None
-            run.drops_used_answer = attempt.continues and self.input is None
-            return self.input
-        return None if attempt.continues and attempt.begun.holds_input else self.input
-
-    def _is_repeated(self, run: GraphRun) -> bool:
-        """Return whether an attempt that was given the same answer was left unfinished."""
-        begun = run.attempt.begun
-        before, answer = begun.before, run.attempt.beginning.answer_digest
-        return (
-            before is not None
-            and answer is not None
-            and before["answer"] == answer
-            and before["outcome"] in ("crashed", "cancelled")
-        )
-
-    def _was_answered(self, attempt: Attempt, found: CheckpointTuple) -> bool:
-        """Return whether the questions that the answer is for are answered, and not a later one."""
-        before = attempt.begun.before
-        moved = before is not None and before["head"] != attempt.beginning.head
-        return moved or is_answer_used(found, self._answer)
-
-    def _end_config(self, finished: Finished) -> RunnableConfig:
-        if finished.checkpoint_id is None:
-            raise UsageError(
-                f"run {finished.run_id!r} is done, and the state in which it ended is not kept any "
-                "more: read its rows, or give this request an id of its own"
-            )
-        configurable = self._thread_config["configurable"]
-        checkpoint_id = unpack_id(finished.checkpoint_id)
-        return {"configurable": {**configurable, "checkpoint_id": checkpoint_id}}
-
-    def entered(self) -> RunnableConfig | None:
-        """Tell the run around of this graph, and return the config that the graph is given."""
-        around = self._scope_around()
-        around.begin_again()
-        base_step = FIRST_STEP
-        if self.graph.checkpointer is True:
-            base_step = self.journal.store.read(self._inner_base)
-        return self._noted(around, base_step)
-
-    async def aentered(self) -> RunnableConfig | None:
-        """Async twin of `entered`."""
-        around = self._scope_around()
-        await around.abegin_again()
-        base_step = FIRST_STEP
-        if self.graph.checkpointer is True:
-            base_step = await self.journal.store.aread(self._inner_base)
-        return self._noted(around, base_step)
-
-    def _scope_around(self) -> Scope:
-        assert self.around is not None
-        # Not `config`: older versions let a graph's own metadata replace that of the task.
-        ambient = current_config(self.config_given)
-        return self.around.scope(ambient if run_of(ambient) is self.around else self.config)
-
-    @property
-    def _is_inner(self) -> bool:
-        """Whether LangGraph takes the graph for an inner one: not if it has a thread of its own."""
-        return run_of(self.config) is not None
-
-    def _noted(self, around: Scope, base_step: int) -> RunnableConfig | None:
-        assert self.around is not None
-        if not self._is_inner:
-            return _with_run(self.graph, self.config_given, self.around.inside(around))
-        self.around.enter_graph(self.config, around, base_step)
-        return self.config_given
-
-    def is_paused(self) -> bool:
-        """Tell whether the thread stands at a breakpoint."""
-        return bool(self.graph.get_state(self._thread_config).next)
-
-    async def ais_paused(self) -> bool:
-        """Async twin of `is_paused`."""
-        return bool((await self.graph.aget_state(self._thread_config)).next)
-
-    @property
-    def _thread_config(self) -> RunnableConfig:
-        return {"configurable": {"thread_id": self.configurable.get("thread_id")}}
-
-    def _inner_base(self, tx: Tx) -> int:
-        """Return the base of a graph with a history of its own, which goes on from run to run."""
-        thread_id = str(self.configurable.get("thread_id"))
-        segments = str(self.configurable.get("checkpoint_ns", "")).split("|")
-        ns = "|".join(segment.partition(":")[0] for segment in segments)
-        if self.configurable.get(RESUMING):
-            row = tx.one("newest_input_step", thread_id=thread_id, ns=ns)
-            return FIRST_STEP if row is None else int(row["step"])
-        step, _, _ = newest_checkpoint(tx, thread_id, ns)
-        return FIRST_STEP if step is None else step + 1
-
-
-def _invocation(
-    graph: Pregel[Any, Any, Any, Any], input: Any, config: RunnableConfig | None
-) -> _Invocation | None:
-    merged: Mapping[str, Any] = ensure_config(graph.config, config)
-    configurable = merged.get("configurable") or {}
-    saver = configurable.get("__pregel_checkpointer") or graph.checkpointer
-    around = _unended(run_of(merged))
-    if around is None and not _is_recorded_by(saver, configurable):
-        around = _unended(run_of(current_config(config)))
-        if around is None:
-            return None
-    return _Invocation(graph, input, config, merged, saver, around)
-
-
-def _unended(run: GraphRun | None) -> GraphRun | None:
-    """Return a run, None when it has ended: a task that it left behind serves others now."""
-    return None if run is None or run.attempt.has_ended else run
-
-
-def _is_recorded_by(saver: Any, configurable: Mapping[str, Any]) -> bool:
-    # Not isinstance: a server wraps the saver in an adapter that passes attributes on.
-    # Not `journal`, which opens the file, here perhaps on an event loop.
-    captures = getattr(saver, "capture", False) and hasattr(saver, "aopen")
-    return bool(captures) and configurable.get("thread_id") is not None
-
-
-def _with_run(
-    graph: Pregel[Any, Any, Any, Any], config: RunnableConfig | None, run: GraphRun
-) -> RunnableConfig:
-    given: dict[str, Any] = dict(config or {})
-    # Older versions do not merge this with what is bound to the graph: they take one or the other.
-    configurable = given.get("configurable") or (graph.config or {}).get("configurable")
-    given["configurable"] = {**(configurable or {}), RUN_KEY: run}
-    callbacks = given.get("callbacks")
-    if callbacks is None and not _MERGES_CALLBACKS:
-        callbacks = ensure_config(graph.config, config).get("callbacks")
-    if isinstance(callbacks, BaseCallbackManager):
-        callbacks = callbacks.copy()
-        callbacks.add_handler(RunCarrier(run))
-    else:
-        callbacks = [*(callbacks or ()), RunCarrier(run)]
-    given["callbacks"] = callbacks
-    return given  # type: ignore[return-value]
-
-
-def _continues(tx: Tx, thread_id: str, run_id: Any) -> bool:
-    """Tell whether LangGraph takes an input with this run id for a continuation."""
-    row = tx.one("newest_run_id", thread_id=thread_id)
-    return row is not None and row["run_id"] == str(run_id)
-
-
-def _digest(kind: str, value: Any) -> bytes:
-    return fingerprint_of(kind, "", canonical_input(value))
-
-
-def _replay_mode(asked: Any) -> ReplayMode:
-    if asked is None:
-        return "default"
-    if asked not in REPLAY_MODES:
-        raise UsageError(
-            f"configurable[{REPLAY_KEY!r}] is {asked!r}: give one of {', '.join(REPLAY_MODES)}"
-        )
-    return cast("ReplayMode", asked)
 
 
 def _failed(run: GraphRun, error: BaseException) -> tuple[Any, str]:
@@ -476,88 +122,6 @@ def _may_pause(graph: Pregel[Any, Any, Any, Any], kwargs: Mapping[str, Any]) -> 
         or kwargs.get("interrupt_before")
         or kwargs.get("interrupt_after")
     )
-
-
-# What the saver tells the run.
-
-
-def attempt_of(config: Mapping[str, Any], journal: Journal) -> Attempt | None:
-    """Return the attempt that a saver's call is part of."""
-    run = run_of(config)
-    if run is None or run.attempt.journal is not journal:
-        return None
-    run.has_begun = True
-    return run.attempt
-
-
-def finishing(
-    config: Mapping[str, Any], task_id: str, channels: Collection[str]
-) -> Callable[[Tx], None] | None:
-    """Return what notes, with the writes of a task, that its scope is not executed again.
-
-    Only where the scope made calls that change the world: of others nobody asks.
-    """
-    run = run_of(config)
-    if run is None:
-        return None
-    run.has_begun = True
-    name = run.scope_name(task_id)
-    is_finished = not _UNFINISHED.intersection(channels) and set(channels) != {RESUME}
-    if name is None or not is_finished or run.attempt.claims.is_empty:
-        return None
-
-    def finish(tx: Tx) -> None:
-        tx.run("scope_finish", run=run.attempt.run, name=name)
-
-    return finish
-
-
-def without_used_answer(
-    config: Mapping[str, Any], found: CheckpointTuple | None
-) -> CheckpointTuple | None:
-    """Return a checkpoint without the answer to a question that is answered.
-
-    LangGraph keeps the last answer with the checkpoint and gives it, where a graph is resumed with
-    nothing, to whatever is asked next. Seen with langgraph 1.2.22: two interrupts in one node.
-    """
-    run = run_of(config)
-    if found is None or run is None or not run.drops_used_answer or not found.pending_writes:
-        return found
-    kept = [
-        write
-        for write in found.pending_writes
-        if not (write[0] == NULL_TASK_ID and write[1] == RESUME and is_answer_used(found, write[2]))
-    ]
-    return found._replace(pending_writes=kept)
-
-
-def is_answer_used(found: CheckpointTuple, answer: Any) -> bool:
-    """Return whether a task has taken an answer: it is the last of those that the task keeps."""
-    return any(
-        channel == RESUME
-        and task_id != NULL_TASK_ID
-        and isinstance(kept, list)
-        and kept
-        and kept[-1] == answer
-        for task_id, channel, kept in found.pending_writes or ()
-    )
-
-
-def note_interrupt(config: Mapping[str, Any]) -> None:
-    """Tell the run that one of its tasks waits for a person."""
-    run = run_of(config)
-    if run is not None:
-        run.is_waiting = True
-
-
-_UNFINISHED = frozenset({ERROR, INTERRUPT})
-
-
-def note_failure(config: Mapping[str, Any], task_id: str, error: BaseException) -> None:
-    """Tell the run that a task ended with an error."""
-    run = run_of(config)
-    if run is not None:
-        run.note_failure(task_id, error)
 
 
 def _blame(run: GraphRun) -> None:

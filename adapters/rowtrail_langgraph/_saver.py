@@ -23,7 +23,14 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from rowtrail import Journal
-from rowtrail.journal import Multitask, check_durability, check_multitask, journal_path
+from rowtrail.journal import (
+    Multitask,
+    Pattern,
+    check_durability,
+    check_multitask,
+    journal_path,
+    masks_of,
+)
 from rowtrail.store import Durability, Store
 from rowtrail_langgraph import _capture
 from rowtrail_langgraph._codec import GraphCodec
@@ -31,8 +38,8 @@ from rowtrail_langgraph._effects import Effects
 from rowtrail_langgraph._guard import default_serde
 from rowtrail_langgraph._memo import Memo
 from rowtrail_langgraph._opening import LazyJournal, Opened, Opening, run_in_thread
-from rowtrail_langgraph._runs import note_failure, note_interrupt, without_used_answer
 from rowtrail_langgraph._seals import Seals
+from rowtrail_langgraph._told import note_failure, note_interrupt, without_used_answer
 from rowtrail_langgraph._transactions import Transactions
 from rowtrail_langgraph._values import Values
 
@@ -65,6 +72,8 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         strict: Of the journal: a resumed scope that asks for something new raises `DivergedError`.
         embedder: Of the journal: a LangChain `Embeddings` with which `journal.search` finds
             meanings. Recording does not call it.
+        canonical: Of the journal: regular expressions and functions of a text that mask what a
+            program puts into prompts anew each time, when requests are compared.
 
     The file is opened by the first use, in whatever process that is, so that a server may make the
     saver before it forks its workers; what is wrong with the file is told then. A parent that used
@@ -88,6 +97,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         durability: Durability = "full",
         strict: bool = False,
         embedder: Embeddings | None = None,
+        canonical: Sequence[Pattern] | None = None,
     ) -> None:
         check_multitask(multitask)
         super().__init__(serde=default_serde() if serde is None else serde)
@@ -98,13 +108,22 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         if capture:
             _capture.install()
         check_durability(durability)
+        masks_of(canonical)  # what is wrong with a pattern is said here
         self._owns_journal = not isinstance(path_or_journal, Journal)
         if isinstance(path_or_journal, Journal):
             self._lazy = LazyJournal.around(path_or_journal)
             if embedder is not None:
                 path_or_journal.embedder = embedder
+            if canonical is not None:
+                path_or_journal.canonical = masks_of(canonical)
         else:
-            opens = partial(Journal, durability=durability, strict=strict, embedder=embedder)
+            opens = partial(
+                Journal,
+                durability=durability,
+                strict=strict,
+                embedder=embedder,
+                canonical=canonical,
+            )
             self._lazy = LazyJournal(journal_path(path_or_journal), opens)
         self.memo = Memo()
         """What is stored already of the lists that were written and read last."""

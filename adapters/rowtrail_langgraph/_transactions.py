@@ -34,7 +34,7 @@ from rowtrail.errors import CorruptRowError, UnstorableError, UsageError
 from rowtrail.store import Tx
 from rowtrail_langgraph._address import Address, address_of, configurable_of
 from rowtrail_langgraph._codec import logger
-from rowtrail_langgraph._runs import attempt_of, finishing
+from rowtrail_langgraph._told import attempt_of, finishing
 from rowtrail_langgraph._values import Values, metadata_text
 
 FIRST_PAGE = 2

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from rowtrail import NOT_DONE, InDoubtError, Journal, current_step, step
 from rowtrail.errors import UsageError
+from rowtrail.history import why
 from rowtrail.journal import Attempt, Beginning, Request
 
 
@@ -109,6 +110,7 @@ def test_keys_tell_calls_runs_and_copies_apart(tmp_path: Path) -> None:
 def test_a_copy_of_a_run_keeps_its_keys(tmp_path: Path) -> None:
     """Restored from a backup, or moved: the call that was in flight has the key that it had."""
     found: dict[str, str] = {}
+    here = ["original"]
 
     @step(effect="idempotent")
     def first(value: int) -> int:
@@ -116,8 +118,8 @@ def test_a_copy_of_a_run_keeps_its_keys(tmp_path: Path) -> None:
 
     @step(effect="idempotent")
     def put(value: int) -> None:
-        found[here] = current_step().idempotency_key
-        if here == "original":
+        found[here[0]] = current_step().idempotency_key
+        if here == ["original"]:
             raise Stop
 
     def program(path: Path) -> None:
@@ -125,14 +127,13 @@ def test_a_copy_of_a_run_keeps_its_keys(tmp_path: Path) -> None:
             first(1)
             put(1)
 
-    here = "original"
     with Journal(tmp_path / "a.db") as journal, pytest.raises(Stop), journal.run("r"):
         first(1)
         raise Stop
     shutil.copy(tmp_path / "a.db", tmp_path / "b.db")
     with pytest.raises(Stop):
         program(tmp_path / "a.db")
-    here = "copy"
+    here[0] = "copy"
     program(tmp_path / "b.db")
     assert found["original"] == found["copy"]
 
@@ -181,8 +182,9 @@ def test_what_arrives_late_is_kept_beside_the_decision(
     with journal.run("r"):
         assert pay(1) == ("seen" if said == "happened" else "again")
     assert len(made) == (1 if said == "happened" else 2)
-    [kept] = journal.store.read(lambda tx: tx.all("steps_late"))
-    assert (kept["late_output"], kept["late_error"] is None) == (
+    kept = why(journal.store, row["step_id"]).late
+    assert kept is not None
+    assert (kept["output"], kept["error"] is None) == (
         ('"late"', True) if late == "returns" else (None, False)
     )
 

@@ -61,6 +61,9 @@ def _details(found: Why) -> list[tuple[str, str]]:
         parts.append((title, differences_text(found.differences, "recorded", "asked")))
     if found.remedy is not None:
         parts.append(("what to do", visible(found.remedy)))
+    if found.late is not None:
+        came = found.late["error"] or found.late["output"] or "a result without a readable form"
+        parts.append(("came late, after it was decided what became of it", visible(came)))
     if found.replayed:
         lines = [
             f"attempt {replay['attempt']} of {show.text(replay['run_id']).text}, "

@@ -68,6 +68,8 @@ class Why:
         differences: Where `nearest` and the step differ (`a` is recorded, `b` was asked).
         remedy: What to do where the requests differ in what a program makes up anew each time.
         same: Steps of other runs of the thread with the very same request: `run_id`, `step_id`.
+        late: What the call came to after it had been decided what became of it: `output` (JSON) or
+            `error`; None where nothing came late.
     """
 
     step: dict[str, Any]
@@ -78,6 +80,7 @@ class Why:
     differences: list[Difference]
     remedy: str | None
     same: list[dict[str, Any]]
+    late: dict[str, Any] | None
 
 
 def why(store: Store | Reader, step_id: str) -> Why:
@@ -124,6 +127,7 @@ def _why(tx: Tx, *, step_id: str) -> Why:
         else []
     )
     replayed = tx.all("step_replays", step_id=step_id)
+    late = tx.one("step_late_kept", step_id=step_id)
     return Why(
         step={name: row[name] for name in _SHOWN},
         made=aside != Aside.NEVER_MADE,
@@ -133,6 +137,7 @@ def _why(tx: Tx, *, step_id: str) -> Why:
         differences=found,
         remedy=help_,
         same=[dict(other) for other in same],
+        late=None if late is None else dict(late),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,15 +13,12 @@ from rowtrail.content import Codec, Content
 from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.journal._active import active_scope, run_scope, scope_finders
 from rowtrail.journal._attempt import Attempt
-from rowtrail.journal._attempts import ActiveAttempts
+from rowtrail.journal._attempts import ActiveAttempts, Attempts
 from rowtrail.journal._begin import (
     Beginning,
-    Begun,
     Finished,
-    Hold,
     Multitask,
     ReplayMode,
-    begin,
     check_multitask,
 )
 from rowtrail.journal._call import CONTROL_FLOW, Call
@@ -39,17 +35,14 @@ from rowtrail.journal._environment import (
     journal_path,
     take_run_id,
 )
-from rowtrail.journal._flow import Flow, Sleep, Write, adrive, drive
 from rowtrail.journal._identity import Identity, differing_attribute, fingerprint_of, identity_of
 from rowtrail.journal._masks import Pattern, masks_of
-from rowtrail.journal._owners import running_loop
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_abandoned
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request
 from rowtrail.journal._run import Run
 from rowtrail.journal._scope import Scope
 from rowtrail.journal._step import DECLARED, check_effect, step
-from rowtrail.journal._telling import Waiting, tell_beginning
 from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 
 if TYPE_CHECKING:
@@ -76,6 +69,7 @@ __all__ = [
     "Journal",
     "Multitask",
     "OnDoubt",
+    "Pattern",
     "ReplayMode",
     "Request",
     "Run",
@@ -91,6 +85,7 @@ __all__ = [
     "fingerprint_of",
     "identity_of",
     "journal_path",
+    "masks_of",
     "run_scope",
     "scope_finders",
     "step",
@@ -98,11 +93,8 @@ __all__ = [
 
 _UNSET: Any = object()
 
-HOLD_POLL_S = 0.05
-"""How often it is looked whether an attempt may begin that another one is in the way of."""
 
-
-class Journal(Checks):
+class Journal(Checks, Attempts):
     """One journal file: every LLM call, tool call and checkpoint as rows.
 
     Opening the same file again in this process shares one store. The file is created when it does
@@ -188,110 +180,6 @@ class Journal(Checks):
             "name", run_id, thread_id=thread_id, agent=agent, exclusive=True, fresh=fresh
         )
         return Run(self, beginning, self._codec)
-
-    def attempt(
-        self,
-        beginning: Beginning,
-        codec: Codec | None = None,
-        begun: list[Attempt] | None = None,
-    ) -> Attempt:
-        """Begin an attempt, for adapters; its rows are committed before it returns.
-
-        Args:
-            beginning: Which run it belongs to; not one that gives back the end of a run.
-            codec: Reads and writes its results; the journal's own when None.
-            begun: Where the attempt is put as soon as its rows are written, so that a caller who is
-                interrupted can end it.
-
-        Raises:
-            RunBusyError: A live attempt holds the run, or the thread with `multitask="reject"`.
-            UsageError: The run of this id had another input.
-        """
-        return _new(self.attempt_or_end(beginning, codec, begun))
-
-    async def aattempt(
-        self,
-        beginning: Beginning,
-        codec: Codec | None = None,
-        begun: list[Attempt] | None = None,
-    ) -> Attempt:
-        """Async twin of `attempt`."""
-        return _new(await self.aattempt_or_end(beginning, codec, begun))
-
-    def attempt_or_end(
-        self,
-        beginning: Beginning,
-        codec: Codec | None = None,
-        begun: list[Attempt] | None = None,
-    ) -> Attempt | Finished:
-        """Begin an attempt as `attempt`, or return where the run ended that is done already."""
-        self._refuse_closed()
-        return drive(self._attempt(beginning, codec, begun), self.store)
-
-    async def aattempt_or_end(
-        self,
-        beginning: Beginning,
-        codec: Codec | None = None,
-        begun: list[Attempt] | None = None,
-    ) -> Attempt | Finished:
-        """Async twin of `attempt_or_end`."""
-        self._refuse_closed()
-        return await adrive(self._attempt(beginning, codec, begun), self.store)
-
-    def _attempt(
-        self, beginning: Beginning, codec: Codec | None, kept: list[Attempt] | None
-    ) -> Flow[Attempt | Finished]:
-        waiting = Waiting(self.store.clock)
-        while True:
-            begun = yield from self._try_to_begin(beginning, codec, [] if kept is None else kept)
-            if not isinstance(begun, Hold):
-                break
-            waiting.tell(begun)
-            yield Sleep(HOLD_POLL_S)
-        if isinstance(begun, Attempt):
-            self._attempts.add(begun)
-            tell_beginning(begun)
-        return begun
-
-    def _try_to_begin(
-        self, beginning: Beginning, codec: Codec | None, begun: list[Attempt]
-    ) -> Flow[Attempt | Finished | Hold]:
-        owed, loop = list(self.recorder.owed), running_loop()
-
-        def work(tx: Tx) -> Attempt | Finished | Hold:
-            found = begin(tx, self, beginning)
-            if not isinstance(found, Begun):
-                return found
-            attempt = Attempt(self, beginning, found, codec or self._codec, loop)
-            self.recorder.attempts[attempt.row] = attempt
-            begun[:] = [attempt]
-            return attempt
-
-        try:
-            result: Attempt | Finished | Hold = yield Write(work)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                begun.clear()
-            else:  # cancelled: it may still begin, and nobody would end it
-                self._give_up(begun, self.store.epoch)
-            raise
-        for ended in owed:
-            self.recorder.owed.pop(ended, None)
-        return result
-
-    def _give_up(self, begun: list[Attempt], epoch: int) -> None:
-        """Queue the end of an attempt whose caller was cancelled while it began."""
-
-        def work(tx: Tx) -> None:
-            if begun and self.store.epoch == epoch:  # else rolled back: its row may be another's
-                begun[0].end_rows(tx, "cancelled", None)
-
-        with contextlib.suppress(ClosedError):
-            self.store.submit(work)
-
-    def release(self, attempt: Attempt) -> None:
-        """Forget an attempt that has ended."""
-        self._attempts.discard(attempt)
 
     def settle(self, step_id: str, *, result: Any = _UNSET, happened: bool = True) -> None:
         """Say what became of a step in doubt; the next resume goes by it.
@@ -501,11 +389,6 @@ class Journal(Checks):
     def _refuse_closed(self) -> None:
         if not self._finalizer.alive:
             raise ClosedError(f"{self.path!r} was closed: open the journal again", path=self.path)
-
-
-def _new(begun: Attempt | Finished) -> Attempt:
-    assert isinstance(begun, Attempt), "only a beginning that gives back may find an end"
-    return begun
 
 
 def _steps_page(tx: Tx, *, run_id: str, after: int, limit: int) -> list[Row]:

@@ -15,9 +15,10 @@ from rowtrail.journal._current import Step
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
 from rowtrail.journal._matching import Claims
+from rowtrail.journal._numbers import Key
 from rowtrail.journal._recovery import LEFT
 from rowtrail.journal._request import Request
-from rowtrail.journal._scope import Generation, Key, Scope
+from rowtrail.journal._scope import Generation, Scope
 from rowtrail.replay import Aside, ReasonCode, culprit
 from rowtrail.store import Row, Tx
 
@@ -175,8 +176,16 @@ class Attempt:
         is_unsure = owner is not None and self.recorder.verdict_in_s(owner) is not None
         return row if is_unsure else None
 
-    def code_of(self, code: ReasonCode) -> ReasonCode:
-        """Return why a call is made, where the whole run is begun anew by decision."""
+    def by_another_object(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
+        """Return a recorded `write` that was the same but for the object that it was made on."""
+        if request.object_free_fingerprint is None or not self.continues:
+            return None
+        return self.claims.by_another_object(tx, scope, request, key)
+
+    def code_of(self, code: ReasonCode, request: Request) -> ReasonCode:
+        """Return why a call is made, also where that is decided for the whole run or request."""
+        if request.not_told_apart is not None:
+            return ReasonCode.NOT_TOLD_APART
         return ReasonCode.NEVER if self.begun.keeps_doubts and code == ReasonCode.FIRST else code
 
     def blame(self, scope_name: str, error: BaseException) -> bool:

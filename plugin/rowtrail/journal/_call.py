@@ -20,7 +20,8 @@ from rowtrail.store import Tx
 from rowtrail.usage import Usage, price_usd
 
 if TYPE_CHECKING:
-    from rowtrail.journal._scope import Key, Scope
+    from rowtrail.journal._numbers import Key
+    from rowtrail.journal._scope import Scope
 
 
 CONTROL_FLOW: list[type[BaseException]] = []

@@ -17,7 +17,8 @@ from rowtrail.replay import Aside
 from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
-    from rowtrail.journal._scope import Key, Scope
+    from rowtrail.journal._numbers import Key
+    from rowtrail.journal._scope import Scope
 
 RETRY, SKIP = "retry", "skip"
 SKIPPED_TEXT = "skipped: a person decided that this call is not made"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rowtrail.content import Encoded
 from rowtrail.journal._failure import rebuilt_failure
+from rowtrail.journal._identity import differing_attribute
 from rowtrail.journal._log import log
 from rowtrail.journal._request import Request
 from rowtrail.replay import Recorded
@@ -13,7 +15,8 @@ from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
     from rowtrail.journal._attempt import Attempt
-    from rowtrail.journal._scope import Key, Scope
+    from rowtrail.journal._numbers import Key
+    from rowtrail.journal._scope import Scope
 
 
 def candidates(tx: Tx, scope: Scope, scope_row: int, key: Key) -> list[Row]:
@@ -67,6 +70,27 @@ def _is_damaged(scope: Scope, row: Row) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Doubtful:
+    """Why a call is in doubt before it is made.
+
+    Attributes:
+        twin: A step of an earlier run of the thread that is in doubt and asks for the same.
+        other: A recorded write that asked for the same on another object.
+    """
+
+    twin: Row | None
+    other: Row | None
+
+    def says(self, request: Request) -> str | None:
+        """Return what a person is told of it, None where the twin says all."""
+        if self.other is None:
+            return None
+        shown = request.input.encoded.text
+        what = differing_attribute(self.other["input_text"], shown) or "another object"
+        return f"the same write on another object, as step {self.other['id']} recorded it: {what}"
+
+
 _Claimant = tuple[str, tuple[int, ...], "Key"]
 """Name and try of a scope, and which of its requests."""
 
@@ -102,8 +126,23 @@ class Claims:
 
     def oldest_alike(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
         """Return the oldest recorded call that asks for the same and that nobody has taken."""
-        self._begin_try(scope)
         alike = tx.all("step_effects_alike", run=self._attempt.run, fingerprint=request.fingerprint)
+        return self._oldest_free(alike, scope, request, key)
+
+    def by_another_object(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
+        """Return the oldest recorded write of which only the object was another one."""
+        alike = tx.all(
+            "step_effects_of_objects",
+            run=self._attempt.run,
+            object_free=request.object_free_fingerprint,
+            fingerprint=request.fingerprint,
+        )
+        return self._oldest_free(alike, scope, request, key)
+
+    def _oldest_free(
+        self, alike: list[Row], scope: Scope, request: Request, key: Key
+    ) -> Row | None:
+        self._begin_try(scope)
         for row in alike:
             is_near = row["scope_name"] == scope.name or row["status"] == "in_doubt"
             if row["kind"] != request.kind or not self._is_free(row, scope, key):

@@ -21,7 +21,9 @@ from rowtrail.store import Row, Store, Tx
 
 if TYPE_CHECKING:
     from rowtrail.journal._attempt import Attempt
-    from rowtrail.journal._scope import Key, Scope
+    from rowtrail.journal._matching import Doubtful
+    from rowtrail.journal._numbers import Key
+    from rowtrail.journal._scope import Scope
 
 MAX_ERROR_CHARS = 20_000
 MAX_SHORT_CHARS = 1_000
@@ -75,7 +77,7 @@ class Recorder:
         *,
         code: ReasonCode,
         before: Row | None,
-        twin: Row | None,
+        doubt: Doubtful | None,
     ) -> Started:
         """Write the row of a step that is about to be made.
 
@@ -87,7 +89,7 @@ class Recorder:
             key: What the step is found by.
             code: Why the call is made.
             before: The step that it makes again: it keeps its idempotency key.
-            twin: A step of an earlier run that is in doubt, and makes this one in doubt.
+            doubt: Why it is in doubt before it is made, None where it is not.
         """
         attempt = scope.attempt
         fingerprint, tool_call_id, n = key
@@ -113,7 +115,8 @@ class Recorder:
             seq=tx.value("run_count_step", run=attempt.run, kind=request.kind),
             kind=request.kind,
             name=request.name,
-            status="running" if twin is None else "in_doubt",
+            status="running" if doubt is None else "in_doubt",
+            error=None if doubt is None else doubt.says(request),
             reason_code=code,
             reason=sentence(code, request.effect),
             effect=request.effect,
@@ -128,7 +131,9 @@ class Recorder:
             tool_call_id=tool_call_id,
             model=request.model,
             provider=request.provider,
-            twin=None if twin is None else twin["id"],
+            twin=None if doubt is None or doubt.twin is None else doubt.twin["id"],
+            masked=request.masked_fingerprint,
+            object_free=request.object_free_fingerprint,
         )
         return Started(row, scope_row, key_n, key_scope, started_at, self.store.clock.elapsed_s())
 

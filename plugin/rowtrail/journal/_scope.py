@@ -5,22 +5,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections import defaultdict
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from rowtrail.content import Codec, Prepared, UnknownClassError
-from rowtrail.errors import ClosedError, DivergedError, UsageError
+from rowtrail.errors import ClosedError, DivergedError
 from rowtrail.journal._call import Call, Started
-from rowtrail.journal._current import Step, enclosing_frame
+from rowtrail.journal._current import Step
 from rowtrail.journal._doubt import Doubt
 from rowtrail.journal._failure import rebuilt_failure
-from rowtrail.journal._flow import Flow, Read, Sleep, Write, adrive, drive
+from rowtrail.journal._flow import Flow, Read, Write, adrive, drive
 from rowtrail.journal._log import log
-from rowtrail.journal._matching import as_recorded, candidates, handled_failures, output_of
+from rowtrail.journal._matching import (
+    Doubtful,
+    as_recorded,
+    candidates,
+    handled_failures,
+    output_of,
+)
+from rowtrail.journal._numbers import Key, Numbers
 from rowtrail.journal._owners import Owner
+from rowtrail.journal._prefetched import Prefetched
 from rowtrail.journal._request import Request
+from rowtrail.journal._single_flight import await_owner
 from rowtrail.replay import (
     Aside,
     Decision,
@@ -39,16 +46,6 @@ from rowtrail.store import Row, Tx
 if TYPE_CHECKING:
     from rowtrail.journal._attempt import Attempt
 
-OWNER_POLL_S = 0.05
-"""How often a step that another live attempt makes is looked at."""
-
-TOLD_AFTER_S = 3.0
-"""A wait for another's call that takes longer is said in the log."""
-
-MAX_PREFETCHED = 5_000
-"""Of a scope with more recorded steps each is looked up by itself: results need memory."""
-
-Key = tuple[bytes, str | None, int]
 Generation = tuple[int, ...]
 """Which execution of a scope inside one attempt: a retry of each task around it counts one."""
 
@@ -84,9 +81,8 @@ class Scope:
         self._row: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self._doubt = Doubt(self)
-        self._numbers = _Numbers()
-        self._recorded: dict[Key, list[Row]] | None = None
-        self._last_seq = 0
+        self._numbers = Numbers()
+        self._recorded: Prefetched | None = None
         self._raised: set[int] = set()
         self.unreadable: set[int] = set()
         """Steps whose results are of classes that the program does not have any more."""
@@ -157,7 +153,7 @@ class Scope:
 
     def _find_or_start(self, request: Request, key: Key) -> Flow[Call]:
         decided: ReasonCode | None = None
-        if self.attempt.continues:
+        if self.attempt.continues or self.generation[-1]:
             row = yield from self._replayable(key, request)
             if row is not None:
                 call = yield from self._replayed(request, key, row)
@@ -170,7 +166,7 @@ class Scope:
             if isinstance(decision, Live):
                 return Call(self, request, key, started=verdict.started)
             if isinstance(decision, WaitForOwner):
-                yield from self._await_owner(decision.step)
+                yield from await_owner(self.attempt, decision.step)
                 continue
             call = yield from self._without_a_call(request, key, verdict)
             if call is not None:
@@ -216,8 +212,9 @@ class Scope:
     def _replayable(self, key: Key, request: Request) -> Flow[Row | None]:
         """Look among the rows that the scope had when this attempt came to it."""
         if self._recorded is None:
-            self._recorded = yield Read(self._fetch_recorded)
-        found = self.attempt.claims.free(self._recorded.get(key, []), self, key)
+            run, name = self.attempt.run, self.name
+            self._recorded = yield Read(lambda tx: Prefetched(tx, run, name))
+        found = self.attempt.claims.free(self._recorded.of(key, request), self, key)
         decision = decide(
             [as_recorded(self, row) for row in found],
             kind=request.kind,
@@ -230,20 +227,6 @@ class Scope:
         if request.effect != "read":
             self.attempt.claims.take(decision.step, self, key)
         return found[-1]
-
-    def _fetch_recorded(self, tx: Tx) -> dict[Key, list[Row]]:
-        found: dict[Key, list[Row]] = defaultdict(list)
-        row = tx.value("scope_row", run=self.attempt.run, name=self.name)
-        if row is None:
-            return found
-        steps = tx.all("scope_steps", scope=row, limit=MAX_PREFETCHED + 1)
-        if len(steps) > MAX_PREFETCHED:
-            self._last_seq = tx.value("scope_last_seq", scope=row)
-            return found
-        self._last_seq = max((step["seq"] for step in steps), default=0)
-        for step in steps:
-            found[step["fingerprint"], step["tool_call_id"], step["n"]].append(step)
-        return found
 
     def _verdict(self, request: Request, key: Key, decided: ReasonCode | None) -> Flow[_Verdict]:
         started: list[Started] = []
@@ -305,7 +288,8 @@ class Scope:
         return _Verdict(decision, row)
 
     def _decision(self, tx: Tx, request: Request, rows: list[Row]) -> Decision:
-        handled = handled_failures(self, rows, self._last_seq)
+        last_seq = 0 if self._recorded is None else self._recorded.last_seq
+        handled = handled_failures(self, rows, last_seq)
         return decide(
             [as_recorded(self, row, is_handled=row["id"] in handled) for row in rows],
             kind=request.kind,
@@ -331,6 +315,7 @@ class Scope:
         if twin is not None and twin["status"] == "running" and twin["ended_at"] is None:
             return _Verdict(WaitForOwner(twin["id"], twin["attempt"]), twin)
         self._refuse_divergence(request, decision)
+        other = attempt.by_another_object(tx, self, request, key) if before is None else None
         if decision.supersedes is not None:
             tx.run(
                 "step_supersede",
@@ -339,11 +324,12 @@ class Scope:
                 reason=None,
                 answers=None,
             )
-        code = attempt.code_of(decided or decision.code)
+        code = attempt.code_of(decided or decision.code, request)
+        doubt = Doubtful(twin, other) if twin is not None or other is not None else None
         started = recorder.start_step(
-            tx, self, scope_row, request, key, code=code, before=before, twin=twin
+            tx, self, scope_row, request, key, code=code, before=before, doubt=doubt
         )
-        if twin is not None:
+        if doubt is not None:
             row = candidates(tx, self, scope_row, key)[-1]
             return _Verdict(Resolve(started.row), row)
         if request.effect != "read":
@@ -380,12 +366,12 @@ class Scope:
 
     def _has_diverged(self, request: Request) -> bool:
         """Return whether the scope has recorded steps of this kind that no request has claimed."""
-        if not self._recorded:  # going through them would cost more with every step
+        if self._recorded is None or not self._recorded.rows:
             return False
         with self._lock:
             return any(
                 not self._numbers.has(fingerprint, call)
-                for (fingerprint, call, _), rows in self._recorded.items()
+                for (fingerprint, call, _), rows in self._recorded.rows.items()
                 if any(row["kind"] == request.kind and row["status"] == "done" for row in rows)
             )
 
@@ -400,38 +386,6 @@ class Scope:
 
     def _goes_on(self, tx: Tx, step: Recorded) -> bool:
         return self.attempt.recorder.step_goes_on(tx, step.id, step.attempt)
-
-    def _await_owner(self, step: int) -> Flow[None]:
-        """Wait until another's call has ended, or its owner is gone."""
-        self._refuse_waiting_inside(step)
-        clock = self._store.clock
-        began_s, is_told = clock.elapsed_s(), False
-
-        def has_ended(tx: Tx) -> bool:
-            row = tx.one("step_status", id=step)
-            if row is None or row["status"] != "running":
-                return True
-            return not self.attempt.recorder.step_goes_on(tx, step, row["attempt"])
-
-        while not (yield Read(has_ended)):
-            if not is_told and clock.elapsed_s() - began_s > TOLD_AFTER_S:
-                is_told = True
-                log().warning(
-                    "run %r waits for step %s of scope %r, which another attempt is making: it "
-                    "goes on when that ends, or once its owner is known to be gone",
-                    self.attempt.run_id,
-                    step,
-                    self.name,
-                )
-            yield Sleep(OWNER_POLL_S)
-
-    def _refuse_waiting_inside(self, step: int) -> None:
-        frame = enclosing_frame()
-        if frame is not None and frame.is_inside(step):
-            raise UsageError(
-                f"the code of step {step} makes the very call again that it is itself part of, and "
-                "would wait for its own end: give the inner work another run id or thread"
-            )
 
     def _replayed(self, request: Request, key: Key, row: Row) -> Flow[Call | None]:
         """Hand back a recorded result; None where it is of a class that is not there any more."""
@@ -482,40 +436,3 @@ class Scope:
     def is_opaque(self, request: Request) -> bool:
         """Return whether nothing of what a request returns may be stored as text."""
         return self.codec_of(request).is_opaque
-
-
-class _Numbers:
-    """Which of the equal requests of a scope the next one is, from 1.
-
-    A run of a million steps keeps one entry for each: 8 bytes of the fingerprint stand for it.
-    Requests that agree in them are numbered together, in every attempt alike.
-    """
-
-    def __init__(self) -> None:
-        self._counts: dict[int | tuple[int, str], int] = {}
-        self._freed: dict[int | tuple[int, str], list[int]] = {}
-
-    def next(self, request: Request) -> Key:
-        fingerprint, call = request.fingerprint, request.tool_call_id
-        kind = _short(fingerprint, call)
-        freed = self._freed.get(kind)
-        if freed:
-            n = heappop(freed)
-            if not freed:
-                del self._freed[kind]
-            return (fingerprint, call, n)
-        n = self._counts.get(kind, 0) + 1
-        self._counts[kind] = n
-        return (fingerprint, call, n)
-
-    def free(self, key: Key) -> None:
-        fingerprint, call, n = key
-        heappush(self._freed.setdefault(_short(fingerprint, call), []), n)
-
-    def has(self, fingerprint: bytes, call: str | None) -> bool:
-        return _short(fingerprint, call) in self._counts
-
-
-def _short(fingerprint: bytes, call: str | None) -> int | tuple[int, str]:
-    short = int.from_bytes(fingerprint[:8], "big")
-    return short if call is None else (short, call)

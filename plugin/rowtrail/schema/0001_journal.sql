@@ -131,6 +131,8 @@ CREATE TABLE step (
     prompt             INTEGER,            -- list: the messages of an LLM request
     output             INTEGER,            -- item: what the caller got
     seal               BLOB,               -- keyed BLAKE2b-64 of fingerprint, n and output: a damaged row is not replayed
+    masked             BLOB,               -- fingerprint with what the journal's `canonical=` masks left out
+    object_free        BLOB,               -- fingerprint of a write without the object that it is made on
     error              TEXT,
     failure            TEXT,               -- JSON: class and plain parts of the exception, to raise it again
     ended_seq          INTEGER,            -- how many steps the run had begun when the step failed
@@ -153,6 +155,7 @@ CREATE TABLE step (
 ) STRICT;
 CREATE INDEX step_key ON step (scope, fingerprint, n);
 CREATE INDEX step_in_doubt ON step (scope, fingerprint) WHERE status = 'in_doubt';
+CREATE INDEX step_object_free ON step (object_free) WHERE object_free IS NOT NULL;
 CREATE INDEX step_unstored ON step (scope) WHERE status = 'done' AND output IS NULL AND effect = 'write';
 CREATE INDEX step_twin ON step (twin) WHERE twin IS NOT NULL;
 CREATE INDEX step_parent ON step (parent) WHERE parent IS NOT NULL;

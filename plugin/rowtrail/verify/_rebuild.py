@@ -58,6 +58,8 @@ _STEP_EMPTY = (
         "late_output",
         "late_error",
         "twin",
+        "masked",
+        "object_free",
         "tool_call_id",
         "model",
     ),

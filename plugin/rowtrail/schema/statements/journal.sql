@@ -142,7 +142,7 @@ WHERE run = :run AND (name = :name OR (name > :name || '>' AND name < :name || '
 -- name: scope_steps
 -- What is recorded in one scope, with the results, oldest first.
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
-       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq,
+       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
           AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
@@ -154,7 +154,7 @@ SELECT coalesce(max(seq), 0) FROM step WHERE scope = :scope;
 
 -- name: step_candidates
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
-       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq,
+       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
           AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
@@ -166,7 +166,7 @@ ORDER BY s.id;
 -- name: step_effects_alike
 -- The steps of a run that change the world and ask for the same, whatever their scope, oldest first.
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
-       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq,
+       s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
        NULL AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data,
        sc.name AS scope_name, sc.finished
@@ -177,6 +177,14 @@ WHERE sc.run = :run AND s.fingerprint = :fingerprint AND s.effect <> 'read'
       WITH RECURSIVE around (id) AS (
           SELECT s.parent UNION ALL SELECT p.parent FROM around a JOIN step p ON p.id = a.id)
       SELECT 1 FROM around a JOIN step p ON p.id = a.id WHERE p.status = 'done' AND p.output IS NOT NULL))
+ORDER BY s.id;
+
+-- name: step_effects_of_objects
+-- The writes of a run that ask for the same on another object, oldest first.
+SELECT s.id, s.kind, s.status, s.effect, sc.name AS scope_name, sc.finished, coalesce(s.arguments, i.text) AS input_text
+FROM step s JOIN scope sc ON sc.id = s.scope LEFT JOIN item i ON i.id = s.input
+WHERE s.object_free = :object_free AND sc.run = :run AND s.fingerprint <> :fingerprint
+  AND s.status IN ('running', 'done', 'in_doubt')
 ORDER BY s.id;
 
 -- name: step_doubted_before
@@ -200,7 +208,7 @@ SELECT coalesce(max(key_n), 0) + 1 FROM step WHERE scope = :scope AND fingerprin
 -- The newest runs of the thread that recorded this request, for replay on demand. People answered
 -- those runs, not this one.
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
-       s.tool_call_id, s.output, s.seal, 0 AS interrupts, 0 AS asked, s.effect, s.error, s.failure, s.ended_seq,
+       s.tool_call_id, s.output, s.seal, 0 AS interrupts, 0 AS asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
        NULL AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.fingerprint = :fingerprint
@@ -223,9 +231,9 @@ WHERE id = :run RETURNING steps;
 
 -- name: step_insert
 INSERT INTO step (scope, attempt, parent, seq, kind, name, status, reason_code, reason, effect, fingerprint, n, key_n, key_scope,
-                  started_at, arguments, input, prompt, tool_call_id, model, provider, twin)
+                  started_at, arguments, input, prompt, tool_call_id, model, provider, error, twin, masked, object_free)
 VALUES (:scope, :attempt, :parent, :seq, :kind, :name, :status, :reason_code, :reason, :effect, :fingerprint, :n, :key_n, :key_scope,
-        :now, :arguments, :input, :prompt, :tool_call_id, :model, :provider, :twin);
+        :now, :arguments, :input, :prompt, :tool_call_id, :model, :provider, :error, :twin, :masked, :object_free);
 
 -- name: step_complete
 -- Only while nobody has decided what became of it: what arrives late is kept beside (step_late).

@@ -229,7 +229,7 @@ SELECT pid, host FROM attempts WHERE run_id = :run_id AND ended_at IS NULL ORDER
 -- Why a step was set aside, None where it was not.
 SELECT aside FROM step WHERE id = CAST(:step_id AS INTEGER);
 
--- name: steps_late
--- What calls came to after it had been decided what became of them.
-SELECT CAST(s.id AS TEXT) AS step_id, s.name, s.late_output, s.late_error FROM step s
-WHERE s.late_output IS NOT NULL OR s.late_error IS NOT NULL ORDER BY s.id;
+-- name: step_late_kept
+-- What a call came to after it had been decided what became of it.
+SELECT late_output AS output, late_error AS error FROM step
+WHERE id = CAST(:step_id AS INTEGER) AND (late_output IS NOT NULL OR late_error IS NOT NULL);

@@ -45,12 +45,12 @@ VALUES (:id, :run, :name, :node, :key, :finished);
 -- name: step_salvage
 INSERT INTO step (id, scope, attempt, parent, seq, kind, name, status, reason_code, reason, aside, effect, fingerprint, n,
     key_n, key_scope, started_at, duration_us, arguments, input, prompt, output, seal, error, failure, ended_seq,
-    late_output, late_error, twin, tool_call_id, model, provider,
+    late_output, late_error, twin, masked, object_free, tool_call_id, model, provider,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, tokens_source,
     cost_usd, interrupts, asked, answers)
 VALUES (:id, :scope, :attempt, :parent, :seq, :kind, :name, :status, :reason_code, :reason, :aside, :effect, :fingerprint, :n,
     :key_n, :key_scope, :started_at, :duration_us, :arguments, :input, :prompt, :output, :seal, :error, :failure, :ended_seq,
-    :late_output, :late_error, :twin, :tool_call_id, :model,
+    :late_output, :late_error, :twin, :masked, :object_free, :tool_call_id, :model,
     :provider, :input_tokens, :output_tokens, :cache_read_tokens, :cache_write_tokens, :reasoning_tokens,
     :tokens_source, :cost_usd, :interrupts, :asked, :answers);
 

@@ -1,0 +1,98 @@
+"""What the saver tells the run that it saves for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from langgraph.checkpoint.base import CheckpointTuple
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
+
+from rowtrail import Journal
+from rowtrail.journal import Attempt
+from rowtrail.store import Tx
+from rowtrail_langgraph._place import (
+    run_of,
+)
+
+NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
+"""Task that LangGraph writes the answer to the next question under."""
+
+
+def attempt_of(config: Mapping[str, Any], journal: Journal) -> Attempt | None:
+    """Return the attempt that a saver's call is part of."""
+    run = run_of(config)
+    if run is None or run.attempt.journal is not journal:
+        return None
+    run.has_begun = True
+    return run.attempt
+
+
+def finishing(
+    config: Mapping[str, Any], task_id: str, channels: Collection[str]
+) -> Callable[[Tx], None] | None:
+    """Return what notes, with the writes of a task, that its scope is not executed again.
+
+    Only where the scope made calls that change the world: of others nobody asks.
+    """
+    run = run_of(config)
+    if run is None:
+        return None
+    run.has_begun = True
+    name = run.scope_name(task_id)
+    is_finished = not _UNFINISHED.intersection(channels) and set(channels) != {RESUME}
+    if name is None or not is_finished or run.attempt.claims.is_empty:
+        return None
+
+    def finish(tx: Tx) -> None:
+        tx.run("scope_finish", run=run.attempt.run, name=name)
+
+    return finish
+
+
+def without_used_answer(
+    config: Mapping[str, Any], found: CheckpointTuple | None
+) -> CheckpointTuple | None:
+    """Return a checkpoint without the answer to a question that is answered.
+
+    LangGraph keeps the last answer with the checkpoint and gives it, where a graph is resumed with
+    nothing, to whatever is asked next. Seen with langgraph 1.2.22: two interrupts in one node.
+    """
+    run = run_of(config)
+    if found is None or run is None or not run.drops_used_answer or not found.pending_writes:
+        return found
+    kept = [
+        write
+        for write in found.pending_writes
+        if not (write[0] == NULL_TASK_ID and write[1] == RESUME and is_answer_used(found, write[2]))
+    ]
+    return found._replace(pending_writes=kept)
+
+
+def is_answer_used(found: CheckpointTuple, answer: Any) -> bool:
+    """Return whether a task has taken an answer: it is the last of those that the task keeps."""
+    return any(
+        channel == RESUME
+        and task_id != NULL_TASK_ID
+        and isinstance(kept, list)
+        and kept
+        and kept[-1] == answer
+        for task_id, channel, kept in found.pending_writes or ()
+    )
+
+
+def note_interrupt(config: Mapping[str, Any]) -> None:
+    """Tell the run that one of its tasks waits for a person."""
+    run = run_of(config)
+    if run is not None:
+        run.is_waiting = True
+
+
+_UNFINISHED = frozenset({ERROR, INTERRUPT})
+
+
+def note_failure(config: Mapping[str, Any], task_id: str, error: BaseException) -> None:
+    """Tell the run that a task ended with an error."""
+    run = run_of(config)
+    if run is not None:
+        run.note_failure(task_id, error)
