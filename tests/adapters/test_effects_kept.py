@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import RetryPolicy
 
@@ -189,6 +190,45 @@ async def test_a_call_asked_again_in_another_task_is_the_same_call(
     ids = [m.tool_call_id for m in state["messages"] if m.type == "tool"]
     asked = [call["id"] for m in state["messages"] if m.type == "ai" for call in m.tool_calls]
     assert sorted(ids) == sorted(asked)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_equal_calls_have_each_their_own_steps_inside(bench: Bench, mode: Mode) -> None:
+    """Equal tool calls that only their ids tell apart: what is made inside one is of that one."""
+    made: list[str] = []
+    fuse = Fuse()
+
+    @rowtrail.step(effect="write")
+    def charge(amount: int) -> str:
+        made.append("charge")
+        return f"receipt {len(made)}"
+
+    @tool
+    def pay(amount: int) -> str:
+        """Pay."""
+        return charge(amount)
+
+    @tool("pay")
+    async def apay(amount: int) -> str:
+        """Pay."""
+        return charge(amount)
+
+    paying = pay if mode == "sync" else apay
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        told = [await calls.ask(paying, tool_call("pay", {"amount": 1}, f"c{n}")) for n in (1, 2)]
+        fuse()
+        told.append(await calls.ask(paying, tool_call("pay", {"amount": 1}, "c3")))
+        return {"messages": told}
+
+    graph = one_node(bench.saver(), as_node(mode, node))
+    with pytest.raises(Killed):
+        await run(mode, graph, GO, thread())
+    state = await run(mode, graph, None, thread())
+    receipts = [m.content for m in state["messages"] if m.type == "tool"]
+    assert receipts == ["receipt 1", "receipt 2", "receipt 3"] and len(made) == 3
+    rows = bench.steps("scope, idempotency_key", "name LIKE '%charge'")
+    assert len({row["scope"] for row in rows}) == len({row["idempotency_key"] for row in rows}) == 3
 
 
 # Handled failures.

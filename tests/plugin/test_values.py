@@ -177,7 +177,11 @@ def local_point() -> Any:
     return Local(1)
 
 
-@pytest.mark.parametrize("value", [Opaque(), local_point(), {"a": [Opaque()]}, range(2)], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [Opaque(), local_point(), {"a": [Opaque()]}, range(2)],
+    ids=["object", "local class", "inside a dict", "range"],
+)
 def test_other_objects_are_not_stored(value: Any) -> None:
     with pytest.raises(UnstorableError):
         CODEC.encode(value)

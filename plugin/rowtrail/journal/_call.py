@@ -101,11 +101,13 @@ class Call:
         assert self._started is not None
         fingerprint, _, n = self._key
         request = self.request
+        # Of equal tool calls with ids of their own each is the first: they are told apart by key_n.
+        number = n if request.kind == "llm" else self._started.key_n
         frame = Frame(
             self.step,
             self._started.row,
             self._scope,
-            f"{request.name}:{fingerprint.hex()[:16]}.{n}",
+            f"{request.name}:{fingerprint.hex()[:16]}.{number}",
             request.place,
             request.records,
             request.tool,
