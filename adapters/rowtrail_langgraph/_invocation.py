@@ -239,9 +239,9 @@ class Invocation:
                 f"run {finished.run_id!r} is done, and the state in which it ended is not kept any "
                 "more: read its rows, or give this request an id of its own"
             )
-        configurable = self._thread_config["configurable"]
+        thread_id = self.configurable.get("thread_id")
         checkpoint_id = unpack_id(finished.checkpoint_id)
-        return {"configurable": {**configurable, "checkpoint_id": checkpoint_id}}
+        return {"configurable": {"thread_id": thread_id, "checkpoint_id": checkpoint_id}}
 
     def entered(self) -> RunnableConfig | None:
         """Tell the run around of this graph, and return the config that the graph is given."""

@@ -300,7 +300,7 @@ def test_a_stored_failure_names_only_what_is_loaded(bench: Bench) -> None:
 
     for error in FAILURES:
         again = rebuilt_failure(failure_text(error))
-        assert type(again) is type(error) and again.args == error.args
+        assert again is not None and type(again) is type(error) and again.args == error.args
     hostile = [
         '{"class": ["os", "system"], "text": "", "args": ["touch x"], "attributes": {}}',
         '{"class": ["antigravity", "x"], "text": "", "args": [], "attributes": {}}',

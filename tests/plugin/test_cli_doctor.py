@@ -63,6 +63,11 @@ def test_a_sound_journal_fails_no_check(cli: Cli, sound: Path) -> None:
     assert sound.read_bytes() == before, "nothing is changed"
 
 
+@rowtrail.step
+def think_about(text: str) -> str:
+    return text
+
+
 def test_what_may_be_lost_right_now_is_told(cli: Cli, journal: Journal, db: Path) -> None:
     with pytest.raises(KeyboardInterrupt), journal.run("crashed"):
         send("a@example.org")
@@ -79,6 +84,20 @@ def test_what_may_be_lost_right_now_is_told(cli: Cli, journal: Journal, db: Path
     assert said(done, "may be lost").startswith("only the results of the calls in flight (1 tool)")
     assert levels(done)["in doubt"] == "warn"
     assert "1 cancelled, 1 running" in said(done, "runs")
+
+
+def test_calls_whose_request_had_changed_are_told_with_the_remedies(
+    cli: Cli, journal: Journal, db: Path
+) -> None:
+    for attempt in range(2):
+        with pytest.raises(KeyboardInterrupt), journal.run("r"):
+            think_about(f"attempt {attempt}")
+            raise KeyboardInterrupt
+    done = cli("doctor", "--db", db, "--json")
+    assert said(done, "changed").startswith("1 of the newest calls")
+    assert levels(done)["changed"] == levels(done)["cancelled"] == "note"
+    [found] = [found for found in done.json if found["check"] == "changed"]
+    assert "canonical" in found["remedy"] and 'durability="sync"' in found["remedy"]
 
 
 def test_each_recent_step_is_told_to_be_on_disk_or_not(cli: Cli, sound: Path) -> None:

@@ -195,14 +195,24 @@ def _state(reader: Reader) -> Iterator[Finding]:
     in_flight = ", ".join(f"{row['n']:,} {row['kind']}" for row in flying)
     said = ", ".join(f"{n:,} {status}" for status, n in sorted(runs.items())) or "none"
     yield Finding("runs", "ok", said)
-    if runs.get("crashed"):
-        says = f"{runs['crashed']:,} crashed: their recorded steps are replayed when they resume"
-        yield Finding(
-            "crashed", "note", says, "rowtrail runs --status crashed; rowtrail resume RUN"
-        )
+    for status in ("crashed", "cancelled"):
+        if runs.get(status):
+            says = f"{runs[status]:,} {status}: their recorded steps are replayed when they resume"
+            remedy = f"rowtrail runs --status {status}; rowtrail resume RUN"
+            yield Finding(status, "note", says, remedy)
     if doubts:
         says = f"{doubts:,} steps may or may not have happened"
         yield Finding("in doubt", "warn", says, "rowtrail in-doubt")
+    changed: int = reader.read(lambda tx: tx.value("changed_count"))
+    if changed:
+        says = (
+            f"{changed:,} of the newest calls were made again, as their request had changed: by "
+            "what a program makes up anew each time, or a state that a node changed in place before "
+            "an asynchronous checkpoint saved it"
+        )
+        yield Finding(
+            "changed", "note", says, 'rowtrail why STEP; canonical=[...]; durability="sync"'
+        )
     says = (
         f"only the results of the calls in flight ({in_flight})"
         if in_flight

@@ -162,9 +162,8 @@ def _understood(said: Any) -> Any:
     if isinstance(said, str):
         word = said.strip().lower()
         return {RETRY: NOT_DONE, SKIP: SKIPPED_TEXT}.get(word, _INVALID)
-    if isinstance(said, dict) and said.keys() == {"result"}:
-        return said["result"]
-    return _INVALID
+    answer: Any = said
+    return answer["result"] if isinstance(said, dict) and answer.keys() == {"result"} else _INVALID
 
 
 def _in_doubt(request: Request, step: Step, row: Row) -> InDoubtError:

@@ -50,8 +50,9 @@ def _loaded_class(module: str, qualname: str) -> type[Exception] | None:
     found: Any = sys.modules.get(module)
     for name in qualname.split("."):
         found = getattr(found, name, None)
-    is_exception = isinstance(found, type) and issubclass(found, Exception)
-    return found if is_exception and found.__module__ == module else None
+    if isinstance(found, type) and issubclass(found, Exception) and found.__module__ == module:
+        return found
+    return None
 
 
 def _is_plain(value: Any) -> bool:

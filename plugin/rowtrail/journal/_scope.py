@@ -211,10 +211,11 @@ class Scope:
 
     def _replayable(self, key: Key, request: Request) -> Flow[Row | None]:
         """Look among the rows that the scope had when this attempt came to it."""
-        if self._recorded is None:
+        recorded = self._recorded
+        if recorded is None:
             run, name = self.attempt.run, self.name
-            self._recorded = yield Read(lambda tx: Prefetched(tx, run, name))
-        found = self.attempt.claims.free(self._recorded.of(key, request), self, key)
+            recorded = self._recorded = yield Read(lambda tx: Prefetched(tx, run, name))
+        found = self.attempt.claims.free(recorded.of(key, request), self, key)
         decision = decide(
             [as_recorded(self, row) for row in found],
             kind=request.kind,

@@ -233,3 +233,7 @@ SELECT aside FROM step WHERE id = CAST(:step_id AS INTEGER);
 -- What a call came to after it had been decided what became of it.
 SELECT late_output AS output, late_error AS error FROM step
 WHERE id = CAST(:step_id AS INTEGER) AND (late_output IS NOT NULL OR late_error IS NOT NULL);
+
+-- name: changed_count
+-- Of the newest steps, how many were made since their request had changed.
+SELECT count(*) FROM (SELECT reason_code FROM step ORDER BY id DESC LIMIT 10000) WHERE reason_code = 'changed';
