@@ -207,7 +207,7 @@ def _state(reader: Reader) -> Iterator[Finding]:
     if changed:
         says = (
             f"{changed:,} of the newest calls were made again, as their request had changed: by "
-            "what a program makes up anew each time, or a state that a node changed in place before "
+            "what a program makes up anew each time, or a state that was changed in place before "
             "an asynchronous checkpoint saved it"
         )
         yield Finding(
