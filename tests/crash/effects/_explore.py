@@ -79,6 +79,7 @@ class _Exploration:
     def __init__(self, chosen: list[Combination], *, is_traced: bool, reports: Path | None) -> None:
         self.result = Result()
         self._all, self._is_traced, self._reports = len(chosen), is_traced, reports
+        self.broken: Exception | None = None
         self._lock = threading.Lock()
         self._began = self._told = time.monotonic()
         self.waiting: queue.SimpleQueue[Combination] = queue.SimpleQueue()
@@ -89,13 +90,12 @@ class _Exploration:
         """Run what is waiting, until nothing is."""
         try:
             while True:
-                try:
-                    combination = self.waiting.get_nowait()
-                except queue.Empty:
-                    return
+                combination = self.waiting.get_nowait()
                 self._note(driver.run(combination, keep_trace=self._is_traced))
-        finally:
+        except queue.Empty:
             driver.close()
+        except Exception as error:  # of the explorer itself: nothing that ran tells of the rest
+            self.broken = error
 
     def _note(self, verdict: Verdict) -> None:
         with self._lock:
@@ -161,6 +161,8 @@ def _run(exploration: _Exploration, jobs: int, *, lease_ms: int | None) -> None:
             threads = [_started(exploration, folder, endpoint, server, n) for n in range(jobs)]
             for thread in threads:
                 thread.join()
+        if exploration.broken is not None:
+            raise exploration.broken
     finally:
         shutil.rmtree(folder)
 
