@@ -73,6 +73,8 @@ class Attempt:
         self.re_executes: Callable[[str, bool], bool] = _all_of_it
         """Whether a scope, by its name and by whether it had finished, is executed again."""
         self.claims = Claims(self)
+        self.replayed: set[int] = set()
+        """Steps but those of models that were handed back, with all that was made inside them."""
         self.raises_handled = row.before is not None and row.before["outcome"] in _NOT_FAILED
         self.has_doubts = False
         """Whether a call that changes the world ended in doubt in this attempt."""
@@ -99,9 +101,12 @@ class Attempt:
 
     @property
     def is_left(self) -> bool:
-        """Return whether nobody can go on with it: it has ended, or its event loop is closed."""
+        """Return whether nobody can go on with it: its event loop is closed.
+
+        One that has ended writes so itself; one that nobody holds any more is gone altogether.
+        """
         if self._ended or self._loop is None:
-            return self._ended
+            return False
         loop = self._loop()
         return loop is None or loop.is_closed()
 

@@ -138,7 +138,10 @@ def _write(
     holds_input = found is not None and bool(tx.value("run_saved", thread=thread, run=run["id"]))
     base_step = run["base_step"]
     if found is not None:
-        base_step = _base_step(beginning, run, holds_input)
+        own_step = tx.value("run_last_step", thread=thread, run=run["id"])
+        begun_at = None if before is None else before["head_step"]
+        known: list[int] = [step for step in (own_step, begun_at) if step is not None]
+        base_step = _base_step(beginning, run, holds_input, max(known, default=None))
         _reopen(tx, journal.recorder, beginning, run, thread, base_step)
     store = journal.store
     attempt = tx.insert(
@@ -148,6 +151,7 @@ def _write(
         now=now,
         answer=beginning.answer_digest,
         head=beginning.head,
+        head_step=beginning.head_step,
     )
     tx.run("process_beat", id=store.process_row, now=now)
     return Begun(
@@ -287,13 +291,24 @@ def _free_run_id(tx: Tx, journal: Journal, beginning: Beginning) -> str:
     return candidate
 
 
-def _base_step(beginning: Beginning, run: Row, holds_input: bool) -> int | None:
-    """Return the superstep from which the scopes of a continued run count now."""
+def _base_step(
+    beginning: Beginning, run: Row, holds_input: bool, known_step: int | None
+) -> int | None:
+    """Return the superstep from which the scopes of a continued run count now.
+
+    Where somebody has updated the state since, the thread is so many supersteps ahead of the run.
+
+    Args:
+        known_step: The newest superstep that the run saved, or began an attempt at.
+    """
     before: int | None = run["base_step"]
     is_applied_again = beginning.input_digest is not None and not holds_input
     if is_applied_again or before is None:
         return beginning.base_step
-    return before + beginning.base_shift
+    updates = 0
+    if known_step is not None and beginning.head_step is not None:
+        updates = max(0, beginning.head_step - known_step)
+    return before + beginning.base_shift + updates
 
 
 def _reopen(

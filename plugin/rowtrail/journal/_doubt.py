@@ -71,7 +71,12 @@ class Doubt:
     ) -> Flow[Call | None]:
         scope, step = self._scope, row["id"]
         if answer is NOT_DONE:
-            yield Write(lambda tx: set_aside(tx, step, Aside.RETRIED, answers=answers))
+
+            def again(tx: Tx) -> None:
+                if _is_undecided(tx, row):
+                    set_aside(tx, step, Aside.RETRIED, answers=answers)
+
+            yield Write(again)
             return None
         result = request.shape(answer)
         output: Prepared | None = None
@@ -84,12 +89,10 @@ class Doubt:
         content = scope.attempt.recorder.content
 
         def decide(tx: Tx) -> bool:
-            there = tx.one("step_status", id=step)
-            if there is None or there["status"] not in ("in_doubt", "running", "done"):
-                return False  # somebody else has decided meanwhile
-            if there["status"] == "done" and row["status"] != "done":
-                return False
+            if not _is_undecided(tx, row):
+                return False  # somebody else has decided meanwhile, or it has ended late
             settle(tx, content, row, output, reason, answers=answers)
+            scope.attempt.claims.decide(step, scope, key)
             return True
 
         if not (yield Write(decide)):
@@ -155,6 +158,14 @@ class Doubt:
             scope.codec_of(request).decode_shown(shown),
             asked["error"],
         )
+
+
+def _is_undecided(tx: Tx, row: Row) -> bool:
+    """Return whether a step still stands as it was found: in doubt, or done without a result."""
+    there = tx.one("step_status", id=row["id"])
+    if there is None or there["status"] == "superseded":
+        return False
+    return bool(there["status"] != "done" or row["status"] == "done")
 
 
 def _understood(said: Any) -> Any:

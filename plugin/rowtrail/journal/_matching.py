@@ -107,6 +107,8 @@ class Claims:
         self._attempt = attempt
         self._taken: dict[int, _Claimant] = {}
         self._newest_try: dict[str, tuple[int, ...]] = {}
+        self._decided: set[int] = set()
+        """Calls in doubt of which somebody has decided for one request."""
 
     @property
     def is_empty(self) -> bool:
@@ -118,6 +120,11 @@ class Claims:
         self._taken[row] = (scope.name, scope.generation, key)
         self._begin_try(scope)
 
+    def decide(self, row: int, scope: Scope, key: Key) -> None:
+        """Note that what was decided of a call in doubt is for one request, and for no other."""
+        self.take(row, scope, key)
+        self._decided.add(row)
+
     def free(self, rows: list[Row], scope: Scope, key: Key) -> list[Row]:
         """Return the rows that no other request stands for."""
         if not self._taken:
@@ -127,7 +134,10 @@ class Claims:
     def oldest_alike(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
         """Return the oldest recorded call that asks for the same and that nobody has taken."""
         alike = tx.all("step_effects_alike", run=self._attempt.run, fingerprint=request.fingerprint)
-        return self._oldest_free(alike, scope, request, key)
+        row = self._oldest_free(tx, alike, scope, request, key)
+        if row is None:
+            return None
+        return tx.one("step_recorded", id=row["id"], scope=scope.known_row)
 
     def by_another_object(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
         """Return the oldest recorded write of which only the object was another one."""
@@ -137,19 +147,35 @@ class Claims:
             object_free=request.object_free_fingerprint,
             fingerprint=request.fingerprint,
         )
-        return self._oldest_free(alike, scope, request, key)
+        return self._oldest_free(tx, alike, scope, request, key)
 
     def _oldest_free(
-        self, alike: list[Row], scope: Scope, request: Request, key: Key
+        self, tx: Tx, alike: list[Row], scope: Scope, request: Request, key: Key
     ) -> Row | None:
         self._begin_try(scope)
         for row in alike:
             is_near = row["scope_name"] == scope.name or row["status"] == "in_doubt"
             if row["kind"] != request.kind or not self._is_free(row, scope, key):
                 continue
-            if is_near or self._attempt.re_executes(row["scope_name"], bool(row["finished"])):
+            if not is_near and not self._attempt.re_executes(row["scope_name"], row["finished"]):
+                continue
+            if row["status"] == "in_doubt" or not self._is_handed_back(tx, row, scope):
                 return row
         return None
+
+    def _is_handed_back(self, tx: Tx, row: Row, scope: Scope) -> bool:
+        """Return whether a step is part of another that is handed back as a whole.
+
+        So it is inside one that was replayed in this attempt, or that may be yet: the step in whose
+        code the request is made asks for the same.
+        """
+        if row["parent"] is None:
+            return False
+        around = tx.one("step_done_around", parent=row["parent"])
+        if around is None or around["id"] in self._attempt.replayed:
+            return around is not None
+        own = scope.parent_row and tx.value("step_fingerprint", id=scope.parent_row)
+        return bool(around["fingerprint"] == own)
 
     def _begin_try(self, scope: Scope) -> None:
         known = self._newest_try.get(scope.name, ())
@@ -161,7 +187,7 @@ class Claims:
         A call in doubt stands for every call like it until somebody has decided.
         """
         taken = self._taken.get(row["id"])
-        if taken is None or row["status"] == "in_doubt":
+        if taken is None or (row["status"] == "in_doubt" and row["id"] not in self._decided):
             return True
         name, generation, _ = taken
         return taken == (scope.name, scope.generation, key) or any(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rowtrail.content import Codec, Content, Prepared
+from rowtrail.errors import UsageError
 from rowtrail.journal._call import Call, Spent, Started
 from rowtrail.journal._current import enclosing_frame
 from rowtrail.journal._decisions import set_twins_aside, settle_twins
@@ -106,13 +107,19 @@ class Recorder:
             prompt = self.content.put_list(tx, request.prompt_owner, request.prompt)
         arguments = _short_arguments(request)
         started_at = self.store.clock.now_ms()
+        seq = tx.value("run_count_step", run=attempt.run, kind=request.kind)
+        if seq is None:
+            raise UsageError(
+                f"{request.name} was not called: thread {attempt.thread_id!r} was deleted while "
+                f"run {attempt.run_id!r} went on, and nothing can be recorded for it any more"
+            )
         key_n, key_scope = _key_parts(tx, scope, scope_row, request, before)
         row = tx.insert(
             "step_insert",
             scope=scope_row,
             attempt=attempt.row,
             parent=scope.parent_row,
-            seq=tx.value("run_count_step", run=attempt.run, kind=request.kind),
+            seq=seq,
             kind=request.kind,
             name=request.name,
             status="running" if doubt is None else "in_doubt",
@@ -131,7 +138,7 @@ class Recorder:
             tool_call_id=tool_call_id,
             model=request.model,
             provider=request.provider,
-            twin=None if doubt is None or doubt.twin is None else doubt.twin["id"],
+            twin=None if doubt is None or doubt.twin is None else doubt.twin["root"],
             masked=request.masked_fingerprint,
             object_free=request.object_free_fingerprint,
         )
@@ -353,13 +360,12 @@ class Recorder:
         return owner.is_gone(self.store.clock.elapsed_s(), inside=inside)
 
     def beat(self, tx: Tx) -> None:
-        """Do what is done with every heartbeat: write replays, and what others cannot see."""
+        """Do what is done with every heartbeat: write replays, and which attempts are gone.
+
+        Of those of this process nobody else can tell: a closed loop, or a run that nobody holds.
+        """
         self.write_replays(tx)
-        for row in list(self.attempts):
-            attempt = self.attempts.get(row)
-            if attempt is not None and attempt.is_left:
-                record_crashes(tx, self)
-                return
+        record_crashes(tx, self)
 
     def describe(self, error: BaseException, codec: Codec | None = None) -> str:
         """Return the type and the message of an error, cut to a length that a row can bear.

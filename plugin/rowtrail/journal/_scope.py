@@ -403,6 +403,8 @@ class Scope:
         if row["last_asked"]:
             yield from self._doubt.pass_by(request, row["last_asked"])
         self.attempt.recorder.record_replay(self.attempt, row["id"])
+        if request.kind != "llm":
+            self.attempt.replayed.add(row["id"])
         return Call(
             self, request, key, result=result, replayed_row=row["id"], interrupts=row["interrupts"]
         )

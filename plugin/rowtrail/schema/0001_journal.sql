@@ -93,6 +93,7 @@ CREATE TABLE attempt (
     left_open  INTEGER NOT NULL DEFAULT 0,  -- 1: it ended while calls of it went on in its process
     answer     BLOB,   -- digest of the answer to a person's question that it began with
     head       TEXT,   -- id of the checkpoint that it began at
+    head_step  INTEGER,   -- the superstep of that
     UNIQUE (run, n)
 ) STRICT;
 CREATE INDEX attempt_open ON attempt (process) WHERE ended_at IS NULL OR left_open = 1;
@@ -151,6 +152,7 @@ CREATE TABLE step (
     cost_usd           REAL,
     interrupts         INTEGER NOT NULL DEFAULT 0,   -- answers of people that the call consumed
     asked              INTEGER NOT NULL DEFAULT 0,   -- in which order of its scope a person was asked what became of it; 0: not
+    asked_in           INTEGER,            -- the scope whose code asked: another one may stand for the call
     answers            INTEGER NOT NULL DEFAULT 1    -- how many answers of people that question took
 ) STRICT;
 CREATE INDEX step_key ON step (scope, fingerprint, n);

@@ -58,6 +58,7 @@ _STEP_EMPTY = (
         "late_output",
         "late_error",
         "twin",
+        "asked_in",
         "masked",
         "object_free",
         "tool_call_id",
@@ -236,7 +237,7 @@ class Rebuild:
         n = self._new.tx.value("attempt_next", run=run)
         self._add_process(0)
         crashed = {"process": 0, "started_at": 0, "ended_at": 0, "outcome": "crashed"}
-        crashed |= {"left_open": 0, "answer": None, "head": None}
+        crashed |= {"left_open": 0, "answer": None, "head": None, "head_step": None}
         if self._new.add("attempt_salvage", {"id": wanted, "run": run, "n": n, **crashed}):
             attempts[wanted] = run
             self._newest_attempt[run] = wanted

@@ -84,6 +84,12 @@ SELECT c.run = :run FROM checkpoint c
 WHERE c.thread = :thread AND c.ns = '' AND c.hidden = 0 AND c.body IS NOT NULL AND c.run IS NOT NULL
 ORDER BY c.id DESC LIMIT 1;
 
+-- name: run_last_step
+-- The superstep of the newest checkpoint that a run saved itself: somebody may have updated the state since.
+SELECT c.step FROM checkpoint c
+WHERE c.thread = :thread AND c.ns = '' AND c.run = :run AND c.hidden = 0 AND c.body IS NOT NULL
+ORDER BY c.id DESC LIMIT 1;
+
 -- name: run_last_checkpoint
 -- The state of the thread when the run ended.
 SELECT c.checkpoint_id FROM checkpoint c
@@ -100,8 +106,8 @@ WHERE id = :run AND steps = 0
 DELETE FROM attempt WHERE id = :attempt;
 
 -- name: attempt_insert
-INSERT INTO attempt (run, n, process, started_at, answer, head)
-SELECT :run, coalesce(max(n), 0) + 1, :process, :now, :answer, :head FROM attempt WHERE run = :run;
+INSERT INTO attempt (run, n, process, started_at, answer, head, head_step)
+SELECT :run, coalesce(max(n), 0) + 1, :process, :now, :answer, :head, :head_step FROM attempt WHERE run = :run;
 
 -- name: attempt_number
 SELECT n FROM attempt WHERE id = :attempt;
@@ -126,7 +132,7 @@ FROM attempt a JOIN process p ON p.id = a.process JOIN run r ON r.id = a.run
 WHERE a.ended_at IS NULL AND r.thread = :thread;
 
 -- name: run_last_attempt
-SELECT id, n, outcome, ended_at, answer, head FROM attempt WHERE run = :run ORDER BY n DESC LIMIT 1;
+SELECT id, n, outcome, ended_at, answer, head, head_step FROM attempt WHERE run = :run ORDER BY n DESC LIMIT 1;
 
 -- name: scope_row
 SELECT id FROM scope WHERE run = :run AND name = :name;
@@ -144,7 +150,7 @@ WHERE run = :run AND (name = :name OR (name > :name || '>' AND name < :name || '
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
-          AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
+          AND q.tool_call_id IS s.tool_call_id AND q.asked AND q.asked_in = s.scope ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM step s LEFT JOIN item i ON i.id = s.output
 WHERE s.scope = :scope ORDER BY s.id LIMIT :limit;
@@ -156,7 +162,7 @@ SELECT coalesce(max(seq), 0) FROM step WHERE scope = :scope;
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
-          AND q.tool_call_id IS s.tool_call_id AND q.asked ORDER BY q.asked DESC LIMIT 1) AS last_asked,
+          AND q.tool_call_id IS s.tool_call_id AND q.asked AND q.asked_in = s.scope ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM step s LEFT JOIN item i ON i.id = s.output
 WHERE s.scope = :scope AND s.fingerprint = :fingerprint AND s.n = :n
@@ -165,23 +171,35 @@ ORDER BY s.id;
 
 -- name: step_effects_alike
 -- The steps of a run that change the world and ask for the same, whatever their scope, oldest first.
+SELECT s.id, s.kind, s.status, s.effect, sc.name AS scope_name, sc.finished, s.parent
+FROM scope sc JOIN step s ON s.scope = sc.id
+WHERE sc.run = :run AND s.fingerprint = :fingerprint AND s.effect <> 'read'
+  AND s.status IN ('running', 'done', 'in_doubt')
+ORDER BY s.id;
+
+-- name: step_done_around
+-- The nearest step around a step that is done, and so handed back as a whole.
+WITH RECURSIVE around (id, depth) AS (
+    SELECT :parent, 1 UNION ALL
+    SELECT p.parent, a.depth + 1 FROM around a JOIN step p ON p.id = a.id WHERE p.parent IS NOT NULL)
+SELECT p.id, p.fingerprint FROM around a JOIN step p ON p.id = a.id
+WHERE p.status = 'done' AND p.output IS NOT NULL ORDER BY a.depth LIMIT 1;
+
+-- name: step_fingerprint
+SELECT fingerprint FROM step WHERE id = :id;
+
+-- name: step_recorded
+-- One step as `step_candidates` has it; asked about where :scope asked.
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
-       NULL AS last_asked,
-       i.type AS output_type, i.text AS output_text, i.data AS output_data,
-       sc.name AS scope_name, sc.finished
-FROM scope sc JOIN step s ON s.scope = sc.id LEFT JOIN item i ON i.id = s.output
-WHERE sc.run = :run AND s.fingerprint = :fingerprint AND s.effect <> 'read'
-  AND (s.status = 'in_doubt' OR s.status IN ('running', 'done') AND NOT EXISTS (
-      -- inside a step that is replayed as a whole
-      WITH RECURSIVE around (id) AS (
-          SELECT s.parent UNION ALL SELECT p.parent FROM around a JOIN step p ON p.id = a.id)
-      SELECT 1 FROM around a JOIN step p ON p.id = a.id WHERE p.status = 'done' AND p.output IS NOT NULL))
-ORDER BY s.id;
+       CASE WHEN s.asked AND s.asked_in = :scope THEN s.id END AS last_asked,
+       i.type AS output_type, i.text AS output_text, i.data AS output_data
+FROM step s LEFT JOIN item i ON i.id = s.output WHERE s.id = :id;
 
 -- name: step_effects_of_objects
 -- The writes of a run that ask for the same on another object, oldest first.
-SELECT s.id, s.kind, s.status, s.effect, sc.name AS scope_name, sc.finished, coalesce(s.arguments, i.text) AS input_text
+SELECT s.id, s.kind, s.status, s.effect, sc.name AS scope_name, sc.finished, s.parent,
+       coalesce(s.arguments, i.text) AS input_text
 FROM step s JOIN scope sc ON sc.id = s.scope LEFT JOIN item i ON i.id = s.input
 WHERE s.object_free = :object_free AND sc.run = :run AND s.fingerprint <> :fingerprint
   AND s.status IN ('running', 'done', 'in_doubt')
@@ -190,11 +208,11 @@ ORDER BY s.id;
 -- name: step_doubted_before
 -- A write of another run of the thread that asks for the same and is in doubt, or goes on (where its attempt has
 -- ended, nobody waits for it any more); the newest.
-SELECT s.id, s.attempt, s.status, NULL AS ended_at
+SELECT s.id, coalesce(s.twin, s.id) AS root, s.attempt, s.status, NULL AS ended_at
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 WHERE s.status = 'in_doubt' AND s.fingerprint = :fingerprint AND s.effect = 'write' AND r.thread = :thread AND r.id <> :run
 UNION ALL
-SELECT s.id, s.attempt, s.status, a.ended_at
+SELECT s.id, coalesce(s.twin, s.id), s.attempt, s.status, a.ended_at
 FROM attempt a CROSS JOIN run r CROSS JOIN scope sc CROSS JOIN step s
 WHERE (a.ended_at IS NULL OR a.left_open = 1) AND r.id = a.run AND r.thread = :thread AND r.id <> :run
   AND sc.run = r.id AND s.scope = sc.id AND s.fingerprint = :fingerprint AND s.effect = 'write' AND s.status = 'running'
@@ -265,8 +283,8 @@ WHERE id = :id;
 
 -- name: step_twins
 -- The steps that were in doubt together with this one.
-SELECT t.id, t.fingerprint, t.n FROM step s JOIN step t ON t.twin = s.id OR t.id = s.twin
-WHERE s.id = :id AND t.status = 'in_doubt';
+SELECT t.id, t.fingerprint, t.n FROM step s JOIN step t ON t.twin = s.id OR t.id = s.twin OR t.twin = s.twin
+WHERE s.id = :id AND t.id <> s.id AND t.status = 'in_doubt';
 
 -- name: step_left
 -- A step that its own caller left; once its thread is deleted, the row may be another's.
@@ -287,8 +305,9 @@ UPDATE step SET status = 'done', output = :output, seal = :seal, reason_code = '
 WHERE id = :id;
 
 -- name: step_asked
-UPDATE step SET asked = 1 + (SELECT max(q.asked) FROM step q WHERE q.scope = :scope)
-WHERE id = :id AND asked = 0;
+UPDATE step SET asked_in = :scope,
+    asked = 1 + (SELECT coalesce(max(q.asked), 0) FROM step q WHERE q.asked_in = :scope)
+WHERE id = :id AND (asked = 0 OR asked_in IS NOT :scope);
 
 -- name: step_not_asked
 UPDATE step SET asked = 0 WHERE id = :id;
@@ -365,4 +384,4 @@ SELECT s.id, s.scope, s.name, s.status, s.error, s.fingerprint, s.key_n, s.answe
        coalesce(i.type, 'dict') AS input_type, coalesce(s.arguments, i.text) AS input_text,
        i.data AS input_data
 FROM step s LEFT JOIN item i ON i.id = s.input
-WHERE s.scope = :scope AND s.asked > 0 ORDER BY s.asked;
+WHERE s.asked_in = :scope AND s.asked > 0 ORDER BY s.asked;

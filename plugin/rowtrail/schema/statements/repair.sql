@@ -35,8 +35,8 @@ VALUES (:id, :run_id, :thread, :agent, :status, :done_by, :nonce, :keeps_doubts,
     :steps, :llm_calls, :tool_calls, :input_tokens, :output_tokens, :saved_tokens, :cost_usd, :saved_usd);
 
 -- name: attempt_salvage
-INSERT INTO attempt (id, run, n, process, started_at, ended_at, outcome, left_open, answer, head)
-VALUES (:id, :run, :n, :process, :started_at, :ended_at, :outcome, :left_open, :answer, :head);
+INSERT INTO attempt (id, run, n, process, started_at, ended_at, outcome, left_open, answer, head, head_step)
+VALUES (:id, :run, :n, :process, :started_at, :ended_at, :outcome, :left_open, :answer, :head, :head_step);
 
 -- name: scope_salvage
 INSERT INTO scope (id, run, name, node, key, finished)
@@ -47,12 +47,12 @@ INSERT INTO step (id, scope, attempt, parent, seq, kind, name, status, reason_co
     key_n, key_scope, started_at, duration_us, arguments, input, prompt, output, seal, error, failure, ended_seq,
     late_output, late_error, twin, masked, object_free, tool_call_id, model, provider,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, tokens_source,
-    cost_usd, interrupts, asked, answers)
+    cost_usd, interrupts, asked, asked_in, answers)
 VALUES (:id, :scope, :attempt, :parent, :seq, :kind, :name, :status, :reason_code, :reason, :aside, :effect, :fingerprint, :n,
     :key_n, :key_scope, :started_at, :duration_us, :arguments, :input, :prompt, :output, :seal, :error, :failure, :ended_seq,
     :late_output, :late_error, :twin, :masked, :object_free, :tool_call_id, :model,
     :provider, :input_tokens, :output_tokens, :cache_read_tokens, :cache_write_tokens, :reasoning_tokens,
-    :tokens_source, :cost_usd, :interrupts, :asked, :answers);
+    :tokens_source, :cost_usd, :interrupts, :asked, :asked_in, :answers);
 
 -- name: replay_salvage
 INSERT INTO replay (id, step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)
