@@ -39,6 +39,7 @@ class Declared:
     function: Callable[..., Any] | None = None
     key: Callable[..., Any] | None = None
     not_done_on: tuple[type[BaseException], ...] = ()
+    is_declared: bool = True
 
     def asked(self, arguments: Any) -> Any:
         """Return what a call asks for: its arguments, or what the declared `key` says of them."""
@@ -83,7 +84,7 @@ class Effects:
             declared = Declared(effect, on_doubt, not_done_on=not_done_on)
         if declared is None:
             _name_once(tool.name, self._place)
-            return Declared()
+            return Declared(is_declared=False)
         return replace(declared, function=function)
 
 

@@ -11,6 +11,7 @@ import langgraph.errors
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
+from rowtrail.journal import Outcome
 from rowtrail.replay import culprit
 from rowtrail_langgraph._given_back import given_back
 from rowtrail_langgraph._ids import give_ids
@@ -56,7 +57,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             run.attempt.end(*_failed(run, error))
             raise
         waiting = run.is_waiting or (_may_pause(self, kwargs) and invocation.is_paused())
-        run.attempt.end("waiting" if waiting else "done")
+        run.attempt.end(_ended(run, waiting=waiting))
 
     return stream
 
@@ -103,9 +104,22 @@ def recorded_astream(
             await run.attempt.aend(*_failed(run, error))
             raise
         waiting = run.is_waiting or (_may_pause(self, kwargs) and await invocation.ais_paused())
-        await run.attempt.aend("waiting" if waiting else "done")
+        await run.attempt.aend(_ended(run, waiting=waiting))
 
     return astream
+
+
+def _ended(run: GraphRun, *, waiting: bool) -> Outcome:
+    """Return how an invocation ended that raised nothing.
+
+    Resumed with nothing where the thread holds nothing of its run (it was killed before its first
+    checkpoint, or with durability="exit"), a graph executes nothing: the run stays as it was.
+    """
+    attempt = run.attempt
+    if attempt.continues and not run.has_begun and not attempt.begun.holds_input:
+        attempt.is_rejected = True
+        return "cancelled"
+    return "waiting" if waiting else "done"
 
 
 def _failed(run: GraphRun, error: BaseException) -> tuple[Any, str]:

@@ -170,6 +170,7 @@ def tool_request(
         codec=codec,
         arguments=arguments,
         not_done_on=declared.not_done_on,
+        is_declared=declared.is_declared,
         shape=lambda answer: shaped(answer, tool.name, tool_call_id),
         readdress=lambda result: readdressed(result, tool.name, tool_call_id),
         ask=scope.attempt.ask,

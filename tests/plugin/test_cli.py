@@ -392,7 +392,7 @@ def test_runs_that_need_somebody_come_first(cli: Cli, filled: Journal, db: Path)
     limited = cli("runs", "--db", db, "--limit", 2)
 
     assert [row["run_id"] for row in listed][:3] == ["run-1", "last", "broken"]
-    assert (listed[0]["status"], listed[0]["in_doubt"]) == ("cancelled", 1)
+    assert (listed[0]["status"], listed[0]["in_doubt"]) == ("done", 1)
     assert [row["run_id"] for row in by_time][:2] == ["last", "broken"]
     assert [line[0] for line in limited.lines[1:]] == ["run-1", "last"]
     assert "only the first 2 runs" in limited.err

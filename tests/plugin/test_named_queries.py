@@ -21,7 +21,7 @@ from rowtrail.usage import count_tokens
 from rowtrail_langgraph import RowtrailSaver
 from tests.conftest import Child
 
-MAX_SCHEMA_TOKENS = 600
+MAX_SCHEMA_TOKENS = 650
 CLOCK = FakeClock()
 
 DIES = """

@@ -84,27 +84,28 @@ class Scene:
     def __init__(self, journal: Journal, desk: Desk, way: str, place: str) -> None:
         self.journal, self.desk, self.way, self.place = journal, desk, way, place
         self.works: list[Work] = []
+        self.breaks = False
 
     async def play(self, life: str, *, breaks: bool = False) -> None:
-        desk = self.desk
+        desk, self.breaks = self.desk, breaks
         calls = [desk.call("a")]
         if life == "serves another run":
             calls += [desk.in_run(self.journal, "second", "b")] * 2
         async with Ways() as ways:
             with suppress(Broken):
                 async with self.journal.run("first"):
-                    await self._in_place(ways, calls, life, breaks)
+                    await self._in_place(ways, calls, life)
                     if life == "outlives the step":
                         await self.works[-1].until(0)
             for n in range(len(calls)):
                 await self.works[-1].until(n)
 
-    async def _in_place(self, ways: Ways, calls: Any, life: str, breaks: bool) -> None:
+    async def _in_place(self, ways: Ways, calls: Any, life: str) -> None:
         async def begin() -> None:
             self.works.append(ways.give(self.way, calls))
             if life in ("joined", "serves another run"):
                 await self.works[-1].until(0)
-            if breaks:
+            if self.breaks:  # no flag in a closure: it would make the step another one
                 raise Broken
 
         await (step(name="place")(begin) if self.place == "step" else begin)()

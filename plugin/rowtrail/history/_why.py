@@ -51,6 +51,7 @@ _ASIDE_MEANINGS = {
     Aside.NOT_HAPPENED: "it was in doubt, and somebody said that it did not happen",
     Aside.NEVER_MADE: "its caller was cancelled before the call was made",
     Aside.STARTED_OVER: "it was made, and the run was started over with fresh=True",
+    Aside.CRASHED: "it was in flight when its attempt ended: its answer was never recorded",
     Aside.LEFT_BEHIND: "it only reads, and went on when its run was done: its result is not needed",
 }
 

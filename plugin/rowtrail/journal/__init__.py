@@ -12,7 +12,7 @@ from rowtrail._clock import Clock
 from rowtrail.content import Codec, Content
 from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.journal._active import active_scope, run_scope, scope_finders
-from rowtrail.journal._attempt import Attempt
+from rowtrail.journal._attempt import Attempt, Outcome
 from rowtrail.journal._attempts import ActiveAttempts, Attempts
 from rowtrail.journal._begin import (
     Beginning,
@@ -69,6 +69,7 @@ __all__ = [
     "Journal",
     "Multitask",
     "OnDoubt",
+    "Outcome",
     "Pattern",
     "ReplayMode",
     "Request",

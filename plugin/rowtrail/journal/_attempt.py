@@ -286,7 +286,8 @@ class Attempt:
         now = self.recorder.store.clock.now_ms()
         self.recorder.write_replays(tx)
         left_open = self._end_open_steps(tx, outcome)
-        if self._resumed_done and outcome == "done" and tx.run("run_delete_empty", run=self.run):
+        is_nothing = outcome == "done" or self.is_rejected
+        if self._resumed_done and is_nothing and tx.run("run_delete_empty", run=self.run):
             tx.run("attempt_delete", attempt=self.row)  # nothing was left to resume
             return
         status: str = outcome

@@ -17,6 +17,7 @@ from typing import Any
 from rowtrail.content import LAMBDA, closure_of, function_parts
 
 MAX_FUNCTIONS_INSIDE = 8
+MAX_SHOWN = 200
 
 
 def bound_of(function: Any) -> dict[str, Any]:
@@ -51,8 +52,18 @@ def _constants_of(function: FunctionType, depth: int) -> dict[str, Any]:
             if value is not function and depth:
                 found |= _told_by(variable, inspect.unwrap(value), around, depth)
         elif _is_constant(value):
-            found[variable] = value
+            found[variable] = _shortened(value)
     return found
+
+
+def _shortened(value: Any) -> Any:
+    """Return a constant, or what stands for a long text: it is stored with every call."""
+    if not isinstance(value, (str, bytes)) or len(value) <= MAX_SHOWN:
+        return value
+    from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
+
+    data = value.encode("utf-8", "backslashreplace") if isinstance(value, str) else value
+    return f"{len(value)} long, BLAKE2b {blake2b(data, digest_size=16).hexdigest()}"
 
 
 def _told_by(variable: str, inside: Any, around: str, depth: int) -> dict[str, Any]:

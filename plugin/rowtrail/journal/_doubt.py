@@ -82,7 +82,10 @@ class Doubt:
         output: Prepared | None = None
         reason = "in doubt: settled with this result"
         try:
-            output = scope.attempt.prepare(scope.codec_of(request).encode(result))
+            # In a row of another call, what was answered: its form is that of the call it is for.
+            is_own = row["tool_call_id"] == request.tool_call_id
+            stored = scope.codec_of(request).encode(result if is_own else answer)
+            output = scope.attempt.prepare(stored)
         except UnstorableError as error:
             warn_not_stored(request.kind, request.name, request.effect, error)
             reason = f"in doubt: settled; not stored: {error}"

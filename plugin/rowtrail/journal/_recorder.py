@@ -95,7 +95,7 @@ class Recorder:
         attempt = scope.attempt
         fingerprint, tool_call_id, n = key
         self.write_replays(tx)
-        if code == ReasonCode.IN_DOUBT:
+        if code == ReasonCode.IN_DOUBT and not request.is_declared:
             log().warning(
                 "%s %r in scope %r may have happened before it was interrupted, and is made again",
                 request.kind,

@@ -57,6 +57,8 @@ class Request:
         shape: Makes a step's result out of what a person or a function answered.
         readdress: Makes a result that was recorded under another `tool_call_id` one of this call.
         not_done_on: Exceptions with which a `write` says that it did not happen.
+        is_declared: Somebody has said what the call does to the world: that it is made again after
+            a crash surprises nobody.
         ask: Asks a person about a step in doubt, or with None takes the position of a question that
             was answered before; None where there is nobody to ask.
     """
@@ -83,6 +85,7 @@ class Request:
     shape: Callable[[Any], Any] = field(default=_unchanged)
     readdress: Callable[[Any], Any] = field(default=_unchanged)
     not_done_on: tuple[type[BaseException], ...] = ()
+    is_declared: bool = False
     ask: Callable[[Step | None], Any] | None = None
 
     @functools.cached_property

@@ -274,7 +274,7 @@ class Scope:
         scope_row = self.row_in(tx)
         rows = self.attempt.claims.free(candidates(tx, self, scope_row, key), self, key)
         decision = self._decision(tx, request, rows)
-        if isinstance(decision, Live) and request.effect != "read":
+        if not rows and request.effect != "read":
             alike = self.attempt.alike(tx, self, request, key)
             if alike is not None:
                 rows = [alike]

@@ -123,6 +123,8 @@ def decide(
             return Live(_after_aside(recorded[-1]))
         return Live(ReasonCode.CHANGED if diverged else ReasonCode.FIRST)
     step = standing[-1]
+    if step.status == "failed" and step.aside == Aside.CRASHED:
+        return Live(ReasonCode.CRASHED)
     if step.status == "failed":
         handled = next((step for step in standing if step.is_handled), None)
         return Live(ReasonCode.FAILED_BEFORE) if handled is None else Raise(handled.id)

@@ -41,6 +41,8 @@ class Aside(StrEnum):
     """Its caller was cancelled before the call was made."""
     STARTED_OVER = "started_over"
     """The run was begun afresh."""
+    CRASHED = "crashed"
+    """Not superseded, but failed: an LLM call whose attempt ended before its answer came."""
     LEFT_BEHIND = "left_behind"
     """The run was done while the call, which only reads, went on."""
 

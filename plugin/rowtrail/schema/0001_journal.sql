@@ -119,7 +119,7 @@ CREATE TABLE step (
     status             TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'in_doubt', 'superseded')),
     reason_code        TEXT,               -- why the call was made and not replayed: one of rowtrail.replay.ReasonCode
     reason             TEXT,               -- the same as a sentence, or why the step was set aside
-    aside              TEXT,               -- superseded: why, one of rowtrail.replay.Aside
+    aside              TEXT,               -- why it does not stand: one of rowtrail.replay.Aside
     effect             TEXT NOT NULL CHECK (effect IN ('read', 'idempotent', 'write')),
     fingerprint        BLOB NOT NULL,
     n                  INTEGER NOT NULL,   -- which of the equal requests of its scope with this tool_call_id, from 1

@@ -19,7 +19,8 @@ WHERE id = :attempt;
 -- Whoever made the call is gone, or has left it (:error says which).
 UPDATE step
 SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
-    error = CASE kind WHEN 'llm' THEN :error ELSE error END
+    error = CASE kind WHEN 'llm' THEN :error ELSE error END,
+    aside = CASE kind WHEN 'llm' THEN 'crashed' ELSE aside END
 WHERE id = :id AND attempt = :attempt AND status = 'running';
 
 -- name: step_left_behind

@@ -167,7 +167,8 @@ WHERE ended_at IS NULL OR outcome IS NULL OR left_open = 1;
 
 -- name: steps_settle
 UPDATE step SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END, output = NULL,
-    error = CASE kind WHEN 'llm' THEN 'ended before its answer was recorded' ELSE error END
+    error = CASE kind WHEN 'llm' THEN 'ended before its answer was recorded' ELSE error END,
+    aside = CASE kind WHEN 'llm' THEN 'crashed' ELSE aside END
 WHERE status = 'running';
 
 -- name: parents_clear
