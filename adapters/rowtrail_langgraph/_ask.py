@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +69,28 @@ def _nobody_asked(step: Step) -> InDoubtError:
         name=step.name,
         idempotency_key=step.idempotency_key,
     )
+
+
+class Positions:
+    """Counts and passes by the questions of steps of the user's own in a node."""
+
+    @contextmanager
+    def counting(self) -> Generator[Callable[[], int]]:
+        """Count the interrupts of the code inside the block."""
+        count = InterruptCount()
+        config = var_child_runnable_config.get()
+        if config is None or SCRATCHPAD not in (config.get("configurable") or {}):
+            yield lambda: 0
+            return
+        entered = enter((var_child_runnable_config, count.counting(config)))
+        try:
+            yield lambda: count.count
+        finally:
+            leave(entered)
+
+    def skip(self, count: int) -> None:
+        """Take the positions of interrupts that a step went through, which is handed back."""
+        skip_interrupts(interruptible_config() or {}, count)
 
 
 class InterruptCount:

@@ -80,6 +80,9 @@ _ALSO_NEEDED = (
     (BaseTool, "_filter_injected_args"),
 )
 
+# Without hooks too: calls are left by them.
+CONTROL_FLOW.extend((GraphBubbleUp, ParentCommand))
+
 _lock = threading.Lock()
 _originals: list[tuple[type | ModuleType, str, Any]] = []
 _carrier = Carrier(handed_on, held_by_task)
@@ -102,7 +105,6 @@ def install() -> None:
         scope_finders.append(current_graph_scope)
         elsewhere_finders.append(is_elsewhere)
         carriers.append(_carrier)
-        CONTROL_FLOW.extend((GraphBubbleUp, ParentCommand))
 
 
 def is_installed() -> bool:
@@ -120,8 +122,6 @@ def uninstall() -> None:
             elsewhere_finders.remove(is_elsewhere)
             carriers.remove(_carrier)
             stop_handing_on()
-            for control in (GraphBubbleUp, ParentCommand):
-                CONTROL_FLOW.remove(control)
         _originals.clear()
 
 

@@ -31,7 +31,7 @@ from rowtrail.journal import (
     run_scope,
 )
 from rowtrail_langgraph import _capture
-from rowtrail_langgraph._ask import ask_a_person
+from rowtrail_langgraph._ask import Positions, ask_a_person
 from rowtrail_langgraph._bubble import bubbling
 from rowtrail_langgraph._models import (
     bound_ainvoke,
@@ -147,6 +147,7 @@ class ExplicitRuns:
 
     def _note(self, thread_id: str, attempt: Attempt) -> None:
         attempt.ask = ask_a_person
+        attempt.interrupts = Positions()
         with self._lock:
             self._attempts[thread_id] = attempt
 

@@ -18,7 +18,7 @@ from rowtrail.checkpoint import newest_checkpoint, unpack_id
 from rowtrail.errors import UsageError
 from rowtrail.journal import Attempt, Beginning, Finished, ReplayMode, Scope, fingerprint_of
 from rowtrail.store import Tx
-from rowtrail_langgraph._ask import ask_a_person
+from rowtrail_langgraph._ask import Positions, ask_a_person
 from rowtrail_langgraph._canonical import canonical_input
 from rowtrail_langgraph._handed import RUN_KEY
 from rowtrail_langgraph._place import (
@@ -171,6 +171,7 @@ class Invocation:
     def begun(self, attempt: Attempt) -> GraphRun:
         """Return the run of a begun attempt."""
         attempt.ask = ask_a_person
+        attempt.interrupts = Positions()
         attempt.re_executes = self._re_executed_from(attempt)
         is_applied_again = attempt.continues and not self._holds_input(attempt)
         return GraphRun(

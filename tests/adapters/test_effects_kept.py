@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import RetryPolicy
+from langgraph.types import Command, RetryPolicy, interrupt
 
 import rowtrail
 from rowtrail import InDoubtError
@@ -23,6 +24,7 @@ from tests.adapters._graphs import (
     Killed,
     Mode,
     as_node,
+    chain_of,
     one_node,
     run,
     sender,
@@ -231,6 +233,27 @@ async def test_equal_calls_have_each_their_own_steps_inside(bench: Bench, mode: 
     assert len({row["scope"] for row in rows}) == len({row["idempotency_key"] for row in rows}) == 3
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_step_that_asked_a_person_keeps_its_position(bench: Bench, mode: Mode) -> None:
+    """A step of one's own asks, and the node asks after it: each question gets its own answer."""
+
+    @rowtrail.step
+    def ask(text: str) -> str:
+        return str(interrupt(text))
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        got = [ask("first?"), ask("second?"), interrupt("third?")]
+        return {"messages": [AIMessage(" ".join(got))]}
+
+    graph = one_node(bench.saver(), as_node(mode, node))
+    state = await run(mode, graph, GO, thread())
+    for answer, following in (("a", "second?"), ("b", "third?")):
+        state = await run(mode, graph, Command(resume=answer), thread())
+        assert [q.value for q in state["__interrupt__"]] == [following]
+    state = await run(mode, graph, Command(resume="c"), thread())
+    assert state["messages"][-1].content == "a b c"
+
+
 # Handled failures.
 
 FAILURES: list[Exception] = [ConnectionError("down"), ValueError("odd"), Broken("no")]
@@ -312,3 +335,39 @@ def test_a_stored_failure_names_only_what_is_loaded(bench: Bench) -> None:
         None,
     ]
     assert [rebuilt_failure(text) for text in hostile] == [None] * len(hostile)
+
+
+# A state that was updated by hand.
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("stop", ["kill", "interrupt"])
+@pytest.mark.parametrize("updates", [1, 2])
+async def test_an_update_of_the_state_repeats_nothing(
+    bench: Bench, mode: Mode, stop: str, updates: int
+) -> None:
+    fuse = Fuse(times=int(stop == "kill"))
+    send = sender(bench, Fuse(times=0), mode)
+
+    async def first(state: MessagesState, calls: Calls) -> Any:
+        return {}
+
+    async def second(state: MessagesState, calls: Calls) -> Any:
+        await calls.ask(bench.model(), "one")
+        await calls.ask(send, tool_call("send", {"to": "a"}))
+        fuse()
+        return {} if stop == "kill" else {"messages": [AIMessage(interrupt("fine?"))]}
+
+    graph = chain_of(bench.saver(), as_node(mode, first), as_node(mode, second))
+    if stop == "kill":
+        with pytest.raises(Killed):
+            await run(mode, graph, GO, thread())
+    else:
+        await run(mode, graph, GO, thread())
+    for _ in range(updates):
+        await graph.aupdate_state(thread(), {"messages": [("user", "edited")]}, as_node="first")
+    state = await run(mode, graph, None, thread())
+    if stop == "interrupt":
+        assert [q.value for q in state["__interrupt__"]] == ["fine?"]
+        await run(mode, graph, Command(resume="yes"), thread())
+    assert bench.asked == ["one"] and len(bench.ledger.lines) == 1

@@ -6,7 +6,8 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rowtrail.content import Codec, Encoded, Prepared
 from rowtrail.errors import ClosedError, StorageError
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from rowtrail.journal import Journal
+
+
+class Interrupts(Protocol):
+    """How a framework gives answers of people to the questions of a call: by position."""
+
+    def counting(self) -> AbstractContextManager[Callable[[], int]]:
+        """Count the questions of the code inside the block; what it gives returns how many."""
+        ...
+
+    def skip(self, count: int) -> None:
+        """Take the positions of the questions that a call asked which is handed back now."""
+        ...
+
 
 MAX_FAILURES = 100
 """How many failures of steps are remembered, to tell them from those of the code around."""
@@ -70,6 +84,8 @@ class Attempt:
         self.strict = journal.strict
         self.ask: Callable[[Step | None], Any] | None = None
         """Asks a person about a step in doubt; adapters set it where they can."""
+        self.interrupts: Interrupts | None = None
+        """Counts the questions that a call asks a person, and passes them by on replay."""
         self.re_executes: Callable[[str, bool], bool] = _all_of_it
         """Whether a scope, by its name and by whether it had finished, is executed again."""
         self.claims = Claims(self)

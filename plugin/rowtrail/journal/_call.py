@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 CONTROL_FLOW: list[type[BaseException]] = []
 """Exceptions by which a framework leaves a call that has not failed; adapters add theirs."""
+
+
+def _nobody() -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Call:
         self._scope = scope
         self._key = key
         self._started = started
+        self._asked: Callable[[], int] = _nobody
+        """Returns how many questions the call has asked a person."""
         if started is not None:
             scope.remember_row(started.scope_row)
             scope.attempt.open.add(started.row)
@@ -115,11 +121,19 @@ class Call:
             outer=current_frame.get(),
         )
         token = current_frame.set(frame)
+        counted = self._scope.attempt.interrupts
         try:
-            yield frame.step
+            with nullcontext(_nobody) if counted is None else counted.counting() as self._asked:
+                yield frame.step
         finally:
             frame.has_ended = True  # what the call left running carries the frame on
             current_frame.reset(token)
+
+    def pass_interrupts(self) -> None:
+        """Take the positions of the questions that the call asked, which is handed back."""
+        counted = self._scope.attempt.interrupts
+        if counted is not None and self.interrupts:
+            counted.skip(self.interrupts)
 
     def complete(self, result: Any, **details: Any) -> None:
         """Record the result; committed before it returns.
@@ -182,17 +196,18 @@ class Call:
         usage: Usage | None = None,
         model: str | None = None,
         provider: str | None = None,
-        interrupts: int = 0,
+        interrupts: int | None = None,
     ) -> Flow[None]:
         started = self._started
         assert started is not None
         attempt = self._scope.attempt
+        asked = self._asked() if interrupts is None else interrupts
 
         def completing(output: Prepared | None, reason: str | None) -> Write:
             def work(tx: Tx) -> None:
                 spent = self._spent(started, usage, model, provider)
                 attempt.recorder.complete_step(
-                    tx, self, started, output, reason=reason, spent=spent, interrupts=interrupts
+                    tx, self, started, output, reason=reason, spent=spent, interrupts=asked
                 )
 
             return Write(work)
@@ -242,7 +257,7 @@ class Call:
         *,
         output: Any = None,
         usage: Usage | None = None,
-        interrupts: int = 0,
+        interrupts: int | None = None,
     ) -> Flow[None]:
         if isinstance(error, tuple(CONTROL_FLOW)):
             yield from self._leave(error)
@@ -269,7 +284,7 @@ class Call:
                     error=attempt.recorder.describe(error, request.codec or attempt.codec),
                     failure=failure,
                     spent=self._spent(started, usage, None, None),
-                    interrupts=interrupts,
+                    interrupts=self._asked() if interrupts is None else interrupts,
                 )
 
             yield Write(work)

@@ -211,6 +211,7 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
                 return await fn(*args, **kwargs)
             call = await scope.abegin(declared.request(scope, args, kwargs))
             if call.replayed:
+                call.pass_interrupts()
                 return call.result
             return await _arun(call, lambda: fn(*args, **kwargs))
 
@@ -224,6 +225,7 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
                 return fn(*args, **kwargs)
             call = scope.begin(declared.request(scope, args, kwargs))
             if call.replayed:
+                call.pass_interrupts()
                 return call.result
             return _run(call, lambda: fn(*args, **kwargs))
 
