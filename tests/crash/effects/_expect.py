@@ -110,14 +110,15 @@ def _target_of_another_run(c: Combination, after: AfterFault) -> Bounds:
     """Return how often the call that the fault hit may have happened after another run.
 
     A `write` that an earlier run of the thread left in doubt is in doubt there, too: what a person
-    or a function says of it holds. Everything else is a new call.
+    or a function says of it holds. Everything else is a new call, as is one that is made when the
+    late call of the earlier run has just ended.
     """
     hit = target(c)
     again = after.effects.get(hit, 0) + EXPECTED[hit]
     if not c.effect.startswith("write") or not after.is_in_doubt:
         return Bounds(again, again)
     once = after.done + EXPECTED[hit]
-    return Bounds(once, again if c.effect == "write_retry" else once)
+    return Bounds(once, again if c.effect == "write_retry" or c.fault == "late" else once)
 
 
 def calls_allowed(c: Combination, after: AfterFault) -> Bounds:

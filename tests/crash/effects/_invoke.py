@@ -77,8 +77,9 @@ def _left_by_its_loop(stage: Stage, call: Coroutine[Any, Any, Any]) -> Any:
     LEFT.append(work)
     reached = until(lambda: work.done() or stage.world.has("struck"), "the call")
     loop.run_until_complete(asleeping(reached))
+    result = work.result() if work.done() else None
     loop.close()
-    return None
+    return result
 
 
 def _ended(stage: Stage, given: Given, work: Any) -> Outcome:
