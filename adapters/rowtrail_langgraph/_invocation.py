@@ -14,7 +14,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command
 
 from rowtrail import Journal
-from rowtrail.checkpoint import newest_checkpoint, unpack_id
+from rowtrail.checkpoint import newest_checkpoint, step_of_checkpoint, unpack_id
 from rowtrail.errors import UsageError
 from rowtrail.journal import Attempt, Beginning, Finished, ReplayMode, Scope, fingerprint_of
 from rowtrail.store import Tx
@@ -98,7 +98,10 @@ class Invocation:
             metadata.get("run_id") is not None and _continues(tx, thread_id, run_id)
         ):
             intent = "resume"
-        if self._is_resume:
+        if name is not None and addressed not in (None, head_id):
+            # LangGraph goes on from there, each time that the request is sent.
+            head_step = step_of_checkpoint(tx, thread_id, "", str(addressed))
+        elif self._is_resume:
             shift = self._shift(addressed, head_source)
         answer = self._answer
         return Beginning(
@@ -189,7 +192,9 @@ class Invocation:
     def _re_executed_from(self, attempt: Attempt) -> Callable[[str, bool], bool]:
         """Return what tells whether a scope is executed again, by the superstep in its name."""
         head, base = attempt.beginning.head_step, attempt.base_step
-        if not attempt.continues or not self._holds_input(attempt) or head is None or base is None:
+        is_from_head = self.configurable.get("checkpoint_id") in (None, attempt.beginning.head)
+        goes_on = attempt.continues and self._holds_input(attempt) and is_from_head
+        if not goes_on or head is None or base is None:
             return lambda name, finished: True
         first = head + 1 - base
 

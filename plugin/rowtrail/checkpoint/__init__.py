@@ -51,6 +51,7 @@ __all__ = [
     "delta_ancestors",
     "has_delta_channels",
     "newest_checkpoint",
+    "step_of_checkpoint",
     "threads_among",
     "unpack_id",
     "values_fault",
@@ -430,6 +431,13 @@ def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str 
     if row is None:
         return None, None, None
     return row["step"], unpack_id(row["checkpoint_id"]), row["source"]
+
+
+def step_of_checkpoint(tx: Tx, thread_id: str, ns: str, checkpoint_id: str) -> int | None:
+    """Return the superstep of a checkpoint, None where there is none of this id."""
+    key = {"thread_id": thread_id, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
+    step: int | None = tx.value("checkpoint_step", **key)
+    return step
 
 
 def _refuse_torn(row: Row, values: int) -> None:

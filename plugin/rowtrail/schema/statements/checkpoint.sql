@@ -253,3 +253,7 @@ SELECT c.run_id FROM checkpoint c JOIN thread t ON t.id = c.thread
 WHERE t.thread_id = :thread_id AND c.ns = '' AND c.hidden = 0
   AND c.body IS NOT NULL
 ORDER BY c.id DESC LIMIT 1;
+
+-- name: checkpoint_step
+SELECT c.step FROM checkpoint c JOIN thread t ON t.id = c.thread
+WHERE t.thread_id = :thread_id AND c.ns = :ns AND c.checkpoint_id = :checkpoint_id;
