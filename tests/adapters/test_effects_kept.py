@@ -131,6 +131,20 @@ async def test_an_earlier_write_does_not_keep_a_later_answer(bench: Bench, mode:
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("effect", ["idempotent", "write"])
+async def test_a_call_that_is_retried_keeps_its_key(bench: Bench, mode: Mode, effect: str) -> None:
+    send = sender(bench, Fuse(Broken("refused"), times=2), mode, effect=effect)
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        await calls.ask(send, tool_call("send", {"to": "a"}))
+        return {}
+
+    graph = graph_of(bench.saver(), as_node(mode, node), retry_policy=POLICY)
+    await run(mode, graph, GO, thread())
+    assert len(bench.ledger.lines) == 3 and len(set(bench.ledger.lines)) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("error", [TimeoutError("late"), ConnectionError("lost"), OSError("io")])
 async def test_a_write_that_got_no_answer_is_not_retried(
     bench: Bench, mode: Mode, error: Exception

@@ -149,6 +149,28 @@ async def test_other_words_are_in_doubt_with_the_write_before_them(
     assert state["messages"][-1].content == "done"
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_one_call_is_in_doubt_with_each_that_was(bench: Bench, mode: Mode) -> None:
+    """Of two equal calls one had ended, and the other is in doubt: so is one of the next two."""
+    fuse = Fuse()
+    send = sender(bench, fuse, mode, on_doubt=lambda step: "seen in the outbox")
+    words = ["go", "go on"]
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        fuse.left = 0
+        told = [await calls.ask(send, tool_call("send", {"to": "a"}, "c1"))]
+        fuse.left = int(state["messages"][-1].content == words[0])
+        told.append(await calls.ask(send, tool_call("send", {"to": "a"}, "c2")))
+        return {"messages": told}
+
+    graph = one_node(bench.saver(), as_node(mode, node))
+    with pytest.raises(Killed):
+        await run(mode, graph, {"messages": [("user", words[0])]}, thread())
+    state = await run(mode, graph, {"messages": [("user", words[1])]}, thread())
+    told = [m.content for m in state["messages"] if m.type == "tool"]
+    assert sorted(told) == ["seen in the outbox", "sent to a"] and len(bench.ledger.lines) == 3
+
+
 async def test_a_run_begun_with_never_leaves_doubts_listed(bench: Bench) -> None:
     send = sender(bench, Fuse(), "sync", on_doubt="fail")
 

@@ -129,6 +129,7 @@ class Claims:
         """Return the rows that no other request stands for."""
         if not self._taken:
             return rows
+        self._begin_try(scope)
         return [row for row in rows if row["effect"] == "read" or self._is_free(row, scope, key)]
 
     def oldest_alike(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:

@@ -208,16 +208,19 @@ ORDER BY s.id;
 
 -- name: step_doubted_before
 -- A write of another run of the thread that asks for the same and is in doubt, or goes on (where its attempt has
--- ended, nobody waits for it any more); the newest.
-SELECT s.id, coalesce(s.twin, s.id) AS root, s.attempt, s.status, NULL AS ended_at
-FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
-WHERE s.status = 'in_doubt' AND s.fingerprint = :fingerprint AND s.effect = 'write' AND r.thread = :thread AND r.id <> :run
-UNION ALL
-SELECT s.id, coalesce(s.twin, s.id), s.attempt, s.status, a.ended_at
-FROM attempt a CROSS JOIN run r CROSS JOIN scope sc CROSS JOIN step s
-WHERE (a.ended_at IS NULL OR a.left_open = 1) AND r.id = a.run AND r.thread = :thread AND r.id <> :run
-  AND sc.run = r.id AND s.scope = sc.id AND s.fingerprint = :fingerprint AND s.effect = 'write' AND s.status = 'running'
-ORDER BY 1 DESC LIMIT 1;
+-- ended, nobody waits for it any more), and for which no call of this run stands yet; the newest.
+SELECT * FROM (
+    SELECT s.id, coalesce(s.twin, s.id) AS root, s.attempt, s.status, NULL AS ended_at
+    FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+    WHERE s.status = 'in_doubt' AND s.fingerprint = :fingerprint AND s.effect = 'write' AND r.thread = :thread AND r.id <> :run
+    UNION ALL
+    SELECT s.id, coalesce(s.twin, s.id), s.attempt, s.status, a.ended_at
+    FROM attempt a CROSS JOIN run r CROSS JOIN scope sc CROSS JOIN step s
+    WHERE (a.ended_at IS NULL OR a.left_open = 1) AND r.id = a.run AND r.thread = :thread AND r.id <> :run
+      AND sc.run = r.id AND s.scope = sc.id AND s.fingerprint = :fingerprint AND s.effect = 'write' AND s.status = 'running'
+) d
+WHERE NOT EXISTS (SELECT 1 FROM step t JOIN scope ts ON ts.id = t.scope WHERE t.twin = d.root AND ts.run = :run)
+ORDER BY d.id DESC LIMIT 1;
 
 -- name: step_key_n
 -- Which of the equal requests of a scope the next new one is.
