@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from langgraph.checkpoint.base import CheckpointTuple
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
+from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple
+from langgraph.checkpoint.serde.types import RESUME
 
 from rowtrail import Journal
 from rowtrail.journal import Attempt
 from rowtrail.store import Tx
-from rowtrail_langgraph._place import (
-    run_of,
-)
+from rowtrail_langgraph._place import run_of
 
 NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 """Task that LangGraph writes the answer to the next question under."""
@@ -40,14 +38,22 @@ def finishing(
         return None
     run.has_begun = True
     name = run.scope_name(task_id)
-    is_finished = not _UNFINISHED.intersection(channels) and set(channels) != {RESUME}
-    if name is None or not is_finished or run.attempt.claims.is_empty:
+    if name is None or not is_finished(channels) or run.attempt.claims.is_empty:
         return None
 
     def finish(tx: Tx) -> None:
         tx.run("scope_finish", run=run.attempt.run, name=name)
 
     return finish
+
+
+def is_finished(channels: Collection[str]) -> bool:
+    """Return whether LangGraph takes a task with these writes for done when it resumes.
+
+    Any write that is not a control write makes it so, also beside an error: a task that is
+    cancelled as it ends has both. Seen with langgraph 1.2.22.
+    """
+    return not WRITES_IDX_MAP.keys() >= set(channels)
 
 
 def without_used_answer(
@@ -86,9 +92,6 @@ def note_interrupt(config: Mapping[str, Any]) -> None:
     run = run_of(config)
     if run is not None:
         run.is_waiting = True
-
-
-_UNFINISHED = frozenset({ERROR, INTERRUPT})
 
 
 def note_failure(config: Mapping[str, Any], task_id: str, error: BaseException) -> None:

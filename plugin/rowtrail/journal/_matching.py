@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -198,10 +199,16 @@ class Claims:
         )
 
 
-def handled_failures(scope: Scope, rows: list[Row], last_seq: int) -> set[int]:
+def handled_failures(scope: Scope, rows: list[Row], last_seq: Mapping[int, int]) -> set[int]:
     """Return the failed calls among `rows` which the code around has handled.
 
-    Only after a crash or an interrupt: a step was begun in the scope after the failure.
+    Only after a crash or an interrupt: the attempt began a step in the scope after the failure,
+    which therefore did not end it.
+
+    Args:
+        scope: Where the calls are made.
+        rows: The recorded calls.
+        last_seq: By attempt, the number of the newest step that it began in the scope.
     """
     if not scope.attempt.raises_handled:
         return set()
@@ -210,7 +217,7 @@ def handled_failures(scope: Scope, rows: list[Row], last_seq: int) -> set[int]:
         for row in rows
         if row["status"] == "failed"
         and row["ended_seq"] is not None
-        and row["ended_seq"] < last_seq
+        and row["ended_seq"] < last_seq.get(row["attempt"], 0)
         and not scope.was_raised(row["id"])
         and (row["output"] is not None or rebuilt_failure(row["failure"]) is not None)
     }

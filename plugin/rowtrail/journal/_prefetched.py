@@ -20,12 +20,12 @@ class Prefetched:
 
     Attributes:
         rows: By key, oldest first.
-        last_seq: Number of the newest step.
+        last_seq: By attempt, the number of its newest step.
     """
 
     def __init__(self, tx: Tx, run: int, name: str) -> None:
         self.rows: dict[Key, list[Row]] = defaultdict(list)
-        self.last_seq = 0
+        self.last_seq: Counter[int] = Counter()
         self._masked: dict[bytes, list[Row]] = defaultdict(list)
         self._asked: Counter[bytes] = Counter()
         row = tx.value("scope_row", run=run, name=name)
@@ -35,11 +35,11 @@ class Prefetched:
     def _fill(self, tx: Tx, scope: int) -> None:
         steps = tx.all("scope_steps", scope=scope, limit=MAX_PREFETCHED + 1)
         if len(steps) > MAX_PREFETCHED:
-            self.last_seq = tx.value("scope_last_seq", scope=scope)
             return
         for step in steps:
             self.rows[step["fingerprint"], step["tool_call_id"], step["n"]].append(step)
-            self.last_seq = max(self.last_seq, step["seq"])
+            attempt = step["attempt"]
+            self.last_seq[attempt] = max(self.last_seq[attempt], step["seq"])
             if step["masked"] is not None:
                 self._masked[step["masked"]].append(step)
 

@@ -289,8 +289,8 @@ class Scope:
         return _Verdict(decision, row)
 
     def _decision(self, tx: Tx, request: Request, rows: list[Row]) -> Decision:
-        last_seq = 0 if self._recorded is None else self._recorded.last_seq
-        handled = handled_failures(self, rows, last_seq)
+        recorded = self._recorded
+        handled = handled_failures(self, rows, {} if recorded is None else recorded.last_seq)
         return decide(
             [as_recorded(self, row, is_handled=row["id"] in handled) for row in rows],
             kind=request.kind,

@@ -156,9 +156,6 @@ SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code,
 FROM step s LEFT JOIN item i ON i.id = s.output
 WHERE s.scope = :scope ORDER BY s.id LIMIT :limit;
 
--- name: scope_last_seq
-SELECT coalesce(max(seq), 0) FROM step WHERE scope = :scope;
-
 -- name: step_candidates
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
