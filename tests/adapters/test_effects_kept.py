@@ -9,12 +9,14 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
+from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 
 import rowtrail
 from rowtrail import InDoubtError
 from rowtrail.testing import Reply
+from rowtrail_langgraph._told import is_finished
 from tests.adapters._graphs import (
     MODES,
     Bench,
@@ -311,6 +313,39 @@ async def test_a_failure_that_was_handled_is_raised_again_after_a_kill(
     again = [] if stop == "kill" else ["first", "first"]
     assert made[4:] == again
     assert seen == [(str(error), error.args)] * 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_answer_reaches_a_step_that_failed_before_it_asked(
+    bench: Bench, mode: Mode
+) -> None:
+    made: list[int] = []
+
+    @rowtrail.step
+    def ask(n: int) -> str:
+        made.append(n)
+        if len(made) == 1:
+            raise TimeoutError("no answer")
+        return str(interrupt("go on?"))
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        return {"messages": [("ai", ask(1))]}
+
+    graph = one_node(bench.saver(), as_node(mode, node))
+    with pytest.raises(TimeoutError):
+        await run(mode, graph, GO, thread())
+    await run(mode, graph, None, thread())
+    state = await run(mode, graph, Command(resume="yes"), thread())
+    assert state["messages"][-1].content == "yes"
+
+
+@pytest.mark.parametrize("others", [(), *((channel,) for channel in WRITES_IDX_MAP)])
+@pytest.mark.parametrize("written", [(), ("messages",), ("__return__",), ("__no_writes__",)])
+def test_a_task_is_finished_where_langgraph_does_not_run_it_again(
+    written: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    """A task that is cancelled as it ends has its writes and an error, and is not run again."""
+    assert is_finished((*written, *others)) == bool(written)
 
 
 async def test_a_failure_that_ended_the_node_is_not_raised_again(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import os
 import sqlite3
@@ -460,7 +461,7 @@ def test_a_generator_that_is_collected_inside_a_transaction_ends_its_run(journal
             yield 1
 
     begun = stream()
-    next(begun)
+    contextvars.copy_context().run(next, begun)  # what is left behind does not reach other tests
     journal.store.write(lambda tx: begun.close())
     journal.store.write(lambda tx: None)  # the end of the run is queued behind the first
     assert [run["status"] for run in journal.runs()] == ["cancelled"]

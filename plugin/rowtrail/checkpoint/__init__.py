@@ -33,6 +33,7 @@ from rowtrail.checkpoint._rows import (
     StoredWrite,
     Value,
 )
+from rowtrail.checkpoint._supersteps import newest_checkpoint, step_of_checkpoint
 from rowtrail.checkpoint._threads import threads_among
 from rowtrail.content import Content, Prepared, is_sweeping
 from rowtrail.errors import BusyError, CorruptRowError
@@ -423,21 +424,6 @@ class Checkpoints:
                 for row, of in writes.items()
             },
         )
-
-
-def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str | None, str | None]:
-    """Return superstep, id and source of the newest checkpoint of a namespace."""
-    row = tx.one("newest_checkpoint", thread_id=thread_id, ns=ns)
-    if row is None:
-        return None, None, None
-    return row["step"], unpack_id(row["checkpoint_id"]), row["source"]
-
-
-def step_of_checkpoint(tx: Tx, thread_id: str, ns: str, checkpoint_id: str) -> int | None:
-    """Return the superstep of a checkpoint, None where there is none of this id."""
-    key = {"thread_id": thread_id, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
-    step: int | None = tx.value("checkpoint_step", **key)
-    return step
 
 
 def _refuse_torn(row: Row, values: int) -> None:
