@@ -27,8 +27,9 @@ IS_LONG = settings.get_current_profile_name() == "long"
 threads = st.sampled_from(["a", "b", "c"])
 runs = st.sampled_from(["r", "s"])
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
+integers = st.integers(-(2**63), 2**64 - 1)  # what the model's serializer takes
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts | st.binary(),
+    st.none() | st.booleans() | integers | st.floats(allow_nan=False) | texts | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
