@@ -65,6 +65,10 @@ class Ledger:
         return self.path.read_text().splitlines() if self.path.exists() else []
 
 
+GO = {"messages": [("user", "go")]}
+"""An input of a graph."""
+
+
 class Calls:
     """Makes the calls of a node's body, sync or async by the mode of its graph."""
 

@@ -18,6 +18,7 @@ from rowtrail import InDoubtError
 from rowtrail.testing import Reply
 from rowtrail_langgraph._told import is_finished
 from tests.adapters._graphs import (
+    GO,
     MODES,
     Bench,
     Broken,
@@ -34,7 +35,6 @@ from tests.adapters._graphs import (
     tool_call,
 )
 
-GO = {"messages": [("user", "go")]}
 POLICY = RetryPolicy(max_attempts=3, initial_interval=0.001, retry_on=Broken)
 
 

@@ -19,6 +19,7 @@ from rowtrail.errors import UsageError
 from rowtrail.testing import Reply
 from rowtrail_langgraph import RowtrailSaver
 from tests.adapters._graphs import (
+    GO,
     MODES,
     Bench,
     Broken,
@@ -34,8 +35,6 @@ from tests.adapters._graphs import (
     thread,
     tool_call,
 )
-
-GO = {"messages": [("user", "go")]}
 
 
 def statuses(bench: Bench) -> list[str]:
