@@ -298,13 +298,13 @@ def test_the_error_of_a_busy_run_may_say_when_to_try_again() -> None:
     assert RunBusyError("busy", run_id="r", pid=1, host="h", retry_after_s=3.5).retry_after_s == 3.5
 
 
-def test_a_store_tells_a_verdict_in_seconds(journal: Journal) -> None:
-    store = journal.store
-    now = store.clock.now_ms()
-    me = {"process": store.process_row}
-    assert store.verdict_in_s(row_of(last_seen_at=0, **me)) is None
-    assert store.verdict_in_s(row_of(last_seen_at=now - 20_000, host="elsewhere")) == 0.0
-    soon = store.verdict_in_s(row_of(last_seen_at=now - 5_000, host="elsewhere", process=9))
-    assert soon is not None
-    assert 0 < soon <= 10
-    assert store.is_alive(row_of(last_seen_at=now, host="elsewhere", process=10))
+def test_a_store_tells_a_verdict_in_seconds(db: Path) -> None:
+    with Journal(db, clock=FakeClock()) as journal:
+        store = journal.store
+        now = store.clock.now_ms()
+        me = {"process": store.process_row}
+        assert store.verdict_in_s(row_of(last_seen_at=0, **me)) is None
+        assert store.verdict_in_s(row_of(last_seen_at=now - 20_000, host="elsewhere")) == 0.0
+        late = row_of(last_seen_at=now - 5_000, host="elsewhere", process=9)
+        assert store.verdict_in_s(late) == STALE_S - 5
+        assert store.is_alive(row_of(last_seen_at=now, host="elsewhere", process=10))

@@ -243,7 +243,7 @@ def test_query_that_would_explode_is_refused_at_once(filled: Journal, name: str,
 
     refused(filled, doubling(name, last, 24))
 
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < TIMEOUT_S + LATE_S
 
 
 ROW = "printf('%.*c', 20000, 'a') || n"
