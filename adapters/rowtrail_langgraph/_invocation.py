@@ -16,7 +16,15 @@ from langgraph.types import Command
 from rowtrail import Journal
 from rowtrail.checkpoint import newest_checkpoint, step_of_checkpoint, unpack_id
 from rowtrail.errors import UsageError
-from rowtrail.journal import Attempt, Beginning, Finished, ReplayMode, Scope, fingerprint_of
+from rowtrail.journal import (
+    Attempt,
+    Beginning,
+    Finished,
+    Grip,
+    ReplayMode,
+    Scope,
+    fingerprint_of,
+)
 from rowtrail.store import Tx
 from rowtrail_langgraph._ask import Positions, ask_a_person
 from rowtrail_langgraph._canonical import canonical_input
@@ -134,32 +142,29 @@ class Invocation:
         answers = isinstance(self.input, Command) and self.input.resume is not None
         return int(addressed is not None and not answers and head_source not in ("update", "fork"))
 
-    def start(self) -> tuple[GraphRun | None, Any]:
-        """Begin an attempt; return its run and what the graph is given.
+    def start(self, grip: Grip) -> tuple[GraphRun | None, Any]:
+        """Begin an attempt, which `grip` holds; return its run and what the graph is given.
 
         Of a run that is done already: None, and the state in which it ended.
         """
-        begun: list[Attempt] = []
         try:
             beginning = self.journal.store.read(self.beginning)
-            attempt = self.journal.attempt_or_end(beginning, self.codec, begun)
+            attempt = self.journal.attempt_or_end(beginning, self.codec, grip)
             if isinstance(attempt, Finished):
                 return None, self.graph.get_state(self._end_config(attempt)).values
             run = self.begun(attempt)
             found = self.saver.get_tuple(self._thread_config) if self._is_repeated(run) else None
             return run, self.given(run, found)
         except BaseException:
-            for left in begun:  # Ctrl-C, or a thread that cannot be read: it must not stay held
-                left.abandon()
+            grip.let_go()  # Ctrl-C, or a thread that cannot be read: it must not stay held
             raise
 
-    async def astart(self) -> tuple[GraphRun | None, Any]:
+    async def astart(self, grip: Grip) -> tuple[GraphRun | None, Any]:
         """Async twin of `start`."""
-        begun: list[Attempt] = []
         try:
             await self.saver.aopen()  # never on the event loop
             beginning = await self.journal.store.aread(self.beginning)
-            attempt = await self.journal.aattempt_or_end(beginning, self.codec, begun)
+            attempt = await self.journal.aattempt_or_end(beginning, self.codec, grip)
             if isinstance(attempt, Finished):
                 return None, (await self.graph.aget_state(self._end_config(attempt))).values
             run = self.begun(attempt)
@@ -167,8 +172,7 @@ class Invocation:
             found = await self.saver.aget_tuple(self._thread_config) if repeated else None
             return run, self.given(run, found)
         except BaseException:
-            for left in begun:
-                left.abandon()
+            grip.let_go()
             raise
 
     def begun(self, attempt: Attempt) -> GraphRun:

@@ -189,6 +189,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             return
         answer = Streamed()
         try:
+            call.made()
             with noting_changes(self, fields_of):
                 for chunk in original(self, input, config, stop=stop, **kwargs):
                     if answer.take(chunk):
@@ -237,6 +238,7 @@ def recorded_astream(
             return
         answer = Streamed()
         try:
+            call.made()
             with noting_changes(self, fields_of):
                 async with aclosing(original(self, input, config, stop=stop, **kwargs)) as chunks:
                     async for chunk in chunks:

@@ -11,7 +11,7 @@ import langgraph.errors
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
-from rowtrail.journal import Outcome
+from rowtrail.journal import Grip, Outcome
 from rowtrail.replay import culprit
 from rowtrail_langgraph._given_back import given_back
 from rowtrail_langgraph._ids import give_ids
@@ -46,7 +46,8 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             with invocation.around.watched():
                 yield from original(self, input, invocation.entered(), *args, **kwargs)
             return
-        run, given = invocation.start()
+        grip = Grip()
+        run, given = invocation.start(grip)
         if run is None:
             yield from given_back(self, given, kwargs)
             return
@@ -88,7 +89,8 @@ def recorded_astream(
                     async for chunk in chunks:
                         yield chunk
             return
-        run, given = await invocation.astart()
+        grip = Grip()
+        run, given = await invocation.astart(grip)
         if run is None:
             for chunk in given_back(self, given, kwargs):
                 yield chunk

@@ -134,6 +134,9 @@ def inner() -> str:
     return "from inside"
 
 
+going_on: list[Call] = []
+
+
 def fill(journal: Journal) -> None:
     """Make runs that finish, replay, fail, crash and leave doubt."""
     for number in range(2):
@@ -148,7 +151,8 @@ def fill(journal: Journal) -> None:
     use(attempt, "Bergen", KeyboardInterrupt())
     attempt.end("cancelled")
     attempt = journal.attempt(Beginning("name", "running", thread_id="u"))
-    attempt.scope("").begin(request(attempt, "tool", {"city": "Rome"}))
+    going_on.append(attempt.scope("").begin(request(attempt, "tool", {"city": "Rome"})))
+    going_on[-1].made()
     graph = StateGraph(MessagesState)
     graph.add_node("talk", lambda state: {"messages": [("ai", "hello")]})
     graph.add_edge(START, "talk")

@@ -35,6 +35,7 @@ from rowtrail.journal._environment import (
     journal_path,
     take_run_id,
 )
+from rowtrail.journal._grip import Grip
 from rowtrail.journal._identity import Identity, differing_attribute, fingerprint_of, identity_of
 from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._recorder import Recorder
@@ -65,6 +66,7 @@ __all__ = [
     "Beginning",
     "Call",
     "Finished",
+    "Grip",
     "Identity",
     "Journal",
     "Multitask",

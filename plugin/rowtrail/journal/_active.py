@@ -114,13 +114,19 @@ Entered = tuple[tuple[ContextVar[Any], Token[Any]], ...]
 
 def enter(*values: tuple[ContextVar[Any], Any]) -> Entered:
     """Set context variables, and return what `leave` undoes it with."""
-    return tuple((variable, variable.set(value)) for variable, value in values)
+    before = [(variable, variable.get()) for variable, _ in values]
+    try:
+        return tuple([(variable, variable.set(value)) for variable, value in values])
+    except BaseException:  # Ctrl-C
+        for variable, value in before:
+            variable.set(value)
+        raise
 
 
 def leave(entered: Entered) -> None:
     """Undo `enter`, unless this is another context: then the one that was entered is gone."""
-    with contextlib.suppress(ValueError):
-        for variable, token in reversed(entered):
+    for variable, token in reversed(entered):
+        with contextlib.suppress(ValueError, RuntimeError):  # RuntimeError: it is undone
             variable.reset(token)
 
 

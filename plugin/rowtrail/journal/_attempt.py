@@ -17,6 +17,7 @@ from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
 from rowtrail.journal._matching import Claims
 from rowtrail.journal._numbers import Key
+from rowtrail.journal._owners import Owner, give_back_unmade
 from rowtrail.journal._recovery import LEFT
 from rowtrail.journal._request import Request
 from rowtrail.journal._scope import Generation, Scope
@@ -105,6 +106,8 @@ class Attempt:
         self._kept: dict[str, Scope] = {}
         self._loop = None if loop is None else weakref.ref(loop)
         self._ended = False
+        self.is_over = False
+        """Whether its end is written, or can be no more."""
         # Bounded: an exception keeps alive what its frames hold.
         self.failures: deque[BaseException] = deque(maxlen=MAX_FAILURES)
         self.open: set[int] = set()
@@ -265,11 +268,23 @@ class Attempt:
 
     def end(self, outcome: Outcome, error: str | None = None) -> None:
         """End the attempt; further calls do nothing."""
-        finish(self.ending(outcome, error), self.recorder.store)
+        try:
+            finish(self.ending(outcome, error), self.recorder.store)
+        except BaseException:
+            self._end_at_once()
+            raise
 
     async def aend(self, outcome: Outcome, error: str | None = None) -> None:
         """Async twin of `end`."""
-        await adrive(self.ending(outcome, error), self.recorder.store)
+        try:
+            await adrive(self.ending(outcome, error), self.recorder.store)
+        except BaseException:
+            self._end_at_once()
+            raise
+
+    def _end_at_once(self) -> None:
+        if not self.is_over:  # interrupted while it ended
+            self.abandon()
 
     def abandon(self) -> None:
         """Queue the end of an attempt whose caller was interrupted; it waits for nothing."""
@@ -282,13 +297,17 @@ class Attempt:
             return
         self._ended = True
         self.journal.release(self)
+        asker = Owner(self.row)
+        give_back_unmade()
 
         def work(tx: Tx) -> None:
-            self.end_rows(tx, outcome, error)
+            self.end_rows(tx, outcome, error, asker)
 
         try:
             yield Write(work)
+            self.is_over = True
         except StorageError as failed:
+            self.is_over = True
             self.recorder.owed[self.row] = work
             if outcome in ("done", "waiting"):
                 raise
@@ -297,11 +316,13 @@ class Attempt:
             # Whoever calls is about to raise what went wrong: that must not be hidden.
             log().warning("the end of run %r could not be recorded", self.run_id, exc_info=True)
 
-    def end_rows(self, tx: Tx, outcome: Outcome, error: str | None) -> None:
+    def end_rows(
+        self, tx: Tx, outcome: Outcome, error: str | None, asker: Owner | None = None
+    ) -> None:
         """Write the end of the attempt, and of its run where no other attempt goes on."""
         now = self.recorder.store.clock.now_ms()
         self.recorder.write_replays(tx)
-        left_open = self._end_open_steps(tx, outcome)
+        left_open = self._end_open_steps(tx, outcome, asker)
         is_nothing = outcome == "done" or self.is_rejected
         if self._resumed_done and is_nothing and tx.run("run_delete_empty", run=self.run):
             tx.run("attempt_delete", attempt=self.row)  # nothing was left to resume
@@ -315,11 +336,11 @@ class Attempt:
         if is_first:
             tx.run("run_end", run=self.run, attempt=self.row, status=status, now=now, error=error)
 
-    def _end_open_steps(self, tx: Tx, outcome: Outcome) -> bool:
+    def _end_open_steps(self, tx: Tx, outcome: Outcome, asker: Owner | None) -> bool:
         """Mark the calls that were cancelled or left behind; return whether others still go on."""
         left_open = False
         for step in sorted(self.open):
-            if self.recorder.call_goes_on(step):
+            if self.recorder.call_goes_on(step, asker):
                 left_open = (
                     True  # in a thread that its caller left: its result is taken when it comes
                 )

@@ -11,6 +11,7 @@ from rowtrail.journal._active import attempt_around
 from rowtrail.journal._attempt import Attempt
 from rowtrail.journal._begin import Beginning, Begun, Finished, Hold, begin
 from rowtrail.journal._flow import Flow, Sleep, Write, adrive, drive
+from rowtrail.journal._grip import Grip
 from rowtrail.journal._live import note_begun, note_ended
 from rowtrail.journal._owners import running_loop
 from rowtrail.journal._recorder import Recorder
@@ -63,57 +64,57 @@ class Attempts:
         self,
         beginning: Beginning,
         codec: Codec | None = None,
-        begun: list[Attempt] | None = None,
+        grip: Grip | None = None,
     ) -> Attempt:
         """Begin an attempt, for adapters; its rows are committed before it returns.
 
         Args:
             beginning: Which run it belongs to; not one that gives back the end of a run.
             codec: Reads and writes its results; the journal's own when None.
-            begun: Where the attempt is put as soon as its rows are written, so that a caller who is
-                interrupted can end it.
+            grip: Holds the attempt from its first row on, so that it ends where the caller is
+                interrupted. Without one it lasts until `end`, or until the journal is closed.
 
         Raises:
             RunBusyError: A live attempt holds the run, or the thread with `multitask="reject"`.
             UsageError: The run of this id had another input.
         """
-        return _new(self.attempt_or_end(beginning, codec, begun))
+        return _new(self.attempt_or_end(beginning, codec, grip))
 
     async def aattempt(
         self,
         beginning: Beginning,
         codec: Codec | None = None,
-        begun: list[Attempt] | None = None,
+        grip: Grip | None = None,
     ) -> Attempt:
         """Async twin of `attempt`."""
-        return _new(await self.aattempt_or_end(beginning, codec, begun))
+        return _new(await self.aattempt_or_end(beginning, codec, grip))
 
     def attempt_or_end(
         self,
         beginning: Beginning,
         codec: Codec | None = None,
-        begun: list[Attempt] | None = None,
+        grip: Grip | None = None,
     ) -> Attempt | Finished:
         """Begin an attempt as `attempt`, or return where the run ended that is done already."""
         self._refuse_closed()
-        return drive(self._attempt(beginning, codec, begun), self.store)
+        return drive(self._attempt(beginning, codec, grip), self.store)
 
     async def aattempt_or_end(
         self,
         beginning: Beginning,
         codec: Codec | None = None,
-        begun: list[Attempt] | None = None,
+        grip: Grip | None = None,
     ) -> Attempt | Finished:
         """Async twin of `attempt_or_end`."""
         self._refuse_closed()
-        return await adrive(self._attempt(beginning, codec, begun), self.store)
+        return await adrive(self._attempt(beginning, codec, grip), self.store)
 
     def _attempt(
-        self, beginning: Beginning, codec: Codec | None, kept: list[Attempt] | None
+        self, beginning: Beginning, codec: Codec | None, holder: Grip | None
     ) -> Flow[Attempt | Finished]:
-        waiting = Waiting(self.store.clock)
+        waiting, grip = Waiting(self.store.clock), holder or Grip()
         while True:
-            begun = yield from self._try_to_begin(beginning, codec, [] if kept is None else kept)
+            begun = yield from self._try_to_begin(beginning, codec, grip)
             if not isinstance(begun, Hold):
                 break
             waiting.tell(begun)
@@ -121,10 +122,12 @@ class Attempts:
         if isinstance(begun, Attempt):
             self._attempts.add(begun)
             tell_beginning(begun)
+        if holder is None:
+            grip.attempt = None
         return begun
 
     def _try_to_begin(
-        self, beginning: Beginning, codec: Codec | None, begun: list[Attempt]
+        self, beginning: Beginning, codec: Codec | None, grip: Grip
     ) -> Flow[Attempt | Finished | Hold]:
         owed, loop = list(self.recorder.owed), running_loop()
 
@@ -135,27 +138,28 @@ class Attempts:
                 return found
             attempt = Attempt(journal, beginning, found, codec or self._codec, loop)
             self.recorder.attempts[attempt.row] = attempt
-            begun[:] = [attempt]
+            grip.attempt = attempt
             return attempt
 
         try:
             result: Attempt | Finished | Hold = yield Write(work)
         except BaseException as error:
             if isinstance(error, Exception):
-                begun.clear()
+                grip.attempt = None
             else:  # cancelled: it may still begin, and nobody would end it
-                self._give_up(begun, self.store.epoch)
+                self._give_up(grip, self.store.epoch)
             raise
         for ended in owed:
             self.recorder.owed.pop(ended, None)
         return result
 
-    def _give_up(self, begun: list[Attempt], epoch: int) -> None:
+    def _give_up(self, grip: Grip, epoch: int) -> None:
         """Queue the end of an attempt whose caller was cancelled while it began."""
 
         def work(tx: Tx) -> None:
-            if begun and self.store.epoch == epoch:  # else rolled back: its row may be another's
-                begun[0].end_rows(tx, "cancelled", None)
+            attempt, grip.attempt = grip.attempt, None
+            if attempt is not None and self.store.epoch == epoch:  # else it was rolled back
+                attempt.end_rows(tx, "cancelled", None)
 
         with contextlib.suppress(ClosedError):
             self.store.submit(work)

@@ -21,6 +21,7 @@ from rowtrail.usage import Usage, price_usd
 
 if TYPE_CHECKING:
     from rowtrail.journal._numbers import Key
+    from rowtrail.journal._owners import Owner
     from rowtrail.journal._scope import Scope
 
 
@@ -59,7 +60,8 @@ class Call:
     """What became of a request.
 
     When `replayed`, `result` is what was recorded and there is nothing to do. Else make the call
-    inside `with call.running()`, and end with `complete` or `fail`.
+    inside `with call.running()`, or after `call.made()` in a generator, and end with `complete`
+    or `fail`.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Call:
         key: Key,
         *,
         started: Started | None = None,
+        owner: Owner | None = None,
         result: Any = None,
         replayed_row: int | None = None,
         interrupts: int = 0,
@@ -80,6 +83,7 @@ class Call:
         self._scope = scope
         self._key = key
         self._started = started
+        self._owner = owner
         self._asked: Callable[[], int] = _nobody
         """Returns how many questions the call has asked a person."""
         if started is not None:
@@ -120,14 +124,20 @@ class Call:
             request.tool_call_id,
             outer=current_frame.get(),
         )
-        token = current_frame.set(frame)
         counted = self._scope.attempt.interrupts
         try:
+            current_frame.set(frame)
             with nullcontext(_nobody) if counted is None else counted.counting() as self._asked:
+                self.made()
                 yield frame.step
         finally:
             frame.has_ended = True  # what the call left running carries the frame on
-            current_frame.reset(token)
+            current_frame.set(frame.outer)
+
+    def made(self) -> None:
+        """Note that the call is made from here on: until now it could be given back."""
+        if self._owner is not None:
+            self._owner.keep()
 
     def pass_interrupts(self) -> None:
         """Take the positions of the questions that the call asked, which is handed back."""
@@ -200,6 +210,7 @@ class Call:
     ) -> Flow[None]:
         started = self._started
         assert started is not None
+        self.made()
         attempt = self._scope.attempt
         asked = self._asked() if interrupts is None else interrupts
 
@@ -262,8 +273,11 @@ class Call:
         if isinstance(error, tuple(CONTROL_FLOW)):
             yield from self._leave(error)
             return
+        if not isinstance(error, Exception) and self._owner is not None and self._owner.forgo():
+            return  # interrupted before it was made
         started, request = self._started, self.request
         assert started is not None
+        self.made()
         attempt = self._scope.attempt
         attempt.failures.append(error)
         in_doubt = leaves_in_doubt(
@@ -299,6 +313,7 @@ class Call:
     def _leave(self, error: BaseException) -> Flow[None]:
         started = self._started
         assert started is not None
+        self.made()
         reason = f"left by {type(error).__name__}: it runs from its top again when it is resumed"
 
         def work(tx: Tx) -> None:

@@ -9,13 +9,29 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+
+from rowtrail.journal._current import enclosing_frame
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
 
 GONE_AFTER_S = 15.0
 """A loop that stands still for so long on a thread of its own is taken for one that nobody runs."""
+
+
+unmade_here: ContextVar[weakref.ref[Owner] | None] = ContextVar("rowtrail_unmade", default=None)
+"""The owner of the call that the running code asked for last."""
+
+
+def give_back_unmade() -> None:
+    """Give back the call that this very code was about to make when it was interrupted."""
+    found = unmade_here.get()
+    owner = None if found is None else found()
+    if owner is not None:
+        owner.forgo()
 
 
 def running_loop() -> AbstractEventLoop | None:
@@ -25,13 +41,36 @@ def running_loop() -> AbstractEventLoop | None:
 
 
 class Owner:
-    """The thread, and in a coroutine the loop and the task, that makes a call of an attempt."""
+    """The thread, and in a coroutine the loop and the task, that makes a call of an attempt.
 
-    __slots__ = ("_loop", "_still_since_s", "_task", "_thread", "attempt")
+    Whoever makes the call holds it. Where Ctrl-C comes before the call is made, nobody does any
+    more, and the call is given back.
+    """
 
-    def __init__(self, attempt: int) -> None:
+    __slots__ = (
+        "__weakref__",
+        "_frame",
+        "_give_back",
+        "_loop",
+        "_still_since_s",
+        "_task",
+        "_thread",
+        "attempt",
+    )
+
+    def __init__(self, attempt: int, give_back: Callable[[], None] | None = None) -> None:
+        """Create the owner of a call that the running code makes, or asks about.
+
+        Args:
+            attempt: The row of the attempt.
+            give_back: What is done where the call is never made; it waits for nothing.
+        """
+        self._give_back = give_back
+        if give_back is not None:
+            unmade_here.set(weakref.ref(self))
         loop = running_loop()
         self.attempt = attempt
+        self._frame = enclosing_frame()
         self._thread = threading.current_thread()
         self._loop = loop
         self._task: weakref.ref[Task[Any]] | None = None
@@ -40,38 +79,59 @@ class Owner:
             task = sys.modules["asyncio"].current_task()
             self._task = None if task is None else weakref.ref(task)
 
-    def is_gone(self, now_s: float, *, inside: bool = False) -> bool:
+    def __del__(self) -> None:
+        if hasattr(self, "_give_back"):  # else it was interrupted as it was made
+            self.forgo()
+
+    def forgo(self) -> bool:
+        """Give the call back if it is not made yet, and return whether that was so."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is None:
+            return False
+        give_back()
+        return True
+
+    def keep(self) -> None:
+        """Note that the call is made from here on, and cannot be given back."""
+        self._give_back = None
+
+    def is_gone(self, now_s: float, step: int, asker: Owner | None) -> bool:
         """Return whether the call cannot go on any more.
 
         Args:
             now_s: A monotonic time, in seconds.
-            inside: The code that asks runs inside that very call.
+            step: The row of the call.
+            asker: The code that asks, where that is known: its transaction may run elsewhere.
         """
         if not self._thread.is_alive():
             return True
         if self._loop is None:
             # Whoever asks on the thread of the call, and is not inside it, has left it.
-            return self._thread is threading.current_thread() and not inside
-        return self._is_left_by_loop(now_s) or self._is_left_by_task(inside)
+            return asker is not None and asker._has_left(step, self)
+        return self._is_left_by_loop(now_s, asker) or self._is_left_by_task(step, asker)
 
-    def _is_left_by_loop(self, now_s: float) -> bool:
+    def _has_left(self, step: int, owner: Owner) -> bool:
+        inside = self._frame is not None and self._frame.is_inside(step)
+        return self._thread is owner._thread and not inside
+
+    def _is_left_by_loop(self, now_s: float, asker: Owner | None) -> bool:
         assert self._loop is not None
         if self._loop.is_closed():
             return True
         if self._loop.is_running():
             self._still_since_s = None
             return False
-        if self._thread is threading.current_thread():
+        if asker is not None and asker._thread is self._thread:
             return True  # this thread runs something else now
         self._still_since_s = now_s if self._still_since_s is None else self._still_since_s
         return now_s - self._still_since_s > GONE_AFTER_S
 
-    def _is_left_by_task(self, inside: bool) -> bool:
+    def _is_left_by_task(self, step: int, asker: Owner | None) -> bool:
         if self._task is None:
             return False
         task = self._task()
         if task is None or task.done():
             return True
-        if running_loop() is not self._loop:
+        if asker is None or asker._task is None or asker._task() is not task:
             return False
-        return task is sys.modules["asyncio"].current_task() and not inside
+        return asker._has_left(step, self)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from rowtrail.content import Codec, Content, Prepared
 from rowtrail.errors import UsageError
 from rowtrail.journal._call import Call, Spent, Started
-from rowtrail.journal._current import enclosing_frame
 from rowtrail.journal._decisions import set_twins_aside, settle_twins
 from rowtrail.journal._log import log
 from rowtrail.journal._owners import Owner
@@ -47,7 +46,7 @@ class Recorder:
     def __init__(self, store: Store, content: Content) -> None:
         self.store = store
         self.content = content
-        self.calls: dict[int, Owner] = {}
+        self.calls: weakref.WeakValueDictionary[int, Owner] = weakref.WeakValueDictionary()
         """By step, who makes the calls of this process that are being made."""
         self.attempts: weakref.WeakValueDictionary[int, Attempt] = weakref.WeakValueDictionary()
         """The attempts of this process; one that nobody holds any more is over."""
@@ -337,27 +336,21 @@ class Recorder:
             return None
         return self.store.verdict_in_s(row)
 
-    def step_goes_on(self, tx: Tx, step: int, attempt: int) -> bool:
+    def step_goes_on(self, tx: Tx, step: int, attempt: int, asker: Owner) -> bool:
         """Return whether a step that is `running` may still be made by its owner."""
         row = tx.one("attempt_owner", attempt=attempt)
         if row is None:
             return False
         if row["process"] == self.store.process_row:
-            owner = self.calls.get(step)
-            return owner is not None and not self._is_gone(owner, step)
+            return self.call_goes_on(step, asker)
         if row["ended_at"] is not None and not row["left_open"]:
             return False
         return self.store.is_alive(row)
 
-    def call_goes_on(self, step: int) -> bool:
+    def call_goes_on(self, step: int, asker: Owner | None = None) -> bool:
         """Return whether a call of this process is still being made."""
         owner = self.calls.get(step)
-        return owner is not None and not self._is_gone(owner, step)
-
-    def _is_gone(self, owner: Owner, step: int) -> bool:
-        frame = enclosing_frame()
-        inside = frame is not None and frame.is_inside(step)
-        return owner.is_gone(self.store.clock.elapsed_s(), inside=inside)
+        return owner is not None and not owner.is_gone(self.store.clock.elapsed_s(), step, asker)
 
     def beat(self, tx: Tx) -> None:
         """Do what is done with every heartbeat: write replays, and which attempts are gone.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rowtrail.content import Codec
@@ -11,6 +10,7 @@ from rowtrail.journal._active import Entered, enter_run, leave
 from rowtrail.journal._attempt import Attempt, Outcome
 from rowtrail.journal._begin import Beginning
 from rowtrail.journal._flow import Flow, adrive, finish
+from rowtrail.journal._grip import Door, Grip, let_go
 from rowtrail.journal._scope import Scope
 from rowtrail.replay import culprit
 
@@ -36,7 +36,6 @@ class Run:
         self._codec = codec
         self._attempt: Attempt | None = None
         self._scope: Scope | None = None
-        self._n: int | None = None
         self._entered: Entered | None = None
 
     @property
@@ -46,81 +45,76 @@ class Run:
         Raises:
             UsageError: The run was not entered.
         """
-        if self._n is None:
+        if self._attempt is None:
             raise UsageError("the run was not entered: use `with journal.run(...)`")
-        return self._n
+        return self._attempt.n
+
+    @property
+    def is_entered(self) -> bool:
+        """Tell whether the run was entered and not left."""
+        return self._attempt is not None and not self._attempt.is_over
 
     def __enter__(self) -> Run:
-        begun: list[Attempt] = []
+        grip = Grip()
         try:
-            self._enter(self._journal.attempt(self._beginning, self._codec, begun))
+            self._enter(self._journal.attempt(self._beginning, self._codec, grip), grip)
         except BaseException:
-            self._give_up(begun)
+            self._reset()
+            grip.let_go()
             raise
         return self
 
     async def __aenter__(self) -> Run:
-        begun: list[Attempt] = []
+        grip = Grip()
         try:
-            self._enter(await self._journal.aattempt(self._beginning, self._codec, begun))
+            self._enter(await self._journal.aattempt(self._beginning, self._codec, grip), grip)
         except BaseException:
-            self._give_up(begun)
+            self._reset()
+            grip.let_go()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        attempt = self._attempt
+    def _exit(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             finish(self._leave(error), self._journal.store)
-        except BaseException as interrupted:
-            self._end_at_once(attempt, interrupted)
+        except BaseException:
+            self.let_go()
             raise
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        attempt = self._attempt
+    async def _aexit(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             await adrive(self._leave(error), self._journal.store)
-        except BaseException as interrupted:
-            self._end_at_once(attempt, interrupted)
+        except BaseException:
+            self.let_go()
             raise
 
-    def _enter(self, attempt: Attempt) -> None:
-        self._attempt, self._n = attempt, attempt.n
+    if TYPE_CHECKING:
+        __exit__ = _exit
+        __aexit__ = _aexit
+    else:
+        __exit__ = Door(_exit)
+        __aexit__ = Door(_aexit)
+
+    def let_go(self) -> None:
+        """Leave the run where it was interrupted; this waits for nothing."""
+        self._reset()
+        let_go(self._attempt)
+
+    def _enter(self, attempt: Attempt, grip: Grip) -> None:
+        self._attempt = attempt
         self._scope = attempt.scope(WHOLE_RUN)
         self._entered = enter_run(self._scope)
-
-    def _give_up(self, begun: list[Attempt]) -> None:
-        """End an attempt that was begun and not entered: Ctrl-C came in between."""
-        if begun:
-            self._reset()
-            begun[0].abandon()
-
-    @staticmethod
-    def _end_at_once(attempt: Attempt | None, error: BaseException) -> None:
-        """Queue the end of an attempt that was interrupted while it ended: nobody holds it."""
-        if attempt is not None and not isinstance(error, Exception):
-            attempt.abandon()
+        grip.attempt = None  # from here on it ends with the block
 
     def _reset(self) -> None:
-        entered, self._entered = self._entered, None
-        if entered is not None:
-            leave(entered)
+        if self._entered is not None:
+            leave(self._entered)
+            self._entered = None
 
     def _leave(self, error: BaseException | None) -> Flow[None]:
         attempt = self._attempt
         assert attempt is not None
         self._reset()
-        self._attempt = None
         if isinstance(error, Exception) and culprit(error, attempt.failures) is None:
             yield from attempt.setting_aside(WHOLE_RUN, error)
         described = None if error is None else attempt.recorder.describe(error)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rowtrail.content import Codec, Prepared, UnknownClassError
-from rowtrail.errors import ClosedError, DivergedError
+from rowtrail.errors import DivergedError
 from rowtrail.journal._call import Call, Started
 from rowtrail.journal._current import Step
 from rowtrail.journal._doubt import Doubt
@@ -24,10 +24,11 @@ from rowtrail.journal._matching import (
     output_of,
 )
 from rowtrail.journal._numbers import Key, Numbers
-from rowtrail.journal._owners import Owner
+from rowtrail.journal._owners import Owner, give_back_unmade
 from rowtrail.journal._prefetched import Prefetched
 from rowtrail.journal._request import Request
 from rowtrail.journal._single_flight import await_owner
+from rowtrail.journal._unmade import Unmade
 from rowtrail.replay import (
     Aside,
     Decision,
@@ -57,6 +58,7 @@ class _Verdict:
     decision: Decision
     row: Row | None
     started: Started | None = None
+    owner: Owner | None = None
 
 
 class Scope:
@@ -82,6 +84,8 @@ class Scope:
         self._lock = threading.Lock()
         self._doubt = Doubt(self)
         self._numbers = Numbers()
+        self._freed: deque[Key] = deque()
+        """What `_numbers` is to be given back: a finalizer must not wait for the lock."""
         self._recorded: Prefetched | None = None
         self._raised: set[int] = set()
         self.unreadable: set[int] = set()
@@ -133,25 +137,29 @@ class Scope:
         So a call that is made again after it failed has the number of the first: on resume its
         answer stands where the failure was.
         """
-        with self._lock:
-            self._numbers.free(key)
+        self._freed.append(key)
 
     def was_raised(self, row: int) -> bool:
         """Return whether a recorded failure was raised again already."""
         return row in self._raised
 
     def _begin(self, request: Request) -> Flow[Call]:
+        give_back_unmade()
         yield from self._begin_again()
         with self._lock:
+            while self._freed:
+                self._numbers.free(self._freed.popleft())
             key = self._numbers.next(request)
+        unmade = Unmade(self, key)
         try:
-            return (yield from self._find_or_start(request, key))
+            return (yield from self._find_or_start(request, unmade))
         except BaseException as error:
             self.attempt.failures.append(error)  # no answer is to blame for it
-            self.free(key)
+            unmade.free_number()
             raise
 
-    def _find_or_start(self, request: Request, key: Key) -> Flow[Call]:
+    def _find_or_start(self, request: Request, unmade: Unmade) -> Flow[Call]:
+        key = unmade.key
         decided: ReasonCode | None = None
         if self.attempt.continues or self.generation[-1]:
             row = yield from self._replayable(key, request)
@@ -161,10 +169,10 @@ class Scope:
                     return call
         self._encode(request)
         while True:
-            verdict = yield from self._verdict(request, key, decided)
+            verdict = yield from self._verdict(request, unmade, decided)
             decision = verdict.decision
             if isinstance(decision, Live):
-                return Call(self, request, key, started=verdict.started)
+                return Call(self, request, key, started=verdict.started, owner=verdict.owner)
             if isinstance(decision, WaitForOwner):
                 yield from await_owner(self.attempt, decision.step)
                 continue
@@ -229,58 +237,48 @@ class Scope:
             self.attempt.claims.take(decision.step, self, key)
         return found[-1]
 
-    def _verdict(self, request: Request, key: Key, decided: ReasonCode | None) -> Flow[_Verdict]:
-        started: list[Started] = []
-        owner = Owner(self.attempt.row)
+    def _verdict(
+        self, request: Request, unmade: Unmade, decided: ReasonCode | None
+    ) -> Flow[_Verdict]:
+        calls = self.attempt.recorder.calls
+        owner = Owner(self.attempt.row, unmade.take_back)
 
         def decide_it(tx: Tx) -> _Verdict:
-            verdict = self._decide(tx, request, key, decided)
+            verdict = self._decide(tx, request, unmade.key, decided, owner)
             if verdict.started is not None:
                 # Before it is committed: from then on others ask whether it goes on.
-                self.attempt.recorder.calls[verdict.started.row] = owner
-                started[:] = [verdict.started]
+                calls[verdict.started.row] = owner
+                unmade.rows[:] = [verdict.started.row]
             return verdict
 
         try:
             # No power cut may take the row of a call that changes the world, once it is made.
             verdict: _Verdict = yield Write(decide_it, synced=request.effect != "read")
         except BaseException as error:
-            for step in started:
-                self.attempt.recorder.calls.pop(step.row, None)
-            if not isinstance(error, Exception):  # cancelled: the row may still be written
-                self._take_back(key, started)
+            if not isinstance(error, Exception):
+                owner.forgo()  # cancelled: the row may still be written
+            owner.keep()
+            for row in unmade.rows:
+                calls.pop(row, None)
             raise
+        if verdict.started is None:
+            owner.keep()
         return verdict
 
-    def _take_back(self, key: Key, started: list[Started]) -> None:
-        """Queue the mark of a step whose caller will never make it."""
-        fingerprint, _, n = key
-
-        def work(tx: Tx) -> None:
-            for step in started:
-                tx.run(
-                    "step_never_made",
-                    id=step.row,
-                    attempt=self.attempt.row,
-                    fingerprint=fingerprint,
-                    n=n,
-                )
-
-        with contextlib.suppress(ClosedError):
-            self._store.submit(work)
-
-    def _decide(self, tx: Tx, request: Request, key: Key, decided: ReasonCode | None) -> _Verdict:
+    def _decide(
+        self, tx: Tx, request: Request, key: Key, decided: ReasonCode | None, owner: Owner
+    ) -> _Verdict:
         """Decide what becomes of a request and, when it is to be made, write its row."""
         scope_row = self.row_in(tx)
         rows = self.attempt.claims.free(candidates(tx, self, scope_row, key), self, key)
-        decision = self._decision(tx, request, rows)
+        decision = self._decision(tx, request, rows, owner)
         if not rows and request.effect != "read":
             alike = self.attempt.alike(tx, self, request, key)
             if alike is not None:
                 rows = [alike]
-                decision = self._decision(tx, request, rows)
+                decision = self._decision(tx, request, rows, owner)
         if isinstance(decision, Live):
-            return self._live(tx, request, key, scope_row, rows, decision, decided)
+            return self._live(tx, request, key, scope_row, rows, decision, decided, owner)
         if request.effect != "read":
             self.attempt.claims.take(decision.step, self, key)
         row = next((row for row in rows if row["id"] == decision.step), None)
@@ -288,7 +286,7 @@ class Scope:
             tx.run("step_doubt", id=decision.step)
         return _Verdict(decision, row)
 
-    def _decision(self, tx: Tx, request: Request, rows: list[Row]) -> Decision:
+    def _decision(self, tx: Tx, request: Request, rows: list[Row], asker: Owner) -> Decision:
         recorded = self._recorded
         handled = handled_failures(self, rows, {} if recorded is None else recorded.last_seq)
         return decide(
@@ -296,7 +294,7 @@ class Scope:
             kind=request.kind,
             effect=request.effect,
             diverged=self._has_diverged(request),
-            is_alive=lambda step: self._goes_on(tx, step),
+            is_alive=lambda step: self._goes_on(tx, step, asker),
         )
 
     def _live(
@@ -308,6 +306,7 @@ class Scope:
         rows: list[Row],
         decision: Live,
         decided: ReasonCode | None,
+        owner: Owner,
     ) -> _Verdict:
         """Write the row of a call to be made, or find that an earlier run has it in doubt."""
         attempt, recorder = self.attempt, self.attempt.recorder
@@ -335,7 +334,7 @@ class Scope:
             return _Verdict(Resolve(started.row), row)
         if request.effect != "read":
             attempt.claims.take(started.row, self, key)
-        return _Verdict(decision, None, started)
+        return _Verdict(decision, None, started, owner)
 
     def row_in(self, tx: Tx) -> int:
         """Return the row of the scope, which is made when it is first needed."""
@@ -385,8 +384,8 @@ class Scope:
                 scope=self.name,
             )
 
-    def _goes_on(self, tx: Tx, step: Recorded) -> bool:
-        return self.attempt.recorder.step_goes_on(tx, step.id, step.attempt)
+    def _goes_on(self, tx: Tx, step: Recorded, asker: Owner) -> bool:
+        return self.attempt.recorder.step_goes_on(tx, step.id, step.attempt, asker)
 
     def _replayed(self, request: Request, key: Key, row: Row) -> Flow[Call | None]:
         """Hand back a recorded result; None where it is of a class that is not there any more."""

@@ -8,6 +8,7 @@ from rowtrail.errors import UsageError
 from rowtrail.journal._current import enclosing_frame
 from rowtrail.journal._flow import Flow, Read, Sleep
 from rowtrail.journal._log import log
+from rowtrail.journal._owners import Owner
 from rowtrail.store import Tx
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ def await_owner(attempt: Attempt, step: int) -> Flow[None]:
         UsageError: The code that asks runs inside that very call.
     """
     _refuse_waiting_inside(step)
-    clock = attempt.recorder.store.clock
+    clock, asker = attempt.recorder.store.clock, Owner(attempt.row)
     began_s, is_told = clock.elapsed_s(), False
 
     def has_ended(tx: Tx) -> bool:
         row = tx.one("step_status", id=step)
         if row is None or row["status"] != "running":
             return True
-        return not attempt.recorder.step_goes_on(tx, step, row["attempt"])
+        return not attempt.recorder.step_goes_on(tx, step, row["attempt"], asker)
 
     while not (yield Read(has_ended)):
         if not is_told and clock.elapsed_s() - began_s > TOLD_AFTER_S:

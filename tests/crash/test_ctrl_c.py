@@ -1,0 +1,173 @@
+"""Ctrl-C at any instruction of a run or a call: nothing stays held, nothing is made twice."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.tools import tool
+from langgraph.graph import END, START, MessagesState, StateGraph
+
+from rowtrail import InDoubtError, Journal, RunBusyError, step
+from rowtrail.journal import run_scope
+from rowtrail_langgraph import RowtrailSaver
+from tests.crash._ctrl_c import CtrlC
+from tests.crash.conftest import IS_FULL
+
+Work = Callable[[Journal, str], Any]
+
+EACH = 1 if IS_FULL else 3
+"""Each of how many instructions is tried where there are more than a thousand."""
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"  # Ctrl-C as a generator is dropped
+)
+
+A_FEW = 12
+"""At how many instructions a call that was not made may be in doubt: between its row and itself."""
+
+made: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _none_made() -> None:
+    made.clear()
+
+
+def pay(name: str) -> None:
+    """Change the world."""
+    made.append(name)
+
+
+paying = step(kind="tool", name="pay", effect="write")(pay)
+
+
+async def apay(name: str) -> None:
+    """Change the world, in a coroutine."""
+    made.append(name)
+
+
+apaying = step(kind="tool", name="pay", effect="write")(apay)
+
+
+def in_block(journal: Journal, name: str) -> None:
+    with journal.run(name):
+        paying(name)
+
+
+def in_named_block(journal: Journal, name: str) -> None:
+    NAMED.append(run := journal.run(name))
+    with run as entered:
+        NAMED.append(entered)
+        paying(name)
+
+
+NAMED: list[Any] = []
+"""Runs that a program has names for, and so never forgets."""
+
+
+def in_coroutine(journal: Journal, name: str) -> None:
+    async def main() -> None:
+        async with journal.run(name):
+            await apaying(name)
+
+    asyncio.run(main())
+
+
+def in_async_stack(journal: Journal, name: str) -> None:
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(journal.run(name))
+            await apaying(name)
+
+    asyncio.run(main())
+
+
+WORKS: list[Work] = [
+    in_block,
+    in_named_block,
+    in_coroutine,
+    in_async_stack,
+]
+
+
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
+def test_a_block_is_free_after_ctrl_c_at_any_instruction(db: Path, work: Work) -> None:
+    with Journal(db, durability="normal") as journal:
+        assert wrong_after_ctrl_c(partial(work, journal), 1, more_than=100) == []
+
+
+@tool
+def send(what: str) -> str:
+    """Change the world."""
+    made.append(what)
+    return "sent"
+
+
+def graph_of(saver: RowtrailSaver) -> Any:
+    def node(state: MessagesState) -> Any:
+        answer = FakeListChatModel(responses=["It is done."]).invoke("Send it.")
+        send.invoke({"what": str(state["messages"][0].content)})
+        return {"messages": [answer]}
+
+    graph = StateGraph(MessagesState).add_node("node", node)
+    return graph.add_edge(START, "node").add_edge("node", END).compile(checkpointer=saver)
+
+
+def test_a_graph_is_free_after_ctrl_c_at_any_instruction(db: Path) -> None:
+    with RowtrailSaver(db, durability="normal", effects={"send": "write"}) as saver:
+        graph = graph_of(saver)
+
+        def work(name: str) -> None:
+            given: Any = {"messages": [("user", name)]}
+            config: Any = {"configurable": {"thread_id": name, "rowtrail_run_id": name}}
+            graph.invoke(given, config)
+
+        assert wrong_after_ctrl_c(work, EACH, more_than=500) == []
+
+
+def wrong_after_ctrl_c(work: Callable[[str], None], each: int, *, more_than: int) -> list[str]:
+    """Interrupt work at each n-th instruction, do it again, and return what is wrong then."""
+    work("warm")
+    wrong, doubted, at, name = [], [], 1, "r1"
+    while (where := interrupted(at, work, name)) is not None:
+        try:
+            done_again(work, name)
+        except RunBusyError:
+            wrong.append(f"held by nobody at {where}")
+        except InDoubtError:
+            doubted += [] if name in made else [where]
+        if run_scope.get() is not None:
+            wrong.append(f"the code after it counts as inside, at {where}")
+        if made.count(name) > 1:
+            wrong.append(f"made twice at {where}")
+        at += each
+        name = f"r{at}"
+    assert at > more_than
+    assert len(doubted) < A_FEW, doubted
+    return wrong
+
+
+def interrupted(at: int, work: Callable[[str], None], name: str) -> str | None:
+    """Return the instruction at which the work was interrupted, None where it has fewer."""
+    with CtrlC(at) as ctrl_c, suppress(KeyboardInterrupt):
+        work(name)
+    return ctrl_c.where
+
+
+def done_again(work: Callable[[str], None], name: str) -> None:
+    """Do the work again; what only the collector of garbage finds may be held until it comes."""
+    try:
+        work(name)
+    except RunBusyError:
+        gc.collect()
+    else:
+        return
+    work(name)
