@@ -16,8 +16,9 @@ from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.prebuilt.tool_node import ToolNode
 from langgraph.pregel import Pregel, _runner
 
+from rowtrail.adapter import leaves_calls_by
 from rowtrail.errors import UnsupportedError
-from rowtrail.journal import CONTROL_FLOW, scope_finders
+from rowtrail.journal import scope_finders
 from rowtrail.journal.places import Carrier, carriers, elsewhere_finders, stop_handing_on
 from rowtrail_langgraph import _models, _nodes, _refused, _runs, _tools
 from rowtrail_langgraph._handed import handed_on
@@ -81,7 +82,7 @@ _ALSO_NEEDED = (
 )
 
 # Without hooks too: calls are left by them.
-CONTROL_FLOW.extend((GraphBubbleUp, ParentCommand))
+leaves_calls_by(GraphBubbleUp, ParentCommand)
 
 _lock = threading.Lock()
 _originals: list[tuple[type | ModuleType, str, Any]] = []

@@ -12,8 +12,9 @@ from weakref import WeakSet
 
 from langchain_core.tools import BaseTool
 
+from rowtrail.adapter import DECLARED, check_effect
 from rowtrail.errors import UsageError
-from rowtrail.journal import DECLARED, OnDoubt, check_effect
+from rowtrail.journal import OnDoubt
 from rowtrail.journal.places import EFFECTS
 from rowtrail.replay import Effect
 

@@ -20,11 +20,11 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 
 from rowtrail import Journal
+from rowtrail.adapter import arecord, record
 from rowtrail.errors import UsageError
 from rowtrail.journal import (
     Attempt,
     Beginning,
-    Call,
     Request,
     Scope,
     active_scope,
@@ -43,7 +43,7 @@ from rowtrail_langgraph._models import (
 )
 from rowtrail_langgraph._place import SCRATCHPAD, current_config, node_attempt, place_of, run_of
 from rowtrail_langgraph._refused import arecord_refusal, record_refusal
-from rowtrail_langgraph._tools import reported, says_error, tool_request
+from rowtrail_langgraph._tools import TOOL_RESULTS, tool_request
 
 BEGINNING_POLL_S = 0.005
 """How often it is looked whether a run has begun that another call of it is beginning."""
@@ -251,22 +251,8 @@ def wrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], An
             record_refusal(scope, current_config(), request.tool_call, answer)
             return answer
         with bubbling():
-            call = scope.begin(_tool_request(scope, request, is_async=False))
-        if call.replayed:
-            return call.result
-        try:
-            with call.running():
-                result = execute(request)
-        except BaseException as error:
-            with bubbling():
-                call.fail(error)
-            raise
-        with bubbling():
-            if says_error(result):
-                call.fail(reported(result), output=result)
-            else:
-                call.complete(result)
-        return result
+            asked = _tool_request(scope, request, is_async=False)
+        return record(scope, asked, lambda: execute(request), TOOL_RESULTS)
 
     return wrap
 
@@ -284,22 +270,8 @@ def awrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], A
             await arecord_refusal(scope, current_config(), request.tool_call, answer)
             return answer
         with bubbling():
-            call: Call = await scope.abegin(_tool_request(scope, request, is_async=True))
-        if call.replayed:
-            return call.result
-        try:
-            with call.running():
-                result = await execute(request)
-        except BaseException as error:
-            with bubbling():
-                await call.afail(error)
-            raise
-        with bubbling():
-            if says_error(result):
-                await call.afail(reported(result), output=result)
-            else:
-                await call.acomplete(result)
-        return result
+            asked = _tool_request(scope, request, is_async=True)
+        return await arecord(scope, asked, lambda: execute(request), TOOL_RESULTS)
 
     return wrap
 

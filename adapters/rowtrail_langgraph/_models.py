@@ -21,6 +21,16 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
+from rowtrail.adapter import (
+    Form,
+    Replayed,
+    StreamForm,
+    Usage,
+    arecord,
+    arecord_stream,
+    record,
+    record_stream,
+)
 from rowtrail.content import Mask
 from rowtrail.journal import Identity, Request, Scope, identity_of
 from rowtrail_langgraph._answer import (
@@ -66,24 +76,20 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
             return original(self, messages, stop, run_manager, **kwargs)
         with bubbling():
             request = model_request(scope, config, self, messages, stop, kwargs)
-            call = scope.begin(request)
-        if call.replayed:
-            result = _with_ids(result_of(call.result, kwargs), config, run_manager)
+
+        def make() -> ChatResult:
+            with noting_changes(self, fields_of):
+                return original(self, messages, stop, run_manager, **kwargs)
+
+        def restore(replayed: Replayed) -> ChatResult:
+            result = _with_ids(result_of(replayed.result, kwargs), config, run_manager)
             if hasattr(self, "_replay_v2_events_for_cache_hit"):
                 self._replay_v2_events_for_cache_hit(
                     result.generations, run_manager=run_manager, **kwargs
                 )
             return result
-        try:
-            with call.running(), noting_changes(self, fields_of):
-                result = original(self, messages, stop, run_manager, **kwargs)
-        except BaseException as error:
-            with bubbling():
-                call.fail(error)
-            raise
-        with bubbling():
-            call.complete(stored_result(result, kwargs), usage=usage_of_result(request, result))
-        return result
+
+        return record(scope, request, make, _form_of_results(request, kwargs, restore))
 
     return generate
 
@@ -106,28 +112,34 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
             return result
         with bubbling():
             request = model_request(scope, config, self, messages, stop, kwargs)
-            call = await scope.abegin(request)
-        if call.replayed:
-            result = _with_ids(result_of(call.result, kwargs), config, run_manager)
+
+        async def make() -> ChatResult:
+            with noting_changes(self, fields_of):
+                result: ChatResult = await original(self, messages, stop, run_manager, **kwargs)
+                return result
+
+        async def restore(replayed: Replayed) -> ChatResult:
+            result = _with_ids(result_of(replayed.result, kwargs), config, run_manager)
             if hasattr(self, "_areplay_v2_events_for_cache_hit"):
                 await self._areplay_v2_events_for_cache_hit(
                     result.generations, run_manager=run_manager, **kwargs
                 )
             return result
-        try:
-            with call.running(), noting_changes(self, fields_of):
-                result = await original(self, messages, stop, run_manager, **kwargs)
-        except BaseException as error:
-            with bubbling():
-                await call.afail(error)
-            raise
-        with bubbling():
-            await call.acomplete(
-                stored_result(result, kwargs), usage=usage_of_result(request, result)
-            )
-        return result
+
+        return await arecord(scope, request, make, _form_of_results(request, kwargs, restore))
 
     return agenerate
+
+
+def _form_of_results(
+    request: Request, kwargs: Mapping[str, Any], restore: Callable[[Replayed], Any]
+) -> Form[ChatResult]:
+    return Form(
+        store=lambda result: stored_result(result, kwargs),
+        restore=restore,
+        usage=lambda result: usage_of_result(request, result),
+        guard=bubbling,
+    )
 
 
 def bound_invoke(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,30 +191,19 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         if scope is None or not _streams(self, kwargs, async_api=False):
             yield from original(self, input, config, stop=stop, **kwargs)
             return
-        with bubbling():
-            with bound_to(config):
-                request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
-            call = scope.begin(request)
-        if call.replayed:
-            replaying = _replaying(self, chunk_of(call.result, kwargs), ambient)
-            yield from original(replaying, input, config, stop=stop, **kwargs)
-            return
-        answer = Streamed()
-        try:
-            call.made()
+        with bubbling(), bound_to(config):
+            request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
+
+        def make() -> Iterator[Any]:
             with noting_changes(self, fields_of):
-                for chunk in original(self, input, config, stop=stop, **kwargs):
-                    if answer.take(chunk):
-                        yield chunk
-        except BaseException as error:
-            with bubbling():
-                call.fail(error, output=stored_chunk(answer.merged, kwargs))
-            raise
-        with bubbling():
-            call.complete(
-                stored_chunk(answer.merged, kwargs), usage=usage_of(request, answer.messages)
-            )
-        yield from answer.held
+                yield from original(self, input, config, stop=stop, **kwargs)
+
+        def replay(replayed: Replayed) -> Iterator[Any]:
+            replaying = _replaying(self, chunk_of(replayed.result, kwargs), ambient)
+            return original(replaying, input, config, stop=stop, **kwargs)
+
+        form = StreamForm(lambda: _Answer(request, kwargs), replay, bubbling)
+        yield from record_stream(scope, request, make, form)
 
     return stream
 
@@ -227,35 +228,46 @@ def recorded_astream(
             async for chunk in original(self, input, config, stop=stop, **kwargs):
                 yield chunk
             return
-        with bubbling():
-            with bound_to(config):
-                request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
-            call = await scope.abegin(request)
-        if call.replayed:
-            replaying = _replaying(self, chunk_of(call.result, kwargs), ambient)
-            async for chunk in original(replaying, input, config, stop=stop, **kwargs):
-                yield chunk
-            return
-        answer = Streamed()
-        try:
-            call.made()
+        with bubbling(), bound_to(config):
+            request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
+
+        async def make() -> AsyncGenerator[Any]:
             with noting_changes(self, fields_of):
                 async with aclosing(original(self, input, config, stop=stop, **kwargs)) as chunks:
                     async for chunk in chunks:
-                        if answer.take(chunk):
-                            yield chunk
-        except BaseException as error:
-            with bubbling():
-                await call.afail(error, output=stored_chunk(answer.merged, kwargs))
-            raise
-        with bubbling():
-            await call.acomplete(
-                stored_chunk(answer.merged, kwargs), usage=usage_of(request, answer.messages)
-            )
-        for chunk in answer.held:
-            yield chunk
+                        yield chunk
+
+        def replay(replayed: Replayed) -> AsyncGenerator[Any]:
+            replaying = _replaying(self, chunk_of(replayed.result, kwargs), ambient)
+            return original(replaying, input, config, stop=stop, **kwargs)
+
+        form = StreamForm(lambda: _Answer(request, kwargs), replay, bubbling)
+        async with aclosing(arecord_stream(scope, request, make, form)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     return astream
+
+
+class _Answer:
+    """Collects the chunks of an answer; `Streamed` knows which may go on."""
+
+    def __init__(self, request: Request, kwargs: Mapping[str, Any]) -> None:
+        self._request = request
+        self._kwargs = kwargs
+        self._streamed = Streamed()
+
+    def take(self, chunk: Any) -> tuple[Any, ...]:
+        return (chunk,) if self._streamed.take(chunk) else ()
+
+    def held(self) -> list[AIMessageChunk]:
+        return self._streamed.held
+
+    def stored(self) -> Any:
+        return stored_chunk(self._streamed.merged, self._kwargs)
+
+    def usage(self) -> Usage:
+        return usage_of(self._request, self._streamed.messages)
 
 
 def _scope_in(config: Mapping[str, Any], model: BaseChatModel) -> Scope | None:

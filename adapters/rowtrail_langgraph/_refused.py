@@ -10,12 +10,13 @@ import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from rowtrail.adapter import arecord, record
 from rowtrail.journal import Request, Scope, fingerprint_of
 from rowtrail.store import Tx
 from rowtrail_langgraph._bubble import bubbling
 from rowtrail_langgraph._models import plain_codec
 from rowtrail_langgraph._place import current_config, place_in, place_of, run_of
-from rowtrail_langgraph._tools import reported, says_error
+from rowtrail_langgraph._tools import TOOL_RESULTS, says_error
 
 _KIND = "refused"
 """In place of `tool` in fingerprints: no result of a tool of that name is ever meant."""
@@ -63,9 +64,8 @@ def record_refusal(
         request = _request(scope, config, asked)
         if scope.attempt.journal.store.read(lambda tx: _is_recorded(tx, scope, request)):
             return
-        call = scope.begin(request)
-        call.fail(reported(answer), output=answer)
-        _blame_the_answer(scope)
+    record(scope, request, lambda: answer, TOOL_RESULTS)
+    _blame_the_answer(scope)
 
 
 async def arecord_refusal(
@@ -78,9 +78,12 @@ async def arecord_refusal(
         request = _request(scope, config, asked)
         if await scope.attempt.journal.store.aread(lambda tx: _is_recorded(tx, scope, request)):
             return
-        call = await scope.abegin(request)
-        await call.afail(reported(answer), output=answer)
-        _blame_the_answer(scope)
+
+    async def given() -> Any:
+        return answer
+
+    await arecord(scope, request, given, TOOL_RESULTS)
+    _blame_the_answer(scope)
 
 
 def _request(scope: Scope, config: Mapping[str, Any], asked: Mapping[str, Any]) -> Request:

@@ -18,6 +18,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
+from rowtrail.adapter import Form, Replayed, arecord, record
 from rowtrail.journal import Request, Scope, identity_of
 from rowtrail.journal.places import running_frame
 from rowtrail_langgraph._ask import InterruptCount, skip_interrupts
@@ -52,27 +53,26 @@ def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, tool_input, *args, **kwargs)
         with bubbling():
             request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=False)
-            call = scope.begin(request)
-        if call.replayed:
-            skip_interrupts(config, call.interrupts)
-            _tell_replay(self, tool_input, kwargs, call.result)
-            return call.result
         count = InterruptCount()
         if kwargs.get("config") is not None:
             kwargs["config"] = count.counting(kwargs["config"])
-        try:
-            with call.running():
-                result = original(self, tool_input, *args, **kwargs)
-        except BaseException as error:
-            with bubbling():
-                call.fail(error, interrupts=count.count)
-            raise
-        with bubbling():
-            if says_error(result):
-                call.fail(reported(result), output=result, interrupts=count.count)
-            else:
-                call.complete(result, interrupts=count.count)
-        return result
+
+        def restore(replayed: Replayed) -> Any:
+            skip_interrupts(config, replayed.interrupts)
+            _tell_replay(self, tool_input, kwargs, replayed.result)
+            return replayed.result
+
+        return record(
+            scope,
+            request,
+            lambda: original(self, tool_input, *args, **kwargs),
+            Form(
+                restore=restore,
+                failure=failure_of,
+                interrupts=lambda: count.count,
+                guard=bubbling,
+            ),
+        )
 
     return run
 
@@ -95,27 +95,26 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
             return await original(self, tool_input, *args, **kwargs)
         with bubbling():
             request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=True)
-            call = await scope.abegin(request)
-        if call.replayed:
-            skip_interrupts(config, call.interrupts)
-            await _atell_replay(self, tool_input, kwargs, call.result)
-            return call.result
         count = InterruptCount()
         if kwargs.get("config") is not None:
             kwargs["config"] = count.counting(kwargs["config"])
-        try:
-            with call.running():
-                result = await original(self, tool_input, *args, **kwargs)
-        except BaseException as error:
-            with bubbling():
-                await call.afail(error, interrupts=count.count)
-            raise
-        with bubbling():
-            if says_error(result):
-                await call.afail(reported(result), output=result, interrupts=count.count)
-            else:
-                await call.acomplete(result, interrupts=count.count)
-        return result
+
+        async def restore(replayed: Replayed) -> Any:
+            skip_interrupts(config, replayed.interrupts)
+            await _atell_replay(self, tool_input, kwargs, replayed.result)
+            return replayed.result
+
+        return await arecord(
+            scope,
+            request,
+            lambda: original(self, tool_input, *args, **kwargs),
+            Form(
+                restore=restore,
+                failure=failure_of,
+                interrupts=lambda: count.count,
+                guard=bubbling,
+            ),
+        )
 
     return arun
 
@@ -236,9 +235,13 @@ def says_error(result: Any) -> bool:
     return isinstance(result, ToolMessage) and result.status == "error"
 
 
-def reported(result: ToolMessage) -> ToolException:
-    """Return the failure that a tool call reports."""
-    return ToolException(str(result.content))
+def failure_of(result: Any) -> ToolException | None:
+    """Return the failure that a tool call's result reports, None where it reports none."""
+    return ToolException(str(result.content)) if says_error(result) else None
+
+
+TOOL_RESULTS: Form[Any] = Form(failure=failure_of, guard=bubbling)
+"""Where no hooks count interrupts or tell of replays."""
 
 
 def _tell_replay(tool: BaseTool, tool_input: Any, kwargs: Mapping[str, Any], output: Any) -> None:

@@ -5,6 +5,7 @@ and what happened is asked with SQL. This package is the core and knows no frame
 `rowtrail_langgraph` is the adapter for LangGraph.
 """
 
+from rowtrail.adapter import step
 from rowtrail.errors import (
     DivergedError,
     InDoubtError,
@@ -12,7 +13,7 @@ from rowtrail.errors import (
     RowtrailError,
     RunBusyError,
 )
-from rowtrail.journal import NOT_DONE, Journal, Run, Step, current_step, step
+from rowtrail.journal import NOT_DONE, Journal, Run, Step, current_step
 
 __all__ = [
     "NOT_DONE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from rowtrail import InDoubtError, Journal, RunBusyError, step
+from rowtrail.adapter import ListOfChunks, StreamForm, record_stream, scope_here, tool_request
 from rowtrail.journal import run_scope
 from rowtrail_langgraph import RowtrailSaver
 from tests.crash._ctrl_c import CtrlC
@@ -90,8 +91,35 @@ def in_async_stack(journal: Journal, name: str) -> None:
     asyncio.run(main())
 
 
+def twice_in_block(journal: Journal, name: str) -> None:
+    """Make the call again at once, in the block: what was interrupted is in doubt, or never was."""
+    with journal.run(name):
+        try:
+            paying(name)
+        except KeyboardInterrupt as interrupted:
+            try:
+                paying(name)
+            except InDoubtError:
+                raise interrupted from None
+
+
+def streamed(journal: Journal, name: str) -> None:
+    def make() -> Iterator[str]:
+        pay(name)
+        yield from ("a", "b", "c")
+
+    form: StreamForm[str] = StreamForm(ListOfChunks, lambda replayed: iter(replayed.result))
+    with journal.run(name):
+        scope = scope_here("pay", "write")
+        assert scope is not None
+        request = tool_request(scope, "pay", name, effect="write")
+        assert "".join(record_stream(scope, request, make, form)) == "abc"
+
+
 WORKS: list[Work] = [
     in_block,
+    twice_in_block,
+    streamed,
     in_named_block,
     in_coroutine,
     in_async_stack,

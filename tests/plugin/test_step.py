@@ -19,8 +19,8 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 import rowtrail
 from rowtrail import Journal, step
+from rowtrail.adapter import DECLARED
 from rowtrail.errors import CorruptRowError, UsageError
-from rowtrail.journal import DECLARED
 
 
 @dataclass

@@ -43,7 +43,6 @@ from rowtrail.journal._recovery import record_abandoned
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request
 from rowtrail.journal._run import Run
 from rowtrail.journal._scope import Scope
-from rowtrail.journal._step import DECLARED, check_effect, step
 from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTROL_FLOW",
     "DB_VARIABLE",
-    "DECLARED",
     "DEFAULT_PATH",
     "NOT_DONE",
     "RUN_VARIABLE",
@@ -80,7 +78,6 @@ __all__ = [
     "Step",
     "active_scope",
     "check_durability",
-    "check_effect",
     "check_multitask",
     "current_frame",
     "current_step",
@@ -91,7 +88,6 @@ __all__ = [
     "masks_of",
     "run_scope",
     "scope_finders",
-    "step",
 ]
 
 _UNSET: Any = object()

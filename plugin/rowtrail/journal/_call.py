@@ -80,6 +80,8 @@ class Call:
         self.result = result
         self.replayed = replayed_row is not None
         self.interrupts = interrupts
+        self.is_settled = False
+        """Whether a transaction has written what became of it."""
         self._scope = scope
         self._key = key
         self._started = started
@@ -220,6 +222,7 @@ class Call:
                 attempt.recorder.complete_step(
                     tx, self, started, output, reason=reason, spent=spent, interrupts=asked
                 )
+                self.is_settled = True
 
             return Write(work)
 
@@ -275,6 +278,9 @@ class Call:
             return
         if not isinstance(error, Exception) and self._owner is not None and self._owner.forgo():
             return  # interrupted before it was made
+        if self.is_settled:  # interrupted before its caller saw the result
+            self._scope.free(self._key)
+            return
         started, request = self._started, self.request
         assert started is not None
         self.made()
@@ -289,6 +295,9 @@ class Call:
             failure = None if in_doubt or self._scope.is_opaque(request) else failure_text(error)
 
             def work(tx: Tx) -> None:
+                if self.is_settled:  # interrupted as its end was on the way
+                    return
+                self.is_settled = True
                 attempt.recorder.fail_step(
                     tx,
                     self,

@@ -10,12 +10,14 @@ from rowtrail.journal._active import (
     place_of_scope,
 )
 from rowtrail.journal._current import enclosing_frame, lent, running_frame
+from rowtrail.journal._identity import refuse_not_told_apart
 from rowtrail.journal._lent import Carrier, carriers
-from rowtrail.journal._request import EFFECTS
+from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS
 from rowtrail.journal._threads import stop_handing_on
 
 __all__ = [
     "EFFECTS",
+    "ON_DOUBT_WORDS",
     "Carrier",
     "Place",
     "carriers",
@@ -27,6 +29,7 @@ __all__ = [
     "lent",
     "own_run",
     "place_of_scope",
+    "refuse_not_told_apart",
     "running_frame",
     "stop_handing_on",
 ]

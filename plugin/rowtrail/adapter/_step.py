@@ -8,16 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
+from rowtrail.adapter._bound import bound_of, owner_of, unpassed_of
+from rowtrail.adapter._form import Form, Replayed
+from rowtrail.adapter._record import arecord, record
+from rowtrail.adapter._results import Results
 from rowtrail.content import STEP_MARK
 from rowtrail.errors import UsageError
-from rowtrail.journal._active import here
-from rowtrail.journal._bound import bound_of, owner_of, unpassed_of
-from rowtrail.journal._call import Call
-from rowtrail.journal._current import running_frame
-from rowtrail.journal._identity import fingerprint_of, identity_of, refuse_not_told_apart
-from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS, OnDoubt, Request
-from rowtrail.journal._results import Results
-from rowtrail.journal._scope import Scope
+from rowtrail.journal import OnDoubt, Request, Scope, fingerprint_of, identity_of
+from rowtrail.journal.places import (
+    EFFECTS,
+    ON_DOUBT_WORDS,
+    here,
+    refuse_not_told_apart,
+    running_frame,
+)
 from rowtrail.replay import Effect, Kind
 
 P = ParamSpec("P")
@@ -209,11 +213,8 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
             scope = declared.scope(of=arecorded)
             if scope is None:
                 return await fn(*args, **kwargs)
-            call = await scope.abegin(declared.request(scope, args, kwargs))
-            if call.replayed:
-                call.pass_interrupts()
-                return call.result
-            return await _arun(call, lambda: fn(*args, **kwargs))
+            request = declared.request(scope, args, kwargs)
+            return await arecord(scope, request, lambda: fn(*args, **kwargs), AS_IT_WAS)
 
         decorated = arecorded
     else:
@@ -223,11 +224,9 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
             scope = declared.scope(of=recorded)
             if scope is None:
                 return fn(*args, **kwargs)
-            call = scope.begin(declared.request(scope, args, kwargs))
-            if call.replayed:
-                call.pass_interrupts()
-                return call.result
-            return _run(call, lambda: fn(*args, **kwargs))
+            request = declared.request(scope, args, kwargs)
+            make = functools.partial(_not_a_coroutine, declared.name, fn, *args, **kwargs)
+            return record(scope, request, make, AS_IT_WAS)
 
         decorated = recorded
     setattr(decorated, DECLARED, (declared.effect, declared.on_doubt, declared.not_done_on))
@@ -243,34 +242,21 @@ def _is_recorded_by_frame(function: Callable[..., Any]) -> bool:
     return frame is not None and frame.records is function
 
 
-def _run(call: Call, make: Callable[[], R]) -> R:
-    try:
-        with call.running():
-            result = make()
-            _refuse_coroutine(call, result)
-    except BaseException as error:
-        call.fail(error)
-        raise
-    call.complete(result)
-    return result
+def _as_it_was(replayed: Replayed) -> Any:
+    replayed.pass_interrupts()
+    return replayed.result
 
 
-async def _arun(call: Call, make: Callable[[], Any]) -> Any:
-    try:
-        with call.running():
-            result = await make()
-    except BaseException as error:
-        await call.afail(error)
-        raise
-    await call.acomplete(result)
-    return result
+AS_IT_WAS: Form[Any] = Form(restore=_as_it_was)
 
 
-def _refuse_coroutine(call: Call, result: object) -> None:
-    """Refuse what a function under another decorator returns in place of its result."""
+def _not_a_coroutine(name: str, fn: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """Call a function; refuse what one under another decorator returns in place of its result."""
+    result = fn(*args, **kwargs)
     if inspect.iscoroutine(result):
         result.close()
         raise UsageError(
-            f"{call.request.name} is no coroutine function, and returned a coroutine: put "
+            f"{name} is no coroutine function, and returned a coroutine: put "
             "@rowtrail.step right above the `async def`, under its other decorators"
         )
+    return result

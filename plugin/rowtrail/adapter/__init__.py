@@ -1,0 +1,40 @@
+"""The one door for adapters: how a framework's calls are recorded and replayed.
+
+An adapter finds the place at which its framework makes a call, and there does three things: it asks
+`scope_here` whose call it is, says what is asked in a `Request` (`llm_request`, `tool_request`),
+and hands both to `record` with a function that makes the call. Everything else is the journal's:
+finding what is recorded, waiting for others who make it, doubt, the order of rows, Ctrl-C.
+`docs/adapters.md` is the contract, `examples/template_adapter.py` an adapter of 60 lines.
+"""
+
+from rowtrail.adapter._form import Chunks, Form, ListOfChunks, Replayed, StreamForm
+from rowtrail.adapter._places import leaves_calls_by, scope_here
+from rowtrail.adapter._record import arecord, arecord_stream, record, record_stream
+from rowtrail.adapter._requests import llm_request, tool_request
+from rowtrail.adapter._step import DECLARED, check_effect, step
+from rowtrail.journal import Request, Scope
+from rowtrail.replay import Effect
+from rowtrail.usage import Usage
+
+__all__ = [
+    "DECLARED",
+    "Chunks",
+    "Effect",
+    "Form",
+    "ListOfChunks",
+    "Replayed",
+    "Request",
+    "Scope",
+    "StreamForm",
+    "Usage",
+    "arecord",
+    "arecord_stream",
+    "check_effect",
+    "leaves_calls_by",
+    "llm_request",
+    "record",
+    "record_stream",
+    "scope_here",
+    "step",
+    "tool_request",
+]

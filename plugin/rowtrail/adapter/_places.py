@@ -1,0 +1,25 @@
+"""Whose calls are made where."""
+
+from __future__ import annotations
+
+from rowtrail.journal import CONTROL_FLOW, Scope
+from rowtrail.journal.places import here
+from rowtrail.replay import Effect
+
+
+def scope_here(name: str, effect: Effect = "read") -> Scope | None:
+    """Return the scope that a call made here belongs to, None where it is made unrecorded.
+
+    Args:
+        name: Of what is called, for whoever is told that it is not recorded.
+        effect: What the call does to the world.
+
+    Raises:
+        UsageError: It is a `write` of an active run, and nothing tells of which.
+    """
+    return here().scope_of(name, lambda: effect)
+
+
+def leaves_calls_by(*exceptions: type[BaseException]) -> None:
+    """Say by which exceptions a framework leaves a call that has not failed, to make it again."""
+    CONTROL_FLOW.extend(each for each in exceptions if each not in CONTROL_FLOW)

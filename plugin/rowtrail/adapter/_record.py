@@ -1,0 +1,158 @@
+"""The protocol of a recorded call, in its four forms.
+
+Find what is recorded and hand it back; else put the row on disk, make the call as the current step,
+and put its result on disk before the caller sees it. Ctrl-C at any place leaves no row behind that
+says `running`: before the call it takes the row back, after it the row is in doubt, or done.
+An error that the end of a call raises has written down itself what there is to write.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from rowtrail.adapter._form import Form, StreamForm
+from rowtrail.journal import Request, Scope
+
+R = TypeVar("R")
+C = TypeVar("C")
+
+PLAIN: Form[Any] = Form()
+
+
+def record(scope: Scope, request: Request, make: Callable[[], R], form: Form[R] = PLAIN) -> R:
+    """Hand back the recorded result of a request, or make the call and record it.
+
+    Args:
+        scope: Where the call is made, from `scope_here`.
+        request: What is asked.
+        make: Makes the call; what it raises is recorded and raised.
+        form: How the result is stored, counted and handed back.
+
+    Raises:
+        InDoubtError: The call may or may not have happened, and nobody decided.
+        DivergedError: With `strict`, a resumed scope asks for something new.
+        NotRecordedError: The call was made and its result could not be written; it is in the error.
+        UsageError: The call would wait for its own end.
+    """
+    with form.guard():
+        call = scope.begin(request)
+    if call.replayed:
+        restored: R = form.restore(call)
+        return restored
+    is_made = False
+    try:
+        with call.running():
+            result = make()
+        is_made = True
+        with form.guard():
+            failure = form.failure(result)
+            if failure is None:
+                call.complete(form.store(result), **_told(form, result))
+            else:
+                call.fail(failure, output=form.store(result), interrupts=form.interrupts())
+    except BaseException as error:
+        if not is_made or not isinstance(error, Exception):
+            with form.guard():
+                call.fail(error, interrupts=form.interrupts())
+        raise
+    return result
+
+
+async def arecord(
+    scope: Scope, request: Request, make: Callable[[], Awaitable[R]], form: Form[R] = PLAIN
+) -> R:
+    """Async twin of `record`; `form.restore` may be a coroutine function."""
+    with form.guard():
+        call = await scope.abegin(request)
+    if call.replayed:
+        restored: Any = form.restore(call)
+        handed_back: R = await restored if inspect.isawaitable(restored) else restored
+        return handed_back
+    is_made = False
+    try:
+        with call.running():
+            result = await make()
+        is_made = True
+        with form.guard():
+            failure = form.failure(result)
+            if failure is None:
+                await call.acomplete(form.store(result), **_told(form, result))
+            else:
+                output = form.store(result)
+                await call.afail(failure, output=output, interrupts=form.interrupts())
+    except BaseException as error:
+        if not is_made or not isinstance(error, Exception):
+            with form.guard():
+                await call.afail(error, interrupts=form.interrupts())
+        raise
+    return result
+
+
+def record_stream(
+    scope: Scope, request: Request, make: Callable[[], Iterator[C]], form: StreamForm[C]
+) -> Iterator[C]:
+    """Hand back the chunks of a recorded answer, or hand on those of a call that is made.
+
+    What the collector holds back, the last chunk, comes once the answer is on disk. A consumer that
+    leaves early leaves a call in doubt, with the output so far: unless it writes, it is made again.
+    """
+    with form.guard():
+        call = scope.begin(request)
+    if call.replayed:
+        yield from form.replay(call)
+        return
+    chunks = form.chunks()
+    is_made = False
+    try:
+        call.made()
+        for chunk in make():
+            yield from chunks.take(chunk)
+        is_made = True
+        with form.guard():
+            call.complete(chunks.stored(), usage=chunks.usage())
+    except BaseException as error:
+        if not is_made or not isinstance(error, Exception):
+            with form.guard():
+                call.fail(error, output=chunks.stored())
+        raise
+    yield from chunks.held()
+
+
+async def arecord_stream(
+    scope: Scope,
+    request: Request,
+    make: Callable[[], AsyncGenerator[C]],
+    form: StreamForm[C],
+) -> AsyncGenerator[C]:
+    """Async twin of `record_stream`; `form.replay` returns an asynchronous iterator."""
+    with form.guard():
+        call = await scope.abegin(request)
+    if call.replayed:
+        async for chunk in form.replay(call):
+            yield chunk
+        return
+    chunks = form.chunks()
+    is_made = False
+    try:
+        call.made()
+        async with aclosing(make()) as coming:
+            async for chunk in coming:
+                for ready in chunks.take(chunk):
+                    yield ready
+        is_made = True
+        with form.guard():
+            await call.acomplete(chunks.stored(), usage=chunks.usage())
+    except BaseException as error:
+        if not is_made or not isinstance(error, Exception):
+            with form.guard():
+                await call.afail(error, output=chunks.stored())
+        raise
+    for held in chunks.held():
+        yield held
+
+
+def _told(form: Form[R], result: R) -> dict[str, Any]:
+    return {"usage": form.usage(result), "interrupts": form.interrupts()}

@@ -1,0 +1,88 @@
+"""What is asked, from plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rowtrail.journal import OnDoubt, Request, Scope, identity_of
+from rowtrail.replay import Effect
+
+
+def llm_request(
+    scope: Scope,
+    model: str,
+    messages: Sequence[Any],
+    parameters: Mapping[str, Any],
+    *,
+    provider: str | None = None,
+) -> Request:
+    """Return the request of a model's answer.
+
+    Args:
+        scope: Where the call is made.
+        model: Name of the model, as its provider spells it.
+        messages: What it is told, in the provider's form.
+        parameters: Everything else that is sent and counts: tools, temperature, a schema.
+        provider: Name of the provider, by which tokens are priced.
+    """
+    attempt = scope.attempt
+    codec = attempt.codec
+    asked = {"messages": list(messages), "parameters": dict(parameters)}
+    identity = identity_of("llm", model, asked, attempt.journal.canonical)
+    identity.warn(model)
+    thread = attempt.thread if attempt.thread is not None else f"r{attempt.run}"
+    return Request(
+        kind="llm",
+        name=model,
+        fingerprint=identity.fingerprint,
+        masked_fingerprint=identity.masked,
+        not_told_apart=identity.not_told_apart,
+        encode=lambda: attempt.prepare(codec.encode_shown(dict(parameters))),
+        prompt=tuple(attempt.prepare(codec.encode(message)) for message in messages),
+        prompt_owner=f"{thread}/prompt/{model}",
+        model=model,
+        provider=provider,
+        arguments=asked,
+    )
+
+
+def tool_request(
+    scope: Scope,
+    name: str,
+    arguments: Any,
+    *,
+    effect: Effect = "read",
+    on_doubt: OnDoubt | None = None,
+    tool_call_id: str | None = None,
+    not_done_on: tuple[type[BaseException], ...] = (),
+) -> Request:
+    """Return the request of a tool's call.
+
+    Args:
+        scope: Where the call is made.
+        name: Name of the tool.
+        arguments: What counts of its arguments: what a model sees, not what a framework injects.
+        effect: What the call does to the world.
+        on_doubt: What decides where a `write` may or may not have happened.
+        tool_call_id: By which the model's answer asked for it.
+        not_done_on: Exceptions with which a `write` says that it did not happen.
+    """
+    attempt = scope.attempt
+    mask = None if effect == "write" else attempt.journal.canonical
+    identity = identity_of("tool", name, arguments, mask)
+    identity.warn(name)
+    return Request(
+        kind="tool",
+        name=name,
+        fingerprint=identity.fingerprint,
+        masked_fingerprint=identity.masked,
+        not_told_apart=identity.not_told_apart,
+        encode=lambda: attempt.prepare(attempt.codec.encode_shown(arguments)),
+        effect=effect,
+        on_doubt=on_doubt,
+        tool_call_id=tool_call_id,
+        arguments=arguments,
+        not_done_on=not_done_on,
+        ask=attempt.ask,
+    )

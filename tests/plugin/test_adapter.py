@@ -1,0 +1,279 @@
+"""The door for adapters: a row says what a call did, and it is made again or handed back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rowtrail import InDoubtError, Journal
+from rowtrail.adapter import (
+    Effect,
+    Form,
+    ListOfChunks,
+    Replayed,
+    Scope,
+    StreamForm,
+    Usage,
+    arecord,
+    arecord_stream,
+    llm_request,
+    record,
+    record_stream,
+    scope_here,
+    tool_request,
+)
+
+USAGE = Usage(10, 2, "provider")
+
+
+class Calls:
+    """A call in its four forms, whose outcome the test decides; counts how often it was made."""
+
+    def __init__(self, journal: Journal, way: str, effect: Effect = "read") -> None:
+        self.journal = journal
+        self.way = way
+        self.effect: Effect = effect
+        self.made = 0
+        self.outcome: Callable[[], str] = lambda: "abc"
+        self.form: Form[str] = Form()
+
+    def ask(self) -> str:
+        """Make the call in the run `r`, as a framework's hook would."""
+        if self.way.startswith("a"):
+            return asyncio.run(self._aask())
+        with self.journal.run("r"):
+            scope = self._scope()
+            request = tool_request(scope, "use", {"n": 1}, effect=self.effect)
+            if self.way == "stream":
+                return "".join(record_stream(scope, request, self._chunks, WORDS))
+            return record(scope, request, self._make, self.form)
+
+    async def _aask(self) -> str:
+        async with self.journal.run("r"):
+            scope = self._scope()
+            request = tool_request(scope, "use", {"n": 1}, effect=self.effect)
+            if self.way == "astream":
+                chunks = arecord_stream(scope, request, self._achunks, AWORDS)
+                return "".join([chunk async for chunk in chunks])
+            return await arecord(scope, request, self._amake, self.form)
+
+    def _scope(self) -> Scope:
+        scope = scope_here("use", self.effect)
+        assert scope is not None
+        return scope
+
+    def _make(self) -> str:
+        self.made += 1
+        return self.outcome()
+
+    async def _amake(self) -> str:
+        return self._make()
+
+    def _chunks(self) -> Iterator[str]:
+        yield from ""
+        yield from self._make()
+
+    async def _achunks(self) -> AsyncGenerator[str]:
+        for chunk in self._make():
+            yield chunk
+
+    def row(self) -> dict[str, Any]:
+        """Return the newest row of the call."""
+        return self.journal.sql("SELECT * FROM steps ORDER BY step_id + 0").to_dicts()[-1]
+
+
+WORDS: StreamForm[str] = StreamForm(ListOfChunks, lambda replayed: iter(replayed.result))
+
+
+async def _each(chunks: list[str]) -> AsyncGenerator[str]:
+    for chunk in chunks:
+        yield chunk
+
+
+AWORDS: StreamForm[str] = StreamForm(ListOfChunks, lambda replayed: _each(replayed.result))
+
+WAYS = ("sync", "async", "stream", "astream")
+
+
+def raising(error: BaseException) -> Callable[[], str]:
+    def outcome() -> str:
+        raise error
+
+    return outcome
+
+
+@pytest.mark.parametrize(("way", "effect"), [*product(WAYS, ("read", "write"))])
+def test_a_result_is_handed_back_and_the_call_is_not_made_again(
+    journal: Journal, way: str, effect: Effect
+) -> None:
+    calls = Calls(journal, way, effect)
+    assert [calls.ask(), calls.ask()] == ["abc", "abc"]
+    assert (calls.made, calls.row()["status"], calls.row()["replays"]) == (1, "done", 1)
+
+
+@pytest.mark.parametrize(("way", "effect"), [*product(WAYS, ("read", "write"))])
+def test_an_exception_is_recorded_and_raised_and_the_call_is_made_again(
+    journal: Journal, way: str, effect: Effect
+) -> None:
+    calls = Calls(journal, way, effect)
+    calls.outcome = raising(LookupError("no such city"))
+    with pytest.raises(LookupError):
+        calls.ask()
+    assert (calls.row()["status"], calls.row()["error"]) == ("failed", "LookupError: no such city")
+    calls.outcome = lambda: "xyz"
+    assert (calls.ask(), calls.made) == ("xyz", 2)
+
+
+@pytest.mark.parametrize(
+    ("way", "error"), [*product(WAYS, (KeyboardInterrupt, SystemExit, asyncio.CancelledError))]
+)
+def test_a_write_that_was_interrupted_is_in_doubt_and_not_made_again(
+    journal: Journal, way: str, error: type[BaseException]
+) -> None:
+    calls = Calls(journal, way, "write")
+    calls.outcome = raising(error())
+    with pytest.raises(error):
+        calls.ask()
+    assert calls.row()["status"] == "in_doubt"
+    calls.outcome = lambda: "xyz"
+    with pytest.raises(InDoubtError):
+        calls.ask()
+    assert calls.made == 1
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_failure_that_is_reported_as_a_result_is_a_failure(journal: Journal, way: str) -> None:
+    calls = Calls(journal, way, "write")
+    calls.form = Form(failure=lambda result: ValueError(result) if result == "bad" else None)
+    calls.outcome = lambda: "bad"
+    assert calls.ask() == "bad"
+    row = calls.row()
+    assert (row["status"], row["error"], row["output"]) == ("failed", "ValueError: bad", '"bad"')
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_result_that_cannot_be_stored_is_in_doubt_where_the_call_was_a_write(
+    journal: Journal, way: str
+) -> None:
+    calls = Calls(journal, way, "write")
+    calls.form = Form(store=lambda result: {"abc": 1}[result[::-1]])
+    with pytest.raises(KeyError):
+        calls.ask()
+    with pytest.raises(InDoubtError):
+        calls.ask()
+    assert calls.made == 1
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_what_is_stored_is_what_the_form_makes_of_it_and_back(journal: Journal, way: str) -> None:
+    async def arestore(replayed: Replayed) -> str:
+        return "".join(reversed(replayed.result))
+
+    calls = Calls(journal, way)
+    restore = arestore if way == "async" else lambda replayed: "".join(reversed(replayed.result))
+    calls.form = Form(store=lambda result: result[::-1], restore=restore, usage=lambda _: USAGE)
+    assert [calls.ask(), calls.ask()] == ["abc", "abc"]
+    row = calls.row()
+    assert (row["output"], row["input_tokens"], row["output_tokens"]) == ('"cba"', 10, 2)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_journal_s_own_errors_pass_the_guard(journal: Journal, way: str) -> None:
+    passed: list[str] = []
+
+    class Guard:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+            passed.extend([] if kind is None else [kind.__name__])
+
+    calls = Calls(journal, way, "write")
+    calls.outcome = raising(KeyboardInterrupt())
+    with suppress(KeyboardInterrupt):
+        calls.ask()
+    if way.endswith("stream"):
+        return
+    calls.form = Form(guard=Guard)
+    with pytest.raises(InDoubtError):
+        calls.ask()
+    assert passed == ["InDoubtError"]
+
+
+def test_the_last_chunk_comes_once_the_answer_is_on_disk(db: Path) -> None:
+    with Journal(db) as journal, journal.run("r"):
+        scope = scope_here("use")
+        assert scope is not None
+        request = tool_request(scope, "use", {"n": 1})
+        seen = []
+        for chunk in record_stream(scope, request, lambda: iter("abc"), WORDS):
+            [row] = journal.sql("SELECT status FROM steps").to_dicts()
+            seen.append((chunk, row["status"]))
+    assert seen == [("a", "running"), ("b", "running"), ("c", "done")]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_consumer_that_leaves_leaves_a_doubt_with_what_came(
+    journal: Journal, is_async: bool
+) -> None:
+    async def aleave(scope: Scope) -> None:
+        request = tool_request(scope, "use", {"n": 1})
+        stream = arecord_stream(scope, request, lambda: _each(list("abc")), AWORDS)
+        assert await anext(stream) == "a"
+        await stream.aclose()
+
+    async def main() -> None:
+        async with journal.run("r"):
+            scope = scope_here("use")
+            assert scope is not None
+            await aleave(scope)
+
+    if is_async:
+        asyncio.run(main())
+    else:
+        with journal.run("r"):
+            scope = scope_here("use")
+            assert scope is not None
+            stream = record_stream(
+                scope, tool_request(scope, "use", {"n": 1}), lambda: iter("abc"), WORDS
+            )
+            assert next(iter(stream)) == "a"
+            del stream
+    [row] = journal.sql("SELECT status, output FROM steps").to_dicts()
+    assert (row["status"], row["output"]) == ("in_doubt", '["a","b"]')
+
+
+def test_a_model_s_request_shows_what_it_was_told(journal: Journal) -> None:
+    told = [{"role": "user", "content": "The weather?"}]
+    with journal.run("r"):
+        scope = scope_here("gpt-4o-mini")
+        assert scope is not None
+        request = llm_request(scope, "gpt-4o-mini", told, {"temperature": 0}, provider="openai")
+        form: Form[str] = Form(usage=lambda _: USAGE)
+        assert record(scope, request, lambda: "It rains.", form) == "It rains."
+    [row] = journal.sql("SELECT * FROM llm_calls").to_dicts()
+    assert (row["model"], row["provider"], row["input_tokens"]) == ("gpt-4o-mini", "openai", 10)
+    assert row["prompt_messages"] == '[{"role":"user","content":"The weather?"}]'
+    assert row["cost_usd"] is None or row["cost_usd"] > 0
+
+
+def test_other_parameters_are_another_request(journal: Journal) -> None:
+    made = 0
+
+    def make() -> str:
+        nonlocal made
+        made += 1
+        return "It rains."
+
+    for temperature in (0, 1, 0):
+        with journal.run("r"):
+            scope = scope_here("gpt-4o-mini")
+            assert scope is not None
+            request = llm_request(scope, "gpt-4o-mini", [], {"temperature": temperature})
+            record(scope, request, make)
+    assert made == 2
