@@ -27,7 +27,7 @@ from rowtrail.store import Row, Tx
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from rowtrail.journal import Journal
+    from rowtrail.journal._journal import Journal
 
 
 class Interrupts(Protocol):

@@ -20,7 +20,7 @@ from rowtrail.journal._threads import hand_on_to_threads
 from rowtrail.store import Store, Tx
 
 if TYPE_CHECKING:
-    from rowtrail.journal import Journal
+    from rowtrail.journal._journal import Journal
 
 HOLD_POLL_S = 0.05
 """How often it is looked whether an attempt may begin that another one is in the way of."""

@@ -11,7 +11,7 @@ from rowtrail.journal._recovery import record_crashes
 from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
-    from rowtrail.journal import Journal
+    from rowtrail.journal._journal import Journal
     from rowtrail.journal._recorder import Recorder
 
 Intent = Literal["name", "input", "resume", "fork"]

@@ -15,7 +15,7 @@ from rowtrail.journal._scope import Scope
 from rowtrail.replay import culprit
 
 if TYPE_CHECKING:
-    from rowtrail.journal import Journal
+    from rowtrail.journal._journal import Journal
 
 WHOLE_RUN = ""
 """Name of the one scope of a run without a framework."""

@@ -1,0 +1,420 @@
+"""Putting, finding, listing and deleting the checkpoints of one journal.
+
+A channel value is one item, or a list whose items are stored once each. The newest checkpoint of a
+namespace is the one that arrived last, not the one with the greatest clock reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rowtrail.checkpoint._ancestry import delta_ancestors
+from rowtrail.checkpoint._filter import columns_of
+from rowtrail.checkpoint._labels import Labels
+from rowtrail.checkpoint._lists import fetch_lists, stored_item
+from rowtrail.checkpoint._packing import (
+    pack_body,
+    pack_id,
+    unpack_body,
+    unpack_id,
+    values_fault,
+)
+from rowtrail.checkpoint._rows import (
+    DamagedCheckpoint,
+    Known,
+    NewCheckpoint,
+    NewWrite,
+    Placed,
+    StoredCheckpoint,
+    StoredWrite,
+    Value,
+)
+from rowtrail.content import Content, Prepared, is_sweeping
+from rowtrail.errors import BusyError, CorruptRowError
+from rowtrail.store import Row, Store, Tx
+
+_LAST_ID = b"\xff" * 17
+"""Greater than every id, packed or not."""
+
+LIST_OF_ONE = 0
+"""In place of the row of a list: a list that holds the row's one item, and needs no log."""
+
+
+class Checkpoints:
+    """The checkpoints of one journal. Every method runs inside a transaction or a read."""
+
+    def __init__(self, store: Store, content: Content) -> None:
+        self._store = store
+        self._content = content
+        self._labels = Labels()
+
+    def put(self, tx: Tx, new: NewCheckpoint) -> Placed:
+        """Store a checkpoint, in place of one with the same id; return where its lists are."""
+        now = self._store.clock.now_ms() if new.created_at is None else new.created_at
+        thread = self._begin(tx, new.thread_id, now)
+        row = self._put_row(tx, new, thread, now)
+        lists: dict[str, int] = {}
+        values: list[dict[str, int | None]] = []
+        for channel, value in new.values.items():
+            item, items = self._put_value(tx, f"{thread}/{new.ns}/{channel}", value)
+            label = self._labels.row(tx, channel)
+            values.append({"checkpoint": row, "channel": label, "item": item, "list": items})
+            if items:
+                lists[channel] = items
+        tx.many("channel_value_insert", values)
+        return Placed(lists, self._content.stamp)
+
+    def _put_row(self, tx: Tx, new: NewCheckpoint, thread: int, now: int) -> int:
+        """Store the row of a checkpoint and return its id."""
+        key = {"thread": thread, "ns": new.ns, "checkpoint_id": pack_id(new.checkpoint_id)}
+        rest = {
+            "parent_id": pack_id(new.parent_id),
+            "run": new.run,
+            "run_id": new.run_id,
+            "step": new.step,
+            "source": new.source,
+            "now": now,
+            "body": pack_body(new.body, len(new.values)),
+            "metadata": new.metadata,
+        }
+        row = tx.insert_absent("checkpoint_insert", **key, **rest)
+        if row is not None:
+            return row
+        self._bring_to_front(tx, key)
+        there: int = tx.value("checkpoint_upsert", **key, **rest)
+        tx.run("channel_value_clear", checkpoint=there)
+        return there
+
+    def _begin(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
+        """Return the row of a thread, made if there is none; what was deleted is forgotten."""
+        place = tx.one("checkpoint_place", thread_id=thread_id)
+        assert place is not None
+        self._content.refresh(place["generation"])
+        self._labels.trust(self._content.stamp)
+        thread: int | None = place["thread"]
+        return self._new_thread(tx, thread_id, now) if thread is None else thread
+
+    def _bring_to_front(self, tx: Tx, key: Mapping[str, object]) -> None:
+        """Make a checkpoint whose writes came before it the newest: it arrives now."""
+        stub = tx.value("checkpoint_stub_behind", **key)
+        if stub is not None:
+            front = tx.value("checkpoint_to_front", checkpoint=stub)
+            tx.run("writes_move", source=stub, target=front)
+
+    def put_writes(
+        self,
+        tx: Tx,
+        *,
+        thread_id: str,
+        ns: str,
+        checkpoint_id: str,
+        task_id: str,
+        task_path: str,
+        writes: Sequence[NewWrite],
+        replace: bool,
+    ) -> None:
+        """Store the writes of one task; those already there stay unless `replace`."""
+        thread = self._begin(tx, thread_id)
+        key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
+        path = self._labels.row(tx, task_path)
+        row = tx.value("checkpoint_row", **key)
+        if row is None:  # the writes of a superstep may arrive before its checkpoint
+            row = tx.insert("checkpoint_stub", now=self._store.clock.now_ms(), **key)
+        rows: list[dict[str, Any]] = []
+        for write in writes:
+            item, items = self._put_value(tx, f"{thread}/{ns}/{write.channel}/w", write.value)
+            rows.append(
+                {
+                    "checkpoint": row,
+                    "task_path": path,
+                    "task_id": pack_id(task_id),
+                    "idx": write.idx,
+                    "channel": self._labels.row(tx, write.channel),
+                    "item": item,
+                    "list": items,
+                }
+            )
+        tx.many("write_replace" if replace else "write_insert", rows)
+
+    def fetch(
+        self,
+        tx: Tx,
+        thread_id: str,
+        ns: str,
+        checkpoint_id: str | None,
+        known: Known | None = None,
+    ) -> StoredCheckpoint | None:
+        """Return one checkpoint, the newest of the namespace when no id is given.
+
+        Args:
+            known: Lists that it returns are not read again.
+        """
+        thread = tx.value("thread_row", thread_id=thread_id)
+        if checkpoint_id is None:
+            row = tx.one("checkpoint_newest", thread=thread, ns=ns)
+        else:
+            key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
+            row = tx.one("checkpoint_by_id", **key)
+        return None if row is None else self._filled(tx, [row], known)[0]
+
+    def fetch_page(
+        self,
+        tx: Tx,
+        *,
+        thread_id: str | None,
+        ns: str | None,
+        checkpoint_id: str | None,
+        filter: str,
+        before: str | None,
+        after: tuple[str, int] | None,
+        limit: int,
+    ) -> list[StoredCheckpoint | DamagedCheckpoint]:
+        """Return the next checkpoints in descending order of their ids.
+
+        Args:
+            filter: JSON object: what the metadata must have.
+            before: Only smaller ids than this.
+            after: Id and row of the last checkpoint of the page before.
+        """
+        after_id, after_row = after or (None, None)
+        wanted = {
+            "thread_id": thread_id,
+            "ns": ns,
+            "checkpoint_id": pack_id(checkpoint_id),
+            "before": _LAST_ID if before is None else pack_id(before),
+            "after_id": pack_id(after_id),
+            "filter": filter,
+            "limit": limit,
+            **columns_of(filter),
+        }
+        if wanted["run_id"] is not None:
+            rows = tx.all("checkpoint_page_of_run", **wanted, after_row=after_row)
+        elif thread_id is not None and ns is not None:
+            rows = tx.all("checkpoint_page_of_ns", **wanted)
+        else:
+            rows = tx.all("checkpoint_page", **wanted, after_row=after_row)
+        try:
+            return [*self._filled(tx, rows)]
+        except CorruptRowError:
+            return [self._filled_or_damaged(tx, row) for row in rows]
+
+    def _filled_or_damaged(self, tx: Tx, row: Row) -> StoredCheckpoint | DamagedCheckpoint:
+        try:
+            return self._filled(tx, [row])[0]
+        except CorruptRowError as error:
+            checkpoint_id = str(unpack_id(row["checkpoint_id"]))
+            return DamagedCheckpoint(row["id"], row["thread_id"], checkpoint_id, error)
+
+    def newest_id(self, tx: Tx, thread_id: str, ns: str) -> str | None:
+        """Return the id of the newest checkpoint."""
+        thread = tx.value("thread_row", thread_id=thread_id)
+        row = tx.one("checkpoint_newest", thread=thread, ns=ns)
+        return None if row is None else unpack_id(row["checkpoint_id"])
+
+    def channel_history(
+        self, tx: Tx, thread_id: str, ns: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> dict[str, tuple[Value | None, list[StoredWrite]]]:
+        """Return per channel its nearest stored value before a checkpoint, and the writes since.
+
+        Writes are oldest first. The value is None where no ancestor has one.
+        """
+        key = {"thread": tx.value("thread_row", thread_id=thread_id), "ns": ns}
+        found: dict[str, tuple[Value | None, list[StoredWrite]]] = {}
+        for name in channels:
+            channel = tx.value("label_row", text=name)
+            if channel is None:  # nothing was ever written to it
+                found[name] = (None, [])
+                continue
+            lineage = tx.all(
+                "channel_lineage", **key, checkpoint_id=pack_id(checkpoint_id), channel=channel
+            )
+            rows = [row["id"] for row in lineage]
+            writes = self._writes(tx, rows, channel)
+            value = None
+            if lineage and lineage[-1]["holds"]:
+                held = tx.all(
+                    "channel_values_of", checkpoints=json.dumps(rows[-1:]), channel=channel
+                )
+                stamp = self._content.trusted_stamp(tx)
+                value = self._values(tx, held, stamp)[rows[-1]].get(name)
+            found[name] = (value, [write for row in reversed(rows) for write in writes[row]])
+        return found
+
+    def delete_thread(self, tx: Tx, thread_id: str) -> None:
+        """Delete a thread: its checkpoints, runs and steps. What days cost stays counted."""
+        thread = tx.value("thread_row", thread_id=thread_id)
+        if thread is None:
+            return
+        self.delete_rows(tx, [row["id"] for row in tx.all("thread_checkpoints", thread=thread)])
+        for statement in ("replays", "steps", "scopes", "attempts", "runs"):
+            tx.run(f"thread_{statement}_delete", thread=thread)
+        tx.run("thread_delete", thread=thread)
+        tx.run("generation_grow")
+
+    def delete_checkpoints_of_thread(self, tx: Tx, thread_id: str) -> None:
+        """Delete the checkpoints of a thread and keep its runs and steps."""
+        thread = tx.value("thread_row", thread_id=thread_id)
+        self.delete_rows(tx, [row["id"] for row in tx.all("thread_checkpoints", thread=thread)])
+
+    def delete_for_runs(self, tx: Tx, run_ids: Iterable[str]) -> None:
+        """Delete the checkpoints that these runs made.
+
+        Those from which a later checkpoint rebuilds a delta channel are kept, hidden.
+        """
+        doomed: dict[int, set[int]] = defaultdict(set)
+        for run_id in run_ids:
+            for row in tx.all("checkpoints_of_run", run_id=run_id):
+                doomed[row["thread"]].add(row["id"])
+        for thread, rows in doomed.items():
+            self._hide_or_delete(tx, thread, rows)
+
+    def copy_thread(self, tx: Tx, source: str, target: str) -> None:
+        """Copy the checkpoints of a thread behind those of another; no value is stored again.
+
+        Raises:
+            BusyError: The journal is being pruned: what the copy refers to could go meanwhile.
+        """
+        if is_sweeping(tx.value("meta_value", key="generation")):
+            raise BusyError(
+                f"{self._store.path!r} is being pruned, and nothing can be copied until that is "
+                "done: try again",
+                path=self._store.path,
+            )
+        thread = tx.value("thread_row", thread_id=source)
+        rows = tx.all("thread_checkpoints", thread=thread)
+        target_row = self._thread_row(tx, target) if rows else None
+        for row in rows:
+            key = {"thread": target_row, "ns": row["ns"], "checkpoint_id": row["checkpoint_id"]}
+            there = tx.value("checkpoint_row", **key)
+            if there is not None:
+                self.delete_rows(tx, [there])
+            copy = tx.insert("checkpoint_copy", target=target_row, checkpoint=row["id"])
+            tx.run("channel_values_copy", target=copy, checkpoint=row["id"])
+            tx.run("writes_copy", target=copy, checkpoint=row["id"])
+
+    def keep_latest(self, tx: Tx, thread_id: str) -> None:
+        """Delete all but the newest checkpoint of each namespace.
+
+        Ancestors from which a delta channel is rebuilt are kept, hidden.
+        """
+        thread = tx.value("thread_row", thread_id=thread_id)
+        newest = {row["id"] for row in tx.all("namespace_newest", thread=thread)}
+        rows = tx.all("thread_checkpoints", thread=thread)
+        # A row without a body may become a checkpoint yet: its writes are there already.
+        self._hide_or_delete(tx, thread, {row["id"] for row in rows if row["whole"]} - newest)
+
+    def _hide_or_delete(self, tx: Tx, thread: int, doomed: set[int]) -> None:
+        needed = delta_ancestors(tx, thread, doomed)
+        tx.run("checkpoints_hide", checkpoints=json.dumps(sorted(needed)))
+        self.delete_rows(tx, sorted(doomed - needed))
+
+    def delete_rows(self, tx: Tx, rows: list[int]) -> None:
+        """Delete checkpoints with their values and writes."""
+        if not rows:
+            return
+        listed = json.dumps(rows)
+        for statement in ("writes_delete", "channel_values_delete", "checkpoints_delete"):
+            tx.run(statement, checkpoints=listed)
+        tx.run("generation_grow")
+
+    def _thread_row(self, tx: Tx, thread_id: str) -> int:
+        row: int | None = tx.value("thread_row", thread_id=thread_id)
+        return self._new_thread(tx, thread_id) if row is None else row
+
+    def _new_thread(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
+        now = self._store.clock.now_ms() if now is None else now
+        return tx.insert("thread_insert", thread_id=thread_id, now=now)
+
+    def _put_value(self, tx: Tx, owner: str, value: Value) -> tuple[int | None, int | None]:
+        put = self._content
+        if isinstance(value, Prepared):
+            return put.put(tx, value, refreshed=True), None
+        if len(value) == 1:
+            return put.put(tx, value[0], refreshed=True), LIST_OF_ONE
+        return None, put.put_list(tx, owner, value, refreshed=True)
+
+    def _filled(
+        self, tx: Tx, rows: list[Row], known: Known | None = None
+    ) -> list[StoredCheckpoint]:
+        """Return checkpoints with their values and writes: three queries, however many rows."""
+        ids = [row["id"] for row in rows]
+        stamp = self._content.trusted_stamp(tx)
+        found = tx.all("channel_values_of", checkpoints=json.dumps(ids), channel=None)
+        values, writes = self._values(tx, found, stamp, known), self._writes(tx, ids)
+        lists: dict[int, dict[str, int]] = defaultdict(dict)
+        for row in found:
+            if row["list"]:
+                lists[row["checkpoint"]][row["channel"]] = row["list"]
+        for row in rows:
+            _refuse_torn(row, len(values[row["id"]]))
+        return [
+            StoredCheckpoint(
+                row=row["id"],
+                thread_id=row["thread_id"],
+                ns=row["ns"],
+                checkpoint_id=str(unpack_id(row["checkpoint_id"])),
+                parent_id=unpack_id(row["parent_id"]),
+                body=unpack_body(row["body"]),
+                metadata=row["metadata"],
+                values=values[row["id"]],
+                writes=writes[row["id"]],
+                placed=None if stamp is None else Placed(lists[row["id"]], stamp),
+            )
+            for row in rows
+        ]
+
+    def _values(
+        self, tx: Tx, found: list[Row], stamp: object, known: Known | None = None
+    ) -> dict[int, dict[str, Value]]:
+        """Return the values in rows of `channel_values_of`, by checkpoint and channel."""
+        lists: dict[int, list[Prepared]] = {}
+        for row in found:
+            if known is not None and stamp is not None and row["list"]:
+                remembered = known(row["channel"], row["list"], stamp)
+                if remembered is not None:
+                    lists[row["list"]] = remembered
+        wanted = [row["list"] for row in found if row["list"] and row["list"] not in lists]
+        lists |= fetch_lists(tx, wanted, stamp)
+        values: dict[int, dict[str, Value]] = defaultdict(dict)
+        for row in found:
+            values[row["checkpoint"]][row["channel"]] = _value(row, lists)
+        return values
+
+    def _writes(
+        self, tx: Tx, rows: Sequence[int], channel: int | None = None
+    ) -> dict[int, list[StoredWrite]]:
+        """Return the writes on checkpoints, to all channels or to one, in order of application."""
+        found = tx.all("writes_of", checkpoints=json.dumps(rows), channel=channel)
+        wanted = [row["list"] for row in found if row["list"]]
+        lists = fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
+        writes: dict[int, list[tuple[tuple[str, str, int], StoredWrite]]] = defaultdict(list)
+        for row in found:
+            task_id = str(unpack_id(row["task_id"]))
+            write = StoredWrite(task_id, row["channel"], _value(row, lists))
+            writes[row["checkpoint"]].append(((row["task_path"], task_id, row["idx"]), write))
+        return defaultdict(
+            list,
+            {
+                row: [write for _, write in sorted(of, key=lambda found: found[0])]
+                for row, of in writes.items()
+            },
+        )
+
+
+def _refuse_torn(row: Row, values: int) -> None:
+    why = values_fault(row["body"], values)
+    if why is not None:
+        raise CorruptRowError(
+            f"checkpoint {unpack_id(row['checkpoint_id'])} is damaged: {why}; "
+            "run `rowtrail verify`",
+            row=f"checkpoint {row['id']}",
+        )
+
+
+def _value(row: Row, lists: dict[int, list[Prepared]]) -> Value:
+    if row["list"] == LIST_OF_ONE:
+        return [stored_item(row)]
+    return stored_item(row) if row["list"] is None else lists[row["list"]]
