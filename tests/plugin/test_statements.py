@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import apsw
 import pytest
@@ -14,6 +15,7 @@ import sqlite_vec  # pyright: ignore[reportMissingTypeStubs]
 
 import rowtrail
 from rowtrail import Journal, schema
+from rowtrail.replay import Effect, Kind, Status
 from rowtrail.store import Store
 from rowtrail.store._tx import Change, change_of_steps
 
@@ -197,6 +199,36 @@ def test_every_table_is_strict(connection: sqlite3.Connection) -> None:
     tables = connection.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
     loose = {name for name, strict in tables if not strict and not name.startswith("sqlite_")}
     assert loose == set()
+
+
+LONG_LIST = re.compile(r"CHECK \([^)]*\bIN \((?:[^(),]*,){2}", re.IGNORECASE)
+
+
+def test_no_rule_of_a_table_lists_more_than_two_values() -> None:
+    """SQLite opens a b-tree for such a list each time that a row is written."""
+    assert LONG_LIST.search("kind TEXT CHECK (kind IN ('llm', 'tool', 'function'))")
+    assert not LONG_LIST.search("kind TEXT CHECK (kind IN ('llm', 'tool')), CHECK (a = 1)")
+    for version in range(1, schema.VERSION + 1):
+        assert [text for text in schema.migration(version) if LONG_LIST.search(text)] == []
+
+
+@pytest.mark.parametrize("name", ["step_insert", "step_complete", "step_fail", "attempt_end"])
+def test_what_writes_a_step_builds_no_table_of_its_own(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    program = connection.execute(f"EXPLAIN {STATEMENTS[name]}", parameters(STATEMENTS[name]))
+    assert "OpenEphemeral" not in {row[1] for row in program}
+
+
+def test_the_closed_lists_of_the_schema_are_those_of_the_code() -> None:
+    assert schema.values() == {
+        "run.status": ("running", "done", "failed", "waiting", "cancelled", "crashed"),
+        "attempt.outcome": ("done", "failed", "waiting", "crashed", "cancelled"),
+        "step.kind": get_args(Kind),
+        "step.status": get_args(Status),
+        "step.effect": get_args(Effect),
+        "step.tokens_source": ("provider", "tiktoken", "estimate"),
+    }
 
 
 def test_the_schema_has_a_script_for_each_version() -> None:

@@ -78,7 +78,7 @@ def values() -> dict[str, tuple[str, ...]]:
             table = re.match(r"CREATE TABLE (\w+)", statement)
             if table is None:
                 continue
-            for column, listed in re.findall(r"CHECK \((\w+) IN \(([^)]*)\)\)", statement):
+            for listed, column in re.findall(r"CHECK \(((\w+) = '\w+' OR [^)]*)\)", statement):
                 found[f"{table[1]}.{column}"] = tuple(re.findall(r"'(\w+)'", listed))
     return found
 
