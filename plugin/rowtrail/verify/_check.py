@@ -294,9 +294,7 @@ class _Journal:
         try:
             return self._file.all(name, **params)
         except DamagedError as error:
-            note = f"not checked ({name.replace('_', ' ')}): {error}"
-            if note not in self._findings.notes:
-                self._findings.notes.append(note)
+            self._findings.notes.append(f"not checked ({name.replace('_', ' ')}): {error}")
             return []
 
     def _check_statuses(self) -> None:
