@@ -6,7 +6,7 @@
   components of more than one), of all that is imported at run time, also inside functions, and once
   more with what is imported below `if TYPE_CHECKING:`;
 - broad excepts: `except:`, `except Exception` and `except BaseException`, also in a tuple, with no
-  comment on their line, on the line above or before their first statement, and no docstring of
+  comment on their line, on the line above or up to their first statement, and no docstring of
   their function that says what happens to what is raised (it names `raise`, an error or exception).
 """
 
@@ -210,8 +210,7 @@ def _is_broad(kind: ast.expr | None) -> bool:
 
 def _is_explained(module: _Module, handler: ast.ExceptHandler, function: Function | None) -> bool:
     lines = module.text.splitlines()
-    first = handler.body[0].lineno
-    beside = lines[handler.lineno - 1 : max(first - 1, handler.lineno)]
+    beside = lines[handler.lineno - 1 : handler.body[0].lineno]
     above = lines[handler.lineno - 2].strip()
     if above.startswith("#") or any("#" in line for line in beside):
         return True

@@ -89,7 +89,7 @@ class DamagedFile:
         except sqlite3.Error as error:
             self._connection.close()
             raise named_error(error, path) from error
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else would close it
             self._connection.close()
             raise
         self._tx = Tx(self._connection)
@@ -280,7 +280,7 @@ def _connect(path: str) -> sqlite3.Connection:
     connection = _connect_somehow(path)
     try:
         refuse_wal_elsewhere(path, home_if_sound(connection))
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else would close it
         connection.close()
         raise
     return connection
@@ -313,7 +313,7 @@ def _opened(path: str, how: str) -> sqlite3.Connection:
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # fixes the snapshot
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else would close it
         connection.close()
         raise
     return connection
