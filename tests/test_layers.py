@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -411,6 +412,25 @@ def test_the_sources_are_there(core: dict[str, Module], adapters: dict[str, Modu
     # the other tests find nothing wrong in an empty folder
     assert "rowtrail" in core
     assert "rowtrail_langgraph" in adapters
+
+
+def test_every_room_is_drawn(core: dict[str, Module], adapters: dict[str, Module]) -> None:
+    drawn = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    packages = {module.name for module in (core | adapters).values() if module.is_package}
+    rooms = {name.removeprefix("rowtrail.") for name in packages if name.count(".") <= 1}
+    rooms = {room for room in rooms if "." not in room} - {"rowtrail"}
+    assert "store" in rooms
+    assert {room for room in rooms if f"| `{room}` |" not in drawn} == set()
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    links = [
+        (file.parent / link, file.name)
+        for file in (ROOT / "docs").glob("*.md")
+        for link in re.findall(r"\]\(([^)#:]+)\)", file.read_text("utf-8"))
+    ]
+    assert links
+    assert [f"{name}: {path}" for path, name in links if not path.exists()] == []
 
 
 def test_every_package_is_typed() -> None:
