@@ -1,8 +1,9 @@
 """Finds code that reads a sentence for people, or an exception's text, to decide something.
 
 A sentence is the column `reason`, `error` or `late_error` of a row, what the code calls `reason`,
-`says`, `why` or `message`, and the text or `args` of an exception. To show one is fine, and so is
-asking whether there is one (`is None`): what it says is for people, who get better words some day.
+`says`, `why` or `message`, and the text or `args` of an exception or a log record. To show one is
+fine, and so is asking whether there is one (`is None`): what it says is for people, who get better
+words some day.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ COLUMNS = {"reason", "error", "late_error"}
 NAMES = {"reason", "says", "why", "sentence", "message"}
 ATTRIBUTES = {"reason", "says", "why", "sentence"}
 OF_EXCEPTIONS = {"args", "msg", "message", "__notes__"}
-EXCEPTIONS = {"error", "exc", "exception", "raised", "cause"}
+EXCEPTIONS = {"error", "exc", "exception", "raised", "cause", "record"}
 SEARCHES = {"search", "match", "fullmatch", "findall", "finditer"}
 LOOKS = {"startswith", "endswith", "find", "index", "count", "partition", "rpartition", "split"}
 REWORDS = {"lower", "upper", "casefold", "strip", "lstrip", "rstrip", "removeprefix", "replace"}
