@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from rowtrail import schema
+from tests._sentences import reading_of, readings
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "plugin"
@@ -50,6 +54,16 @@ PUBLIC_SUBMODULES = {
     "rowtrail.usage",
 }
 MAX_LINES = 450
+READS_A_SENTENCE = {
+    # function: why nothing but the text tells
+    "rowtrail.history._diff:_row_differences": "shows where two runs differ, errors too",
+    "rowtrail.history._wording:_wrong": "words the message of a query that SQLite did not "
+    "understand: of all of them the code is SQLITE_ERROR",
+    "rowtrail.journal._failure:rebuilt_failure": "an exception that is built anew is the same only "
+    "if it says the same",
+    "rowtrail.store._faults:storage_error": "sqlite3.Row raises a bare IndexError",
+    "rowtrail_langgraph._guard:_is_told_otherwise": "a log record of LangGraph's has no code",
+}
 NAMES_THAT_SAY_NOTHING = {"base", "common", "helpers", "misc", "util", "utils"}
 
 
@@ -330,10 +344,115 @@ def test_modules_are_named_for_what_they_hold(
     assert wrong == []
 
 
+def test_no_code_reads_a_sentence_to_decide(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    found = {
+        f"{module.name}:{function}": f"{module.path.relative_to(ROOT)}:{line}"
+        for module in (core | adapters).values()
+        for function, line in readings(module.tree)
+    }
+    assert {name: at for name, at in found.items() if name not in READS_A_SENTENCE} == {}
+    assert READS_A_SENTENCE.keys() <= found.keys()
+
+
+def test_no_statement_reads_a_sentence_to_decide() -> None:
+    scripts = [text for n in range(1, schema.VERSION + 1) for text in schema.migration(n)]
+    known = (schema.statements(), schema.views(), schema.named(), schema.search_statements())
+    statements = [*scripts, *(text for each in known for text in each.values())]
+    assert {text: reading_of(text) for text in statements if reading_of(text)} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'row["reason"] == "first call"',
+        'row["reason"].startswith("changed")',
+        'row.get("error") in ("a", "b")',
+        '"late" in row["late_error"]',
+        'reason != "left"',
+        "step.reason.lower().startswith(word)",
+        're.search("lost", row["error"])',
+        'PATTERN.fullmatch(f"{error}")',
+        'str(error) == "database is locked"',
+        '"locked" in str(self.error)',
+        'error.args[0] == "database is locked"',
+        "text = str(error)\nif 'locked' in text: pass",
+        "try: pass\nexcept ValueError as why_not:\n    if str(why_not) == 'x': pass",
+        'if (told := str(error)) != "x": pass',
+        "match row['reason']:\n    case 'x': pass",
+        "MEANINGS[reason]",
+        "MEANINGS.get(row['error'])",
+    ],
+)
+def test_a_sentence_that_decides_is_found(line: str) -> None:
+    assert list(readings(ast.parse(line)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'print(row["reason"], str(error))',
+        'shown = row["error"] or "none"',
+        'if row["error"] is not None: pass',
+        'raise Failure(f"{path}: {error}") from error',
+        'row["reason_code"] == "changed"',
+        "error.errno == 2",
+        "isinstance(error, OSError)",
+        'row["error"] = "lost"',
+    ],
+)
+def test_a_sentence_that_is_shown_is_fine(line: str) -> None:
+    assert list(readings(ast.parse(line))) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_found"),
+    [
+        ("SELECT id FROM step WHERE reason = 'first call'", True),
+        ("SELECT id FROM step s WHERE s.reason LIKE 'changed%'", True),
+        ("SELECT id FROM step WHERE reason IN ('a', 'b')", True),
+        ("SELECT id FROM step WHERE error IS 'lost'", True),
+        ("SELECT id FROM step WHERE 'lost' = error", True),
+        ("SELECT CASE reason WHEN 'x' THEN 1 END FROM step", True),
+        ("SELECT CASE WHEN error GLOB 'x*' THEN 1 END FROM step", True),
+        ("SELECT id FROM step WHERE instr(error, 'lost')", True),
+        ("SELECT id FROM step WHERE substr(s.error, 1, 4) = 'lost'", True),
+        ("UPDATE step SET reason = 'x' WHERE error = 'y'", True),
+        ("UPDATE step SET status = 'x', error = :error, reason = NULL WHERE id = :id", False),
+        ("UPDATE step SET error = CASE kind WHEN 'llm' THEN :error ELSE error END", False),
+        ("SELECT reason, substr(error, 1, 300) AS error FROM step WHERE reason_code = 'x'", False),
+        ("SELECT id FROM step WHERE status = 'failed' AND error IS NOT NULL", False),
+        ("SELECT 'reason = 1' -- error = 2", False),
+    ],
+)
+def test_a_statement_that_decides_by_a_sentence_is_found(statement: str, is_found: bool) -> None:
+    assert bool(reading_of(statement)) == is_found
+
+
 def test_the_sources_are_there(core: dict[str, Module], adapters: dict[str, Module]) -> None:
     # the other tests find nothing wrong in an empty folder
     assert "rowtrail" in core
     assert "rowtrail_langgraph" in adapters
+
+
+def test_every_room_is_drawn(core: dict[str, Module], adapters: dict[str, Module]) -> None:
+    drawn = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    packages = {module.name for module in (core | adapters).values() if module.is_package}
+    rooms = {name.removeprefix("rowtrail.") for name in packages if name.count(".") <= 1}
+    rooms = {room for room in rooms if "." not in room} - {"rowtrail"}
+    assert "store" in rooms
+    assert {room for room in rooms if f"| `{room}` |" not in drawn} == set()
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    links = [
+        (file.parent / link, file.name)
+        for file in (ROOT / "docs").glob("*.md")
+        for link in re.findall(r"\]\(([^)#:]+)\)", file.read_text("utf-8"))
+    ]
+    assert links
+    assert [f"{name}: {path}" for path, name in links if not path.exists()] == []
 
 
 def test_every_package_is_typed() -> None:

@@ -171,7 +171,7 @@ class Invocation:
             repeated = self._is_repeated(run)
             found = await self.saver.aget_tuple(self._thread_config) if repeated else None
             return run, self.given(run, found)
-        except BaseException:
+        except BaseException:  # as in `start`, a cancellation too
             grip.let_go()
             raise
 

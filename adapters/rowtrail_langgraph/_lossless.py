@@ -99,7 +99,7 @@ class _Rebuilt:
     def _noting_interruptions(self) -> Generator[None]:
         try:
             yield
-        except Exception:
+        except Exception:  # comes out as it is
             raise
         except BaseException as error:  # ormsgpack makes a ValueError of a Ctrl-C
             self._interruption = error

@@ -78,7 +78,7 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
                 return handler(request.override(model=recording(request.model)))
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # the answer that it failed on is asked again
             scope.attempt.blame(scope.name, error)
             raise
 
@@ -93,7 +93,7 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
                 return await handler(request.override(model=recording(request.model)))
         except GraphBubbleUp:
             raise
-        except Exception as error:
+        except Exception as error:  # likewise
             await scope.attempt.ablame(scope.name, error)
             raise
 

@@ -53,7 +53,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             return
         try:
             yield from original(self, given, with_run(self, config, run), *args, **kwargs)
-        except BaseException as error:
+        except BaseException as error:  # a closed generator and Ctrl-C too end it
             _blame(run)
             run.attempt.end(*_failed(run, error))
             raise
@@ -101,7 +101,7 @@ def recorded_astream(
             async with aclosing(original(self, given, config, *args, **kwargs)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        except BaseException as error:
+        except BaseException as error:  # likewise, a cancellation too
             await _ablame(run)
             await run.attempt.aend(*_failed(run, error))
             raise

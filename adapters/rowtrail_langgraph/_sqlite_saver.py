@@ -118,7 +118,7 @@ class SqliteSaverFile:
         self._file = ForeignFile(path)
         try:
             self._task_path = self._check_tables()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else would close it
             self._file.close()
             raise
 

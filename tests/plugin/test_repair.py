@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import sqlite3
 import stat
@@ -36,6 +37,8 @@ from tests.plugin.conftest import World
 RECORDED = 40
 FLIPS = int(os.environ.get("ROWTRAIL_FLIPS", "40"))
 RIGHT = right_answers()
+LITERAL = re.compile(r"'\w+'")
+CHAIN = re.compile(r"\((\w+) = ('\w+'(?:\s+OR \w+ = '\w+')+)\)")
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +305,42 @@ def test_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotAJournalError):
         repair(str(other), str(tmp_path / "fixed.db"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.db"]
+
+
+def _as_list(chain: re.Match[str]) -> str:
+    return f"({chain[1]} IN ({', '.join(LITERAL.findall(chain[2]))}))"
+
+
+def as_older(path: Path) -> None:
+    """Give its tables the closed lists that a journal of an earlier version has."""
+    for name in ("run", "attempt", "step"):
+        [(text,)] = ask(path, f"SELECT sql FROM sqlite_master WHERE name = '{name}'")
+        older = CHAIN.sub(_as_list, str(text))
+        assert older != text
+        quoted = older.replace("'", "''")
+        sql(
+            path,
+            "PRAGMA writable_schema = ON",
+            f"UPDATE sqlite_master SET sql = '{quoted}' WHERE name = '{name}'",
+        )
+
+
+def test_closed_lists_of_an_earlier_version_are_no_fault(broken: Path) -> None:
+    as_older(broken)
+    assert verify(str(broken)).ok
+    built, fixed = mended(broken)
+    assert built.loss_count == 0
+    assert resumed(fixed)[0] == RIGHT
+    assert resumed(broken)[0] == RIGHT
+
+
+def test_another_rule_in_the_place_of_a_closed_list_is_a_fault(broken: Path) -> None:
+    sql(
+        broken,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, 'kind = ''llm''', 'abs(kind) = ''llm''')",
+    )
+    assert any("step is changed" in fault.says for fault in verify(str(broken)).faults)
 
 
 def test_a_schema_of_somebody_elses_making_runs_no_code(broken: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from rowtrail import schema
 from rowtrail.replay import (
+    Aside,
     Decision,
     Effect,
     Kind,
@@ -170,3 +174,21 @@ def test_a_chain_that_bites_its_tail_comes_to_an_end() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     assert culprit(one, [LookupError("step")]) is None
+
+
+def test_every_reason_code_has_a_sentence_and_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "replay.md").read_text("utf-8")
+    table = text.partition("`reason_code`")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {code for cell in cells for code in re.findall(r"`(\w+)`", cell)} == set(ReasonCode)
+    assert all(sentence(code, "read") for code in ReasonCode)
+
+
+def test_the_codes_that_statements_write_are_of_the_lists() -> None:
+    written = "\n".join(schema.statements().values())
+    codes = set(re.findall(r"\breason_code = '(\w+)'", written))
+    asides = set(re.findall(r"\baside = '(\w+)'|THEN '(\w+)' ELSE aside", written))
+    assert codes
+    assert codes <= set(ReasonCode)
+    assert asides
+    assert {first or second for first, second in asides} <= set(Aside)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import apsw
 import pytest
@@ -14,8 +15,9 @@ import sqlite_vec  # pyright: ignore[reportMissingTypeStubs]
 
 import rowtrail
 from rowtrail import Journal, schema
+from rowtrail.replay import Effect, Kind, Status
+from rowtrail.schema import Change
 from rowtrail.store import Store
-from rowtrail.store._tx import Change, change_of_steps
 
 STATEMENTS = schema.statements()
 SEARCH_STATEMENTS = schema.search_statements()
@@ -102,12 +104,23 @@ def test_every_view_can_be_selected_from(connection: sqlite3.Connection, view: s
     assert connection.execute(f"SELECT * FROM {view}").fetchall() == []
 
 
+MEANS = {
+    Change.NONE: set[int](),
+    Change.ADDS: {sqlite3.SQLITE_INSERT},
+    Change.ONE: {sqlite3.SQLITE_UPDATE},
+    Change.MANY: {sqlite3.SQLITE_UPDATE},
+    Change.DELETES: {sqlite3.SQLITE_DELETE},
+}
+ONE_STEP = re.compile(r"\bWHERE id = :id\b")
+
+
 def changes_of_steps(connection: sqlite3.Connection, statement: str) -> set[int]:
     """Return which actions on the table `step` a statement means to SQLite, by triggers too."""
     found: set[int] = set()
+    actions = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 
     def note(action: int, table: str | None, *_: object) -> int:
-        if table == "step" and action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE):
+        if table == "step" and action in actions:
             found.add(action)
         return sqlite3.SQLITE_OK
 
@@ -120,38 +133,39 @@ def changes_of_steps(connection: sqlite3.Connection, statement: str) -> set[int]
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_every_statement_that_changes_steps_is_known_for_one(
+def test_a_statement_is_marked_where_it_changes_steps_and_nowhere_else(
     connection: sqlite3.Connection, name: str
 ) -> None:
-    """What is not noted would be told to be on disk."""
-    statement = STATEMENTS[name]
-    change = change_of_steps(statement)
-    expected = {
-        Change.NONE: set[int](),
-        Change.ADDS: {sqlite3.SQLITE_INSERT},
-        Change.ONE: {sqlite3.SQLITE_UPDATE},
-        Change.MANY: {sqlite3.SQLITE_UPDATE},
-    }
-    assert changes_of_steps(connection, statement) == expected[change]
-    if change is not Change.NONE:
+    """What is not marked would be told to be on disk."""
+    statement, change = STATEMENTS[name], schema.step_changes().get(name, Change.NONE)
+    assert changes_of_steps(connection, statement) == MEANS[change]
+    if change not in (Change.NONE, Change.DELETES):
         assert "RETURNING" not in statement  # `Tx.run` adds its own, to learn which
+        assert (ONE_STEP.search(statement) is not None) == (change is Change.ONE)
     if change is Change.MANY:
         connection.execute(f"EXPLAIN {statement} RETURNING id", parameters(statement))
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE OR IGNORE step SET seq = 1",
-        "INSERT OR REPLACE INTO step (id) VALUES (1)",
-        "REPLACE INTO step (id) VALUES (1)",
-        "WITH x AS (SELECT 1) UPDATE step SET seq = 2 WHERE id IN (SELECT * FROM x)",
-        "UPDATE step SET seq = 1 FROM run WHERE run.id = step.id",
-    ],
-)
-def test_every_way_to_change_steps_is_found(connection: sqlite3.Connection, statement: str) -> None:
-    assert changes_of_steps(connection, statement)
-    assert change_of_steps(statement) is not Change.NONE
+def test_every_mark_is_read() -> None:
+    folder = Path(schema.__file__).parent
+    marks = [
+        line
+        for file in folder.rglob("*.sql")
+        for line in file.read_text("utf-8").splitlines()
+        if re.match(r"--\s*changes\b", line)
+    ]
+    assert len(marks) == len(schema.step_changes())
+    assert set(schema.step_changes()) <= STATEMENTS.keys()
+    assert Change.NONE not in schema.step_changes().values()
+
+
+def test_no_code_changes_steps_by_a_statement_of_its_own() -> None:
+    """Only a named statement has a mark."""
+    wrote = re.findall(
+        r"(?:INSERT|REPLACE)(?: OR \w+)? INTO step\b|UPDATE(?: OR \w+)? step\b|DELETE FROM step\b",
+        SOURCES,
+    )
+    assert wrote == []
 
 
 def plan_of(connection: sqlite3.Connection, query: str) -> list[str]:
@@ -197,6 +211,36 @@ def test_every_table_is_strict(connection: sqlite3.Connection) -> None:
     tables = connection.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'")
     loose = {name for name, strict in tables if not strict and not name.startswith("sqlite_")}
     assert loose == set()
+
+
+LONG_LIST = re.compile(r"CHECK \([^)]*\bIN \((?:[^(),]*,){2}", re.IGNORECASE)
+
+
+def test_no_rule_of_a_table_lists_more_than_two_values() -> None:
+    """SQLite opens a b-tree for such a list each time that a row is written."""
+    assert LONG_LIST.search("kind TEXT CHECK (kind IN ('llm', 'tool', 'function'))")
+    assert not LONG_LIST.search("kind TEXT CHECK (kind IN ('llm', 'tool')), CHECK (a = 1)")
+    for version in range(1, schema.VERSION + 1):
+        assert [text for text in schema.migration(version) if LONG_LIST.search(text)] == []
+
+
+@pytest.mark.parametrize("name", ["step_insert", "step_complete", "step_fail", "attempt_end"])
+def test_what_writes_a_step_builds_no_table_of_its_own(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    program = connection.execute(f"EXPLAIN {STATEMENTS[name]}", parameters(STATEMENTS[name]))
+    assert "OpenEphemeral" not in {row[1] for row in program}
+
+
+def test_the_closed_lists_of_the_schema_are_those_of_the_code() -> None:
+    assert schema.values() == {
+        "run.status": ("running", "done", "failed", "waiting", "cancelled", "crashed"),
+        "attempt.outcome": ("done", "failed", "waiting", "crashed", "cancelled"),
+        "step.kind": get_args(Kind),
+        "step.status": get_args(Status),
+        "step.effect": get_args(Effect),
+        "step.tokens_source": ("provider", "tiktoken", "estimate"),
+    }
 
 
 def test_the_schema_has_a_script_for_each_version() -> None:

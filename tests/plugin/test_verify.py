@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rowtrail import Journal, step
+from rowtrail import Journal, schema, step
 from rowtrail.cli import main
 from rowtrail.errors import BusyError, NewerSchemaError, StorageError, UsageError
 from rowtrail.store import _damaged
@@ -126,6 +126,17 @@ def test_each_kind_of_fault_is_found_and_named(
         for fault in found
     ), found
     assert all(fault.saves for fault in found)
+
+
+@pytest.mark.parametrize("quick", [True, False], ids=["quick", "whole"])
+@pytest.mark.parametrize("name", schema.values())
+def test_a_value_outside_its_closed_list_is_found(broken: Path, name: str, quick: bool) -> None:
+    table, _, column = name.partition(".")
+    unchecked = "PRAGMA ignore_check_constraints = ON"
+    sql(broken, unchecked, f"UPDATE {table} SET {column} = 'other' WHERE id = 1")
+    found = verify(str(broken), quick=quick).faults
+    says = f"its {column} 'other' is none of {', '.join(schema.values()[name])}"
+    assert (f"{table} 1", says) in [(fault.row, fault.says) for fault in found], found
 
 
 def test_content_that_nothing_refers_to_is_no_fault(broken: Path) -> None:

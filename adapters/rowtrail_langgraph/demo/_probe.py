@@ -11,7 +11,7 @@ from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Any
 
-HOLD_S = 120
+HOLD_S = 120  # the director kills it long before; an orphan ends by itself
 
 
 class Probe:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
-POLL_S = 0.02
-STEP_TIMEOUT_S = 90
+POLL_S = 0.02  # much less than a step of the agent takes
+STEP_TIMEOUT_S = 90  # a cold start of Python on a slow disk is within it
 LOG_TAIL_CHARS = 2000
 
 

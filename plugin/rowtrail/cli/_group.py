@@ -86,13 +86,17 @@ class LazyGroup(click.Group):
         """Find a command; for a wrong name, say which one is near."""
         try:
             return super().resolve_command(ctx, args)
+        except click.NoSuchOption:
+            raise
         except click.UsageError as error:
             import difflib
 
             near = difflib.get_close_matches(args[0], self._entries, n=1)
-            if not near or near[0] in error.message:
+            if not near:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from error
+            # Its own words are not asked whether they name one: some versions of click do so.
+            says = f"No such command {args[0]!r}. Did you mean {near[0]!r}?"
+            raise click.UsageError(says, ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing one."""

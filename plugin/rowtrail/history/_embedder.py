@@ -81,7 +81,7 @@ class Embedder:
     def _vectors(self, ask: Callable[[], Any], count: int) -> list[list[float]]:
         try:
             found = ask()
-        except Exception as error:
+        except Exception as error:  # the user's code may raise anything
             raise EmbedderError(
                 f"the embedder {self._name} failed: {type(error).__name__}: {error}"
             ) from error

@@ -26,13 +26,15 @@ T = TypeVar("T")
 
 SUFFIX = "-search"
 MEMORY = ":memory:"
-BUSY_TIMEOUT_MS = 30_000
-WAL_SWITCH_PAUSE_S = 0.02
+BUSY_TIMEOUT_MS = 30_000  # that of the journal: a long fill of another process holds the lock
+WAL_SWITCH_PAUSE_S = 0.02  # the switch takes milliseconds, of whoever does it
 PAGE_BYTES = 8192
 CACHE_KIB = 32_768
 TRIES = 8
+"""A file that is damaged, or was deleted meanwhile, is made anew so often in one call: once is
+enough unless several processes find it damaged together and delete each other's."""
 RETRY_PAUSE_S = 0.01
-"""A file that is damaged, or was deleted meanwhile, is made anew so often in one call."""
+"""Lets the other one, which is making it, come first."""
 
 
 class Cursor(Protocol):
@@ -264,7 +266,7 @@ def _open(path: str) -> IndexFile:
             with index.transaction():
                 if not _is_current(connection):  # another process may have been first
                     _create(connection)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else would close it
         connection.close()
         raise
     return index

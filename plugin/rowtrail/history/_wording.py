@@ -15,6 +15,11 @@ _JSON_COLUMNS = (
     *("key", "value", "type", "atom", "id", "parent", "fullkey", "path", "json", "root"),
     *("rowid", "oid", "_rowid_"),
 )
+TOO_BIG = (
+    "a value is too large for a query, which bears 4 MiB, and less where it builds many: "
+    "leave its column out, take length() of it, or read the messages of a prompt one by one "
+    "from the view messages"
+)
 NEAR = 0.5
 """How much alike a wrong and a right name must be, by difflib's ratio."""
 
@@ -32,6 +37,10 @@ def worded(fault: UnansweredError, sql: str, timeout: float) -> str:
         return f"the function {fault.detail}() is not allowed in a query: do without it"
     if fault.kind == "action":
         return f"{fault.detail} is not allowed, a query only reads: write one SELECT over {VIEWS}"
+    if fault.kind == "too_big":
+        return TOO_BIG
+    if fault.kind == "parameters":
+        return _wrong_params(fault.detail)
     return _wrong(fault.detail, sql)
 
 
@@ -52,6 +61,7 @@ def _unreadable(table: str) -> str:
 
 
 def _wrong(message: str, sql: str) -> str:
+    # The code of all of these is SQLITE_ERROR, or none at all: only the text says what is wrong.
     for pattern, explain in _EXPLAINED:
         match = re.search(pattern, message)
         if match is not None:
@@ -80,12 +90,8 @@ def _no_function(match: re.Match[str], sql: str) -> str:
     return f"no function {match[1]!r}: use those that SQLite brings"
 
 
-def _too_big(match: re.Match[str], sql: str) -> str:
-    return (
-        "a value is too large for a query, which bears 4 MiB, and less where it builds many: "
-        "leave its column out, take length() of it, or read the messages of a prompt one by one "
-        "from the view messages"
-    )
+def _function_raised(match: re.Match[str], sql: str) -> str:
+    return TOO_BIG  # ours raise only where a value is
 
 
 def _too_complex(match: re.Match[str], sql: str) -> str:
@@ -96,9 +102,13 @@ def _more_than_one(match: re.Match[str], sql: str) -> str:
     return "there is more than one statement: ask them one by one"
 
 
-def _wrong_params(match: re.Match[str], sql: str) -> str:
+def _misfit(match: re.Match[str], sql: str) -> str:
+    return _wrong_params(match.string)
+
+
+def _wrong_params(message: str) -> str:
     return (
-        f"the parameters do not fit the query ({match.string}): give as many values as it has `?`, "
+        f"the parameters do not fit the query ({message}): give as many values as it has `?`, "
         "or a dict with every `:name`"
     )
 
@@ -107,9 +117,9 @@ _EXPLAINED = (
     (r"^no such table: (.*)", _no_table),
     (r"^no such column: (.*)", _no_column),
     (r"^no such function: (.*)", _no_function),
-    (r"too big|user-defined function", _too_big),
+    (r"^user-defined function", _function_raised),
     (r"one statement at a time", _more_than_one),
-    (r"number of bindings|binding parameter|has no name|int too large", _wrong_params),
+    (r"number of bindings|binding parameter|has no name", _misfit),
     (r"out of memory|too many|is too large|too deep|too complex|overflow", _too_complex),
 )
 

@@ -270,7 +270,7 @@ class Attempt:
         """End the attempt; further calls do nothing."""
         try:
             finish(self.ending(outcome, error), self.recorder.store)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the run must not stay held
             self._end_at_once()
             raise
 
@@ -278,7 +278,7 @@ class Attempt:
         """Async twin of `end`."""
         try:
             await adrive(self.ending(outcome, error), self.recorder.store)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the run must not stay held
             self._end_at_once()
             raise
 

@@ -62,12 +62,16 @@ def drive(flow: Flow[T], store: Store) -> T:
         outcome, error = None, None
         try:
             outcome = _now(wait, store)
-        except BaseException as raised:
+        except BaseException as raised:  # the flow decides what becomes of it
             error = raised
 
 
 def launch(flow: Flow[Any], store: Store) -> None:
-    """Queue what a flow writes, and wait for none of it."""
+    """Queue what a flow writes, and wait for none of it.
+
+    For callers that must not wait: a coroutine that is being closed, or the garbage collector. What
+    a crash takes of it is the end of a step: the next attempt finds it as a crash leaves one.
+    """
     try:
         for wait in flow:
             assert isinstance(wait, Write)
@@ -99,7 +103,7 @@ async def adrive(flow: Flow[T], store: Store) -> T:
         outcome, error = None, None
         try:
             outcome = await _later(wait, store)
-        except BaseException as raised:
+        except BaseException as raised:  # likewise, a cancellation too
             error = raised
 
 

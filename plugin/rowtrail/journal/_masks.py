@@ -70,7 +70,7 @@ def _mask_of(pattern: Any) -> Callable[[str], str]:
     def mask(text: str) -> str:
         try:
             masked = pattern(text)
-        except Exception as error:
+        except Exception as error:  # the user's code may raise anything
             raise UsageError(f"the function {pattern!r} of canonical= raised {error!r}") from error
         if type(masked) is not str:
             raise UsageError(f"the function {pattern!r} of canonical= returned {masked!r}, no text")

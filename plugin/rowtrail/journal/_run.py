@@ -58,7 +58,7 @@ class Run:
         grip = Grip()
         try:
             self._enter(self._journal.attempt(self._beginning, self._codec, grip), grip)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the run must not stay held
             self._reset()
             grip.let_go()
             raise
@@ -68,7 +68,7 @@ class Run:
         grip = Grip()
         try:
             self._enter(await self._journal.aattempt(self._beginning, self._codec, grip), grip)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the run must not stay held
             self._reset()
             grip.let_go()
             raise
@@ -77,14 +77,14 @@ class Run:
     def _exit(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             finish(self._leave(error), self._journal.store)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the run must not stay held
             self.let_go()
             raise
 
     async def _aexit(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             await adrive(self._leave(error), self._journal.store)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the run must not stay held
             self.let_go()
             raise
 

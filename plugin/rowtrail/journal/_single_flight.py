@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rowtrail.journal._attempt import Attempt
 
 OWNER_POLL_S = 0.05
-"""How often a step that another live attempt makes is looked at."""
+"""How often a step that another live attempt makes is looked at: SQLite tells nobody of a commit of
+another process, and a look reads one row where an LLM call takes seconds."""
 
 TOLD_AFTER_S = 3.0
 """A wait for another's call that takes longer is said in the log."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rowtrail.journal._begin import Hold
 
 TOLD_AFTER_S = 2.0
+"""A wait that takes longer is said in the log: what is over sooner is nobody's concern."""
 
 
 class Waiting:

@@ -44,5 +44,6 @@ class Unmade:
             for row in rows:
                 tx.run("step_never_made", id=row, attempt=attempt.row, fingerprint=fingerprint, n=n)
 
+        # Not waited for: the caller is being cancelled. Were it lost, the step would be in doubt.
         with contextlib.suppress(StorageError):
             attempt.recorder.store.submit(work)

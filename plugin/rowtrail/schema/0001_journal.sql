@@ -1,5 +1,6 @@
 -- Schema version 1. Base tables are private: read the views of views.sql instead.
 -- Times are milliseconds since 1970-01-01 UTC, durations microseconds, unless a comment says otherwise.
+-- A closed list is a chain of OR: `x IN (...)` of more than two builds a b-tree each time that a row is written.
 
 -- Facts about the file: journal_id, hash_key (hex), created_at, generation (grows when rows are deleted).
 CREATE TABLE meta (
@@ -62,7 +63,8 @@ CREATE TABLE run (
     run_id        TEXT NOT NULL UNIQUE,
     thread        INTEGER REFERENCES thread (id),
     agent         TEXT,
-    status        TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'waiting', 'cancelled', 'crashed')),
+    status        TEXT NOT NULL CHECK (status = 'running' OR status = 'done' OR status = 'failed'
+                                       OR status = 'waiting' OR status = 'cancelled' OR status = 'crashed'),
     done_by       INTEGER,       -- the attempt that finished it: what becomes of the others does not count
     nonce         TEXT NOT NULL, -- random: begins the idempotency keys of its steps
     keeps_doubts  INTEGER NOT NULL DEFAULT 0,  -- 1: begun anew beside calls in doubt, by somebody's decision
@@ -89,7 +91,8 @@ CREATE TABLE attempt (
     process    INTEGER NOT NULL REFERENCES process (id),
     started_at INTEGER NOT NULL,
     ended_at   INTEGER,
-    outcome    TEXT CHECK (outcome IN ('done', 'failed', 'waiting', 'crashed', 'cancelled')),
+    outcome    TEXT CHECK (outcome = 'done' OR outcome = 'failed' OR outcome = 'waiting' OR outcome = 'crashed'
+                           OR outcome = 'cancelled'),
     left_open  INTEGER NOT NULL DEFAULT 0,  -- 1: it ended while calls of it went on in its process
     answer     BLOB,   -- digest of the answer to a person's question that it began with
     head       TEXT,   -- id of the checkpoint that it began at
@@ -114,13 +117,14 @@ CREATE TABLE step (
     attempt            INTEGER NOT NULL REFERENCES attempt (id),
     parent             INTEGER,
     seq                INTEGER NOT NULL,   -- order within the run, from 1
-    kind               TEXT NOT NULL CHECK (kind IN ('llm', 'tool', 'function')),
+    kind               TEXT NOT NULL CHECK (kind = 'llm' OR kind = 'tool' OR kind = 'function'),
     name               TEXT NOT NULL,
-    status             TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'in_doubt', 'superseded')),
+    status             TEXT NOT NULL CHECK (status = 'running' OR status = 'done' OR status = 'failed'
+                                            OR status = 'in_doubt' OR status = 'superseded'),
     reason_code        TEXT,               -- why the call was made and not replayed: one of rowtrail.replay.ReasonCode
     reason             TEXT,               -- the same as a sentence, or why the step was set aside
     aside              TEXT,               -- why it does not stand: one of rowtrail.replay.Aside
-    effect             TEXT NOT NULL CHECK (effect IN ('read', 'idempotent', 'write')),
+    effect             TEXT NOT NULL CHECK (effect = 'read' OR effect = 'idempotent' OR effect = 'write'),
     fingerprint        BLOB NOT NULL,
     n                  INTEGER NOT NULL,   -- which of the equal requests of its scope with this tool_call_id, from 1
     key_n              INTEGER NOT NULL,   -- which of the equal requests of its scope, whatever their tool_call_id
@@ -148,7 +152,8 @@ CREATE TABLE step (
     cache_read_tokens  INTEGER,
     cache_write_tokens INTEGER,
     reasoning_tokens   INTEGER,
-    tokens_source      TEXT CHECK (tokens_source IN ('provider', 'tiktoken', 'estimate')),
+    tokens_source      TEXT CHECK (tokens_source = 'provider' OR tokens_source = 'tiktoken'
+                                   OR tokens_source = 'estimate'),
     cost_usd           REAL,
     interrupts         INTEGER NOT NULL DEFAULT 0,   -- answers of people that the call consumed
     asked              INTEGER NOT NULL DEFAULT 0,   -- in which order of its scope a person was asked what became of it; 0: not

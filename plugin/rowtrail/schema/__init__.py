@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,25 @@ APPLICATION_ID = 0x726F7774
 """`PRAGMA application_id` of a journal: "rowt" in ASCII."""
 
 _UTC_MACRO = re.compile(r"@utc\(((?:[^()]|\([^()]*\))*)\)")
+_STEP_MARK = re.compile(r"^-- changes: step \((\w+)\)$", re.MULTILINE)
 _UUID_MACRO = re.compile(r"@uuid\(([\w.]+)\)")
+
+
+class Change(Enum):
+    """How a statement changes rows of the table `step`, as the mark above it says.
+
+    `-- changes: step (one)`, and the other values; a statement without it changes none.
+    """
+
+    NONE = "none"
+    ADDS = "adds"
+    """It adds one."""
+    ONE = "one"
+    """It changes the one with the id `:id`."""
+    MANY = "many"
+    """It changes any number."""
+    DELETES = "deletes"
+    """It deletes any number, which needs no sync: nobody is told that they are on disk."""
 
 
 def _folder() -> Traversable:
@@ -78,7 +97,7 @@ def values() -> dict[str, tuple[str, ...]]:
             table = re.match(r"CREATE TABLE (\w+)", statement)
             if table is None:
                 continue
-            for column, listed in re.findall(r"CHECK \((\w+) IN \(([^)]*)\)\)", statement):
+            for listed, column in re.findall(r"CHECK \(((\w+) = '\w+' OR [^)]*)\)", statement):
                 found[f"{table[1]}.{column}"] = tuple(re.findall(r"'(\w+)'", listed))
     return found
 
@@ -138,22 +157,46 @@ def statements() -> dict[str, str]:
     A part that several share has a name that begins with `@`, which stands for it.
     """
     found: dict[str, str] = {}
-    folder = _folder().joinpath("statements")
-    for file in sorted(folder.iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".sql"):
-            for name, text in _named(file.read_text(encoding="utf-8")):
-                assert name not in found, f"two statements are named {name!r}"
-                found[name] = text
+    for text in _statement_files():
+        for name, statement in _named(text):
+            assert name not in found, f"two statements are named {name!r}"
+            found[name] = statement
     parts = {name: found.pop(name) for name in list(found) if name.startswith("@")}
     for part, text in parts.items():
         found = {name: statement.replace(part, text) for name, statement in found.items()}
     return found
 
 
-def _named(text: str) -> Iterator[tuple[str, str]]:
+@cache
+def step_changes() -> dict[str, Change]:
+    """Return the named statements that are marked as changing steps, and how each does.
+
+    What is committed unsynced is told by this (`rowtrail.store`): a test holds the marks against
+    what the statements mean to SQLite.
+    """
+    return {
+        name: Change(mark[1])
+        for text in _statement_files()
+        for name, block in _blocks(text)
+        if (mark := _STEP_MARK.search(block)) is not None
+    }
+
+
+def _statement_files() -> Iterator[str]:
+    for file in sorted(_folder().joinpath("statements").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".sql"):
+            yield file.read_text(encoding="utf-8")
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
     for block in re.split(r"^-- name: ", text, flags=re.MULTILINE)[1:]:
         name, _, statement = block.partition("\n")
-        yield name.strip(), re.sub(r"--[^\n]*", "", statement).strip().rstrip(";")
+        yield name.strip(), statement
+
+
+def _named(text: str) -> Iterator[tuple[str, str]]:
+    for name, block in _blocks(text):
+        yield name, re.sub(r"--[^\n]*", "", block).strip().rstrip(";")
 
 
 SEARCH_VERSION = 1

@@ -33,6 +33,11 @@ MAX_PROBES = 200_000
 
 MAX_MESSAGES = 200
 
+_CLOSED_LIST = re.compile(
+    r"\s+CHECK \((\w+) (?:IN \('\w+'(?:, '\w+')*\)|= '\w+'(?:\s+OR \1 = '\w+')+)\)"
+)
+_SPACES = re.compile(r"\s+")
+
 _DAMAGE = (
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_ERROR,  # the statements are right: an index or a column is missing
@@ -84,7 +89,7 @@ class DamagedFile:
         except sqlite3.Error as error:
             self._connection.close()
             raise named_error(error, path) from error
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else would close it
             self._connection.close()
             raise
         self._tx = Tx(self._connection)
@@ -92,7 +97,10 @@ class DamagedFile:
     def _sound_tables(self) -> frozenset[str]:
         """Return the tables that are what rowtrail made: any other could run code of its own."""
         wanted = _layout()
-        return frozenset(name for name, text in self._objects().items() if wanted.get(name) == text)
+        found = self._objects()
+        return frozenset(
+            name for name, text in found.items() if name in wanted and _is_same(text, wanted[name])
+        )
 
     def _objects(self) -> dict[str, str | None]:
         found = self._connection.execute("SELECT name, sql FROM sqlite_master")
@@ -104,7 +112,7 @@ class DamagedFile:
         wrong = [
             f"{name} is {'changed' if name in have else 'missing'}"
             for name, text in wanted.items()
-            if name not in have or have[name] != text
+            if name not in have or not _is_same(have[name], text)
         ]
         return wrong, sorted(have.keys() - wanted.keys() - views.keys())
 
@@ -272,7 +280,7 @@ def _connect(path: str) -> sqlite3.Connection:
     connection = _connect_somehow(path)
     try:
         refuse_wal_elsewhere(path, home_if_sound(connection))
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else would close it
         connection.close()
         raise
     return connection
@@ -305,10 +313,20 @@ def _opened(path: str, how: str) -> sqlite3.Connection:
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # fixes the snapshot
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else would close it
         connection.close()
         raise
     return connection
+
+
+def _is_same(found: str | None, wanted: str | None) -> bool:
+    """Return whether two definitions are the same, whatever the closed lists of their columns."""
+    return found == wanted or _without_lists(found) == _without_lists(wanted)
+
+
+def _without_lists(text: str | None) -> str:
+    # Files that are older than the chains of OR have `x IN (...)`; neither form can run any code.
+    return _SPACES.sub(" ", _CLOSED_LIST.sub("", text or ""))
 
 
 @cache

@@ -17,6 +17,7 @@ from rowtrail.errors import (
 )
 
 BUSY_TIMEOUT_MS = 30_000
+"""Longer than a transaction of rowtrail's should take: another program holds the lock."""
 FULL_BELOW_BYTES = 64 * 1024
 """A file system with less room than this is full: SQLite grows its files by pages and regions."""
 

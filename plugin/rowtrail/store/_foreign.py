@@ -47,7 +47,7 @@ class ForeignFile:
         try:
             with self._named():
                 self._begin()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else would close it
             self._connection.close()
             raise
 

@@ -28,7 +28,7 @@ PAGE_BYTES = 8192  # 2 KB rows waste half of a 4 KiB page (measured: 4,128 B aga
 CACHE_KIB = 16_384
 WAL_LIMIT_BYTES = 32 * 1024 * 1024  # a WAL that outgrew this is cut back at the next checkpoint
 OLDEST_SQLITE = (3, 37, 0)
-WAL_SWITCH_PAUSE_S = 0.02
+WAL_SWITCH_PAUSE_S = 0.02  # whoever opens the file at the same moment needs milliseconds
 PATIENCE_MS = 3  # SQLite tries again after 1 ms and after 2 ms more, and then `begin` does
 LEFT = ".left"
 """What the name of a WAL ends with that a file left which was removed or renamed."""
@@ -96,7 +96,7 @@ def _try_to_open(
             if is_at_home and is_same and watch is not None:
                 connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
                 return connection, watch
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else would close it
         connection.close()
         raise
     connection.close()
@@ -300,7 +300,7 @@ def _migrate(connection: sqlite3.Connection, path: str, now_ms: int) -> None:
         if not _is_current(connection):  # another process may have been first
             apply_schema(connection, path, now_ms)
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the lock must not stay taken
         if connection.in_transaction:  # an I/O error has rolled back already
             connection.execute("ROLLBACK")
         raise
@@ -348,7 +348,7 @@ def free_pages(connection: sqlite3.Connection, path: str, pages: int) -> int:
     try:
         connection.execute(f"PRAGMA incremental_vacuum({pages:d})").fetchall()
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the lock must not stay taken
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise

@@ -50,7 +50,7 @@ LIMITS = {
 EVERYTHING = Only()
 
 T = TypeVar("T")
-Kind = Literal["read", "function", "action", "timeout", "wrong"]
+Kind = Literal["read", "function", "action", "timeout", "too_big", "parameters", "wrong"]
 Params = Sequence[Any] | dict[str, Any]
 
 _REFUSED = (
@@ -329,11 +329,15 @@ class _Guard:
 
     def fault(self, error: BaseException) -> UnansweredError:
         """Say why a query failed."""
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_INTERRUPT:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_INTERRUPT:
             return UnansweredError("timeout", "the query was interrupted")
         if self._refused is not None:
             return UnansweredError(*self._refused)
-        return UnansweredError("wrong", self._without_secret(str(error)))
+        kind: Kind = "too_big" if code == sqlite3.SQLITE_TOOBIG else "wrong"
+        if isinstance(error, OverflowError):  # an int that SQLite does not have
+            kind = "parameters"
+        return UnansweredError(kind, self._without_secret(str(error)))
 
 
 @cache

@@ -107,7 +107,7 @@ def _open(path: str) -> sqlite3.Connection:
         attach(connection, path, JOURNAL)
         create_views(connection, JOURNAL, suffix="")
         connection.execute("PRAGMA query_only = 1")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else would close it
         connection.close()
         raise
     return connection

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seven may be late before a process counts as dead, and one at work pays a commit in 2 s for them.
 HEARTBEAT_S = min(2.0, STALE_AFTER_MS / 1000 / HEARTBEATS_UNTIL_STALE)
 HASH_KEY_BYTES = 16
 MAX_IDLE_READERS = 8
@@ -80,7 +81,7 @@ class Store:
         )
         try:
             facts = self.write(self._introduce)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: its thread would go on
             self.shut()
             raise
         self.process_row: int = facts[0]
@@ -143,7 +144,7 @@ class Store:
                 connection.execute("BEGIN")
                 result = work(Tx(connection))
                 connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # Ctrl-C too: its snapshot would keep the WAL from being cut
             connection.close()
             raise
         self._give_back(connection)
@@ -225,7 +226,7 @@ class Store:
                 self._watch.check()
                 with named_errors(self.path):
                     done.set_result(work(self.connection))
-            except BaseException as error:
+            except BaseException as error:  # whoever waits raises it
                 done.set_exception(error)
 
         self._refuse_child()

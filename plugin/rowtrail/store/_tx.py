@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from enum import Enum
-from functools import cache
 from typing import Any
 
 from rowtrail import schema
+from rowtrail.schema import Change
 
 Row = sqlite3.Row
 """One row: columns by name and by position."""
-
-_ON_STEPS = re.compile(r"\b(INSERT|REPLACE|UPDATE)\b(?: OR \w+)?(?: INTO)? step\b")
-_OF_ONE_STEP = re.compile(r"\bWHERE id = :id\b")
-
-
-class Change(Enum):
-    """How a statement changes rows of the table `step`."""
-
-    NONE = "not at all"
-    ADDS = "it adds one"
-    ONE = "it changes the one with the id `:id`"
-    MANY = "it changes any number"
-
-
-@cache
-def change_of_steps(statement: str) -> Change:
-    """Return how the text of a statement changes steps; what it deletes needs no sync."""
-    found = _ON_STEPS.search(statement)
-    if found is None:
-        return Change.NONE
-    if found[1] != "UPDATE":
-        return Change.ADDS
-    return Change.ONE if _OF_ONE_STEP.search(statement) else Change.MANY
 
 
 class Tx:
@@ -51,6 +26,7 @@ class Tx:
         self._connection = connection
         self._changed = set[int]() if changed is None else changed
         self._statements = schema.statements()
+        self._changes = schema.step_changes()
 
     def one(self, name: str, /, **params: Any) -> Row | None:
         """Return the first row of the named query, or None."""
@@ -72,7 +48,7 @@ class Tx:
 
     def run(self, name: str, /, **params: Any) -> int:
         """Run the named statement and return how many rows it changed."""
-        change = change_of_steps(self._statements[name])
+        change = self._changes.get(name, Change.NONE)
         if change is Change.MANY:
             return self._change_steps(name, params)
         cursor = self._execute(name, params)
@@ -92,19 +68,19 @@ class Tx:
         """Run the named `INSERT` and return the id of the new row."""
         cursor = self._execute(name, params)
         assert cursor.lastrowid is not None
-        if change_of_steps(self._statements[name]) is Change.ADDS:
+        if self._changes.get(name) is Change.ADDS:
             self._changed.add(cursor.lastrowid)
         return cursor.lastrowid
 
     def insert_absent(self, name: str, /, **params: Any) -> int | None:
         """Run the named `INSERT ... DO NOTHING` and return the id of the new row, None without."""
-        assert change_of_steps(self._statements[name]) is Change.NONE, name
+        assert name not in self._changes, name
         cursor = self._execute(name, params)
         return cursor.lastrowid if cursor.rowcount == 1 else None
 
     def many(self, name: str, /, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run the named statement once for each row of parameters; none that changes steps."""
-        assert change_of_steps(self._statements[name]) is Change.NONE, name
+        assert name not in self._changes, name
         taken: list[Mapping[str, Any]] = []
         source = iter(rows)
         left = _noting(source, taken)

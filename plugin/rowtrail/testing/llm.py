@@ -37,7 +37,7 @@ from rowtrail._clock import Clock
 
 CHARS_PER_TOKEN = 4
 CHUNK_CHARS = 16
-POLL_S = 0.02
+POLL_S = 0.02  # how late an opened gate or a close is seen: tests wait for both
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class _Exchanges:
         try:
             self._hold(request)
             reply = self._respond(request)
-        except Exception as error:
+        except Exception as error:  # the test's code: the client is told
             return Reply(f"respond() or gate raised {error!r}", status=HTTPStatus.BAD_REQUEST)
         if reply.delay:
             self.closed.wait(reply.delay)

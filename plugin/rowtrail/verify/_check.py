@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 
+from rowtrail import schema
 from rowtrail.checkpoint import body_fault, unpack_id, values_fault
 from rowtrail.content import Encoded, is_sweeping
 from rowtrail.errors import BusyError, DamagedError, NotAJournalError
@@ -149,6 +151,7 @@ class _Journal:
             for column, target in REFERENCES[table]:
                 if not self._is_there(row[column], target):
                     late.append((row, column, target))
+            self._check_lists(table, row)
             self._check_content(table, row)
             if table == "checkpoint" and row["body"] is not None:
                 self._check_checkpoint(row)
@@ -157,6 +160,14 @@ class _Journal:
                 says = f"its {column}, {target} {row[column]}, is missing"
                 affected = self._user(table, row)
                 self._findings.add("reference", f"{table} {row[0]}", says, affected)
+
+    def _check_lists(self, table: str, row: Row) -> None:
+        # SQLite's own check leaves the rules of tables out where the file is opened for reading.
+        for column, listed in _closed_lists().get(table, ()):
+            value = row[column]
+            if value is not None and value not in listed:
+                says = f"its {column} {value!r} is none of {', '.join(listed)}"
+                self._findings.add("integrity", f"{table} {row[0]}", says, self._user(table, row))
 
     def _check_checkpoint(self, row: Row) -> None:
         faults = (
@@ -234,13 +245,14 @@ class _Journal:
         """Tell what content is broken, with what uses it."""
         for log in sorted(self._contents.missing_logs):
             self._findings.add("reference", f"log {log}", "it is missing, and lists are over it")
-        kinds: tuple[tuple[str, Check, dict[int, str]], ...] = (
-            ("item", "hash", self._contents.bad_items),
-            ("list", "list", self._contents.bad_lists),
+        contents = self._contents
+        kinds: tuple[tuple[str, Check, dict[int, str], set[int]], ...] = (
+            ("item", "hash", contents.bad_items, contents.missing_items),
+            ("list", "list", contents.bad_lists, contents.missing_lists),
         )
-        for kind, check, bad in kinds:
+        for kind, check, bad, missing in kinds:
             for row, why in sorted(bad.items()):
-                of: Check = "reference" if why == "it is missing" else check
+                of: Check = "reference" if row in missing else check
                 users = self._users.get((kind, row), ())
                 self._findings.add(of, f"{kind} {row}", why, *users)
 
@@ -282,9 +294,7 @@ class _Journal:
         try:
             return self._file.all(name, **params)
         except DamagedError as error:
-            note = f"not checked ({name.replace('_', ' ')}): {error}"
-            if note not in self._findings.notes:
-                self._findings.notes.append(note)
+            self._findings.notes.append(f"not checked ({name.replace('_', ' ')}): {error}")
             return []
 
     def _check_statuses(self) -> None:
@@ -324,6 +334,16 @@ class _Journal:
                 "items": len(garbage.items),
                 "bytes": garbage.item_bytes,
             }
+
+
+@cache
+def _closed_lists() -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """Return, by table, its columns with few values, and these."""
+    found: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    for name, listed in schema.values().items():
+        table, _, column = name.partition(".")
+        found.setdefault(table, []).append((column, listed))
+    return found
 
 
 def _value_fault(stored: Encoded) -> str | None:

@@ -19,6 +19,8 @@ MAX_ROW = 2**34
 EVERY = 10_000
 """Rows between two reports of progress."""
 
+MISSING = "it is missing"
+
 ValueFault = Callable[[Encoded], str | None]
 """Says why a value cannot be read back as what it was, None where it can."""
 
@@ -34,6 +36,9 @@ class Contents:
         self.lists = Bits()
         self.bad_items: dict[int, str] = {}
         self.bad_lists: dict[int, str] = {}
+        self.missing_items: set[int] = set()
+        """Of the bad ones, those that have no row."""
+        self.missing_lists: set[int] = set()
         self.spans: dict[int, list[Span]] = {}
         """By log, the positions that hold a sound item."""
         self.missing_logs: set[int] = set()
@@ -59,13 +64,17 @@ class Contents:
         """Return what is wrong with an item, None where nothing is."""
         if _is_row(row) and row in self.items:
             return None
-        return self.bad_items.setdefault(row, "it is missing")
+        if row not in self.bad_items:
+            self.missing_items.add(row)
+        return self.bad_items.setdefault(row, MISSING)
 
     def list_fault(self, row: int) -> str | None:
         """Return what is wrong with a list, None where nothing is."""
         if _is_row(row) and row in self.lists:
             return None
-        return self.bad_lists.setdefault(row, "it is missing")
+        if row not in self.bad_lists:
+            self.missing_lists.add(row)
+        return self.bad_lists.setdefault(row, MISSING)
 
     def holds(self, log: int, first: int, end: int) -> bool:
         """Tell whether each of these positions of a log holds a sound item."""

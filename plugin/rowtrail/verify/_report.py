@@ -120,6 +120,6 @@ class Findings:
             rows=self.rows,
             faults=tuple(self.faults),
             fault_count=self.count,
-            notes=tuple(self.notes),
+            notes=tuple(dict.fromkeys(self.notes)),  # one statement may be asked again and again
             orphans=self.orphans,
         )

@@ -214,6 +214,7 @@ SELECT :target, task_path, task_id, idx, channel, item, list
 FROM pending_write WHERE checkpoint = :checkpoint;
 
 -- name: thread_steps_delete
+-- changes: step (deletes)
 DELETE FROM step WHERE scope IN (
     SELECT sc.id FROM scope sc JOIN run r ON r.id = sc.run WHERE r.thread = :thread);
 

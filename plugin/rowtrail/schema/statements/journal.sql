@@ -16,6 +16,7 @@ UPDATE attempt SET left_open = 0, outcome = CASE WHEN ended_at IS NULL THEN 'cra
 WHERE id = :attempt;
 
 -- name: step_crash
+-- changes: step (one)
 -- Whoever made the call is gone, or has left it (:error says which).
 UPDATE step
 SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
@@ -24,6 +25,7 @@ SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END,
 WHERE id = :id AND attempt = :attempt AND status = 'running';
 
 -- name: step_left_behind
+-- changes: step (one)
 -- A call that only reads, of a run that is done: nobody need know what became of it.
 UPDATE step SET status = 'superseded', aside = 'left_behind', reason = 'left behind: the run was done while it went on'
 WHERE id = :id AND attempt = :attempt AND status = 'running' AND effect = 'read';
@@ -249,12 +251,14 @@ UPDATE run SET steps = steps + 1,
 WHERE id = :run RETURNING steps;
 
 -- name: step_insert
+-- changes: step (adds)
 INSERT INTO step (scope, attempt, parent, seq, kind, name, status, reason_code, reason, effect, fingerprint, n, key_n, key_scope,
                   started_at, arguments, input, prompt, tool_call_id, model, provider, error, twin, masked, object_free)
 VALUES (:scope, :attempt, :parent, :seq, :kind, :name, :status, :reason_code, :reason, :effect, :fingerprint, :n, :key_n, :key_scope,
         :now, :arguments, :input, :prompt, :tool_call_id, :model, :provider, :error, :twin, :masked, :object_free);
 
 -- name: step_complete
+-- changes: step (one)
 -- Only while nobody has decided what became of it: what arrives late is kept beside (step_late).
 UPDATE step SET status = 'done', duration_us = :duration_us, output = :output, seal = :seal,
     reason_code = coalesce(:reason_code, reason_code), reason = coalesce(:reason, reason), error = NULL,
@@ -266,6 +270,7 @@ UPDATE step SET status = 'done', duration_us = :duration_us, output = :output, s
 WHERE id = :id AND attempt = :attempt AND status IN ('running', 'in_doubt');
 
 -- name: step_fail
+-- changes: step (one)
 UPDATE step SET status = :status, duration_us = :duration_us, error = :error, failure = :failure, output = :output,
     ended_seq = (SELECT r.steps FROM run r JOIN scope sc ON sc.run = r.id WHERE sc.id = step.scope),
     interrupts = :interrupts,
@@ -275,10 +280,12 @@ UPDATE step SET status = :status, duration_us = :duration_us, error = :error, fa
 WHERE id = :id AND attempt = :attempt AND status IN ('running', 'in_doubt');
 
 -- name: step_late
+-- changes: step (one)
 -- What a call returned or raised after somebody had decided what became of it.
 UPDATE step SET late_output = :output, late_error = :error WHERE id = :id AND attempt = :attempt;
 
 -- name: step_supersede
+-- changes: step (one)
 UPDATE step SET status = 'superseded', aside = :aside, reason = coalesce(:reason, reason), answers = coalesce(:answers, answers)
 WHERE id = :id;
 
@@ -288,32 +295,39 @@ SELECT t.id, t.fingerprint, t.n FROM step s JOIN step t ON t.twin = s.id OR t.id
 WHERE s.id = :id AND t.id <> s.id AND t.status = 'in_doubt';
 
 -- name: step_left
+-- changes: step (one)
 -- A step that its own caller left; once its thread is deleted, the row may be another's.
 UPDATE step SET status = 'superseded', aside = :aside, reason = :reason
 WHERE id = :id AND attempt = :attempt AND status = 'running';
 
 -- name: step_never_made
+-- changes: step (one)
 -- A step whose caller was cancelled while its row was written: the call was not made.
 UPDATE step SET status = 'superseded', aside = 'never_made', reason = 'cancelled before it was made'
 WHERE id = :id AND attempt = :attempt AND fingerprint = :fingerprint AND n = :n AND status = 'running';
 
 -- name: step_doubt
+-- changes: step (one)
 UPDATE step SET status = 'in_doubt' WHERE id = :id AND status = 'running';
 
 -- name: step_settle
+-- changes: step (one)
 UPDATE step SET status = 'done', output = :output, seal = :seal, reason_code = 'settled', reason = :reason,
     aside = NULL, answers = coalesce(:answers, answers)
 WHERE id = :id;
 
 -- name: step_asked
+-- changes: step (one)
 UPDATE step SET asked_in = :scope,
     asked = 1 + (SELECT coalesce(max(q.asked), 0) FROM step q WHERE q.asked_in = :scope)
 WHERE id = :id AND (asked = 0 OR asked_in IS NOT :scope);
 
 -- name: step_not_asked
+-- changes: step (one)
 UPDATE step SET asked = 0 WHERE id = :id;
 
 -- name: steps_start_over
+-- changes: step (many)
 UPDATE step SET status = 'superseded', aside = 'started_over', reason = 'started over'
 WHERE status IN ('done', 'in_doubt', 'running') AND scope IN (SELECT id FROM scope WHERE run = :run);
 

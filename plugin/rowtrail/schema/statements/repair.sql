@@ -43,6 +43,7 @@ INSERT INTO scope (id, run, name, node, key, finished)
 VALUES (:id, :run, :name, :node, :key, :finished);
 
 -- name: step_salvage
+-- changes: step (adds)
 INSERT INTO step (id, scope, attempt, parent, seq, kind, name, status, reason_code, reason, aside, effect, fingerprint, n,
     key_n, key_scope, started_at, duration_us, arguments, input, prompt, output, seal, error, failure, ended_seq,
     late_output, late_error, twin, masked, object_free, tool_call_id, model, provider,
@@ -153,6 +154,7 @@ WHERE id = :run;
 SELECT s.id, s.seq FROM scope sc JOIN step s ON s.scope = sc.id WHERE sc.run = :run ORDER BY s.seq, s.id;
 
 -- name: step_renumber
+-- changes: step (one)
 UPDATE step SET seq = :seq WHERE id = :id;
 
 -- name: runs_settle
@@ -166,12 +168,14 @@ UPDATE attempt SET outcome = coalesce(outcome, 'crashed'), ended_at = coalesce(e
 WHERE ended_at IS NULL OR outcome IS NULL OR left_open = 1;
 
 -- name: steps_settle
+-- changes: step (many)
 UPDATE step SET status = CASE kind WHEN 'llm' THEN 'failed' ELSE 'in_doubt' END, output = NULL,
     error = CASE kind WHEN 'llm' THEN 'ended before its answer was recorded' ELSE error END,
     aside = CASE kind WHEN 'llm' THEN 'crashed' ELSE aside END
 WHERE status = 'running';
 
 -- name: parents_clear
+-- changes: step (many)
 UPDATE step SET parent = NULL
 WHERE parent IS NOT NULL AND NOT EXISTS (SELECT 1 FROM step p WHERE p.id = step.parent);
 

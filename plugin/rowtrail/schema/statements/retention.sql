@@ -54,6 +54,7 @@ SELECT id FROM checkpoint WHERE thread = :thread;
 SELECT s.id FROM scope sc JOIN step s ON s.scope = sc.id WHERE sc.run = :run;
 
 -- name: steps_delete
+-- changes: step (deletes)
 DELETE FROM step WHERE id IN (SELECT value FROM json_each(:steps));
 
 -- name: replays_delete
