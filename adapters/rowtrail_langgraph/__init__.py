@@ -17,14 +17,14 @@ try:
 except ImportError as error:
     raise ImportError("rowtrail_langgraph needs langgraph: pip install rowtrail") from error
 
-from rowtrail_langgraph._capture import install, uninstall
-from rowtrail_langgraph._explicit import awrap_tool_call, wrap_tool_call
 from rowtrail_langgraph._history import history_tool
-from rowtrail_langgraph._import import ImportProgress, ImportReport, import_sqlite_saver
-from rowtrail_langgraph._saver import RowtrailSaver
+from rowtrail_langgraph.capture import install, uninstall
+from rowtrail_langgraph.explicit import awrap_tool_call, wrap_tool_call
+from rowtrail_langgraph.importing import ImportProgress, ImportReport, import_sqlite_saver
+from rowtrail_langgraph.saver import RowtrailSaver
 
 if TYPE_CHECKING:
-    from rowtrail_langgraph._middleware import JournalMiddleware
+    from rowtrail_langgraph.explicit.middleware import JournalMiddleware
 
 __all__ = [
     "ImportProgress",
@@ -42,7 +42,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "JournalMiddleware":  # needs langchain, which nothing else here does
-        from rowtrail_langgraph._middleware import JournalMiddleware
+        from rowtrail_langgraph.explicit.middleware import JournalMiddleware
 
         return JournalMiddleware
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,8 +14,8 @@ from rowtrail.errors import QueryError, UnknownIdError, UsageError
 from rowtrail.history import Answer, fit, schema_text
 from rowtrail.journal import active_scope
 from rowtrail.usage import count_tokens
-from rowtrail_langgraph._place import current_config
-from rowtrail_langgraph._saver import RowtrailSaver
+from rowtrail_langgraph.capture import current_config
+from rowtrail_langgraph.saver import RowtrailSaver
 
 HistoryScope = Literal["thread", "run", "all"]
 

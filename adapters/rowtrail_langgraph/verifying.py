@@ -6,8 +6,7 @@ from typing import Any
 
 from rowtrail.content import Encoded, UnknownClassError
 from rowtrail.errors import CorruptRowError
-from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._guard import Safe, default_serde
+from rowtrail_langgraph.values import GraphCodec, Safe, default_serde
 
 __all__ = ["value_fault"]
 

@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 import rowtrail_langgraph
 from rowtrail import Journal
-from rowtrail_langgraph import _capture
+from rowtrail_langgraph.capture import _hooks
 from tests.adapters._graphs import Bench, Fuse, Killed, Mode, run, thread
 
 Hooks = Literal["with hooks", "without hooks"]
@@ -32,7 +32,7 @@ def hooks(which: Hooks) -> Generator[None]:
     else:
         rowtrail_langgraph.uninstall()
     yield
-    assert _capture.is_installed() == (which == "with hooks")
+    assert _hooks.is_installed() == (which == "with hooks")
     rowtrail_langgraph.uninstall()
 
 

@@ -25,7 +25,8 @@ from langgraph.pregel import Pregel
 import rowtrail_langgraph
 from rowtrail.errors import UnsupportedError
 from rowtrail.journal import CONTROL_FLOW, scope_finders
-from rowtrail_langgraph import RowtrailSaver, _capture
+from rowtrail_langgraph import RowtrailSaver
+from rowtrail_langgraph.capture import _hooks
 from tests.adapters._graphs import (
     MODES,
     Bench,
@@ -41,7 +42,7 @@ from tests.adapters._graphs import (
     tool_call,
 )
 
-HOOKED = [(hook.owner, hook.method) for hook in _capture._HOOKS]
+HOOKED = [(hook.owner, hook.method) for hook in _hooks._HOOKS]
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_uninstalling_restores_the_very_functions(tmp_path: Path) -> None:
         bench.saver()
         bench.saver(path=tmp_path / "b.db")
         rowtrail_langgraph.install()
-        assert _capture.is_installed()
+        assert _hooks.is_installed()
         assert all(new is not old for new, old in zip(methods(), before, strict=True))
     rowtrail_langgraph.uninstall()
     rowtrail_langgraph.uninstall()
@@ -169,7 +170,7 @@ def test_uninstalling_restores_the_very_functions(tmp_path: Path) -> None:
 def test_without_capture_nothing_is_installed(tmp_path: Path) -> None:
     before = methods()
     with RowtrailSaver(tmp_path / "a.db", capture=False):
-        assert not _capture.is_installed()
+        assert not _hooks.is_installed()
         assert all(new is old for new, old in zip(methods(), before, strict=True))
 
 
@@ -198,7 +199,7 @@ def test_a_version_without_a_hooked_method_is_named_at_construction(
     with pytest.raises(UnsupportedError, match=f"{owner.__name__}.{method}") as caught:
         RowtrailSaver(tmp_path / "a.db")
     assert "langchain-core" in str(caught.value) and "capture=False" in str(caught.value)
-    assert not _capture.is_installed()
+    assert not _hooks.is_installed()
     assert {key: key[0].__dict__[key[1]] for key in before} == before  # not half installed
     assert not (tmp_path / "a.db").exists()
 
@@ -218,7 +219,7 @@ def test_a_version_without_a_needed_method_is_named(
     monkeypatch.delattr(owner, method)
     with pytest.raises(UnsupportedError, match=method):
         rowtrail_langgraph.install()
-    assert not _capture.is_installed()
+    assert not _hooks.is_installed()
 
 
 @pytest.mark.usefixtures("without_hooks")

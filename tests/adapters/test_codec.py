@@ -15,7 +15,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from rowtrail.content import Encoded
 from rowtrail.errors import CorruptRowError, UnstorableError
 from rowtrail_langgraph import RowtrailSaver
-from rowtrail_langgraph._codec import GraphCodec
+from rowtrail_langgraph.values._codec import GraphCodec
 from tests.adapters import _states as states
 from tests.adapters._savers import QUICK, checkpoint, thread
 from tests.conftest import Rows

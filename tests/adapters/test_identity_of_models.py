@@ -35,7 +35,7 @@ from pydantic import BaseModel, Field, PrivateAttr, SecretStr
 from rowtrail import Journal
 from rowtrail.journal import Scope, active_scope
 from rowtrail_langgraph import RowtrailSaver
-from rowtrail_langgraph._models import model_request
+from rowtrail_langgraph.capture._models import model_request
 from tests.adapters._graphs import one_node
 from tests.adapters._savers import thread
 

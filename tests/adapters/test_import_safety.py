@@ -22,9 +22,9 @@ from rowtrail import Journal
 from rowtrail.cli import main
 from rowtrail.errors import ImportMismatchError, ImportSourceError, RowtrailError, StorageError
 from rowtrail_langgraph import ImportProgress, RowtrailSaver, import_sqlite_saver
-from rowtrail_langgraph._import_file import import_file
-from rowtrail_langgraph._import_target import ImportTarget
-from rowtrail_langgraph._sameness import Comparison
+from rowtrail_langgraph.importing._into_file import import_file
+from rowtrail_langgraph.importing._target import ImportTarget
+from rowtrail_langgraph.values._sameness import Comparison
 from tests._cli import cli_runner
 from tests.adapters._sqlite_files import change, chat, said, write_chat
 
@@ -188,7 +188,7 @@ def _flipped(n: int, blob: bytes) -> bytes:
 
 KILLED = """
 import os, signal, sys
-from rowtrail_langgraph._import_file import import_file
+from rowtrail_langgraph.importing._into_file import import_file
 
 source, db, phase, done = sys.argv[1:]
 

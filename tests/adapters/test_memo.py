@@ -15,8 +15,9 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.graph import START, StateGraph, add_messages
 from typing_extensions import TypedDict
 
-from rowtrail_langgraph import RowtrailSaver, _memo
-from rowtrail_langgraph._codec import GraphCodec
+from rowtrail_langgraph import RowtrailSaver
+from rowtrail_langgraph.values import _memo
+from rowtrail_langgraph.values._codec import GraphCodec
 from tests.adapters import _states as states
 from tests.adapters._savers import QUICK, checkpoint, thread
 

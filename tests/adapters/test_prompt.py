@@ -20,10 +20,11 @@ from langchain_core.messages import (
 from langgraph.graph import START, MessagesState, StateGraph
 
 from rowtrail import Journal
-from rowtrail_langgraph import RowtrailSaver, _prompt
-from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._memo import Memo
-from rowtrail_langgraph._models import plain_codec
+from rowtrail_langgraph import RowtrailSaver
+from rowtrail_langgraph.capture import _prompt
+from rowtrail_langgraph.capture._models import plain_codec
+from rowtrail_langgraph.values._codec import GraphCodec
+from rowtrail_langgraph.values._memo import Memo
 from tests.adapters._savers import thread
 
 

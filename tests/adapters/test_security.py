@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from rowtrail.content import Encoded
 from rowtrail.errors import CorruptRowError, RowtrailError
 from rowtrail_langgraph import RowtrailSaver
-from rowtrail_langgraph._codec import GraphCodec
+from rowtrail_langgraph.values._codec import GraphCodec
 from tests._hostile import CONSTRUCTORS, PICKLE, TEXTS, TOUCH, VALUES, assert_nothing_ran
 from tests.adapters._savers import QUICK, checkpoint, named, thread
 

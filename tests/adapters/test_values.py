@@ -20,8 +20,8 @@ from rowtrail import Journal, step
 from rowtrail.errors import UnstorableError
 from rowtrail.verify import repair, verify
 from rowtrail_langgraph import RowtrailSaver
-from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._guard import default_serde
+from rowtrail_langgraph.values._codec import GraphCodec
+from rowtrail_langgraph.values._guard import default_serde
 from tests.adapters import _kinds as kinds
 from tests.adapters._savers import QUICK, checkpoint, thread
 from tests.conftest import Child, Rows

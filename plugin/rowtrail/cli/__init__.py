@@ -54,7 +54,8 @@ COMMANDS = {
         "rowtrail.cli._repair:command", "Build a sound journal of what a damaged one still holds."
     ),
     "import": Entry(
-        "rowtrail_langgraph.importing:command", "Take over a file of LangGraph's SqliteSaver."
+        "rowtrail_langgraph.importing.command:command",
+        "Take over a file of LangGraph's SqliteSaver.",
     ),
 }
 

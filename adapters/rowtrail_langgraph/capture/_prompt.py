@@ -10,8 +10,7 @@ from langchain_core.messages import BaseMessage
 
 from rowtrail.content import Mask, Prepared
 from rowtrail.journal import fingerprint_of
-from rowtrail_langgraph._canonical import canonical_message, canonical_messages
-from rowtrail_langgraph._memo import Memo
+from rowtrail_langgraph.values import Memo, canonical_message, canonical_messages
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from langgraph.types import Command, Interrupt, Overwrite, Send
 
 from rowtrail.content import TAG, Codec, Encoded, TypeCodec, UnknownClassError, dump_json
 from rowtrail.errors import CorruptRowError, UnstorableError
-from rowtrail_langgraph._messages import message_codecs, message_fields
-from rowtrail_langgraph._reading import (
+from rowtrail_langgraph.values._messages import message_codecs, message_fields
+from rowtrail_langgraph.values._reading import (
     AS_IT_IS,
     Reader,
     Reading,
@@ -37,7 +37,7 @@ from rowtrail_langgraph._reading import (
     is_equal,
     warn_once,
 )
-from rowtrail_langgraph._seals import Seals
+from rowtrail_langgraph.values._seals import Seals
 
 logger = logging.getLogger("rowtrail")
 

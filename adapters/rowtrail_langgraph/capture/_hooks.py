@@ -20,9 +20,9 @@ from rowtrail.adapter import leaves_calls_by
 from rowtrail.errors import UnsupportedError
 from rowtrail.journal import scope_finders
 from rowtrail.journal.places import Carrier, carriers, elsewhere_finders, stop_handing_on
-from rowtrail_langgraph import _models, _nodes, _refused, _runs, _tools
-from rowtrail_langgraph._handed import handed_on
-from rowtrail_langgraph._place import current_graph_scope, held_by_task, is_elsewhere
+from rowtrail_langgraph.capture import _models, _nodes, _refused, _runs, _tools
+from rowtrail_langgraph.capture._handed import handed_on
+from rowtrail_langgraph.capture._place import current_graph_scope, held_by_task, is_elsewhere
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,9 @@ from langgraph.errors import GraphInterrupt
 
 from rowtrail.journal import Attempt, Scope
 from rowtrail.journal.places import Place, enclosing_frame, here, lent, own_run, place_of_scope
-from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._effects import Effects
-from rowtrail_langgraph._handed import RUN_KEY, RUNTIME_KEY, Handed, hand_on, handed_on
-from rowtrail_langgraph._memo import Memo
+from rowtrail_langgraph.capture._effects import Effects
+from rowtrail_langgraph.capture._handed import RUN_KEY, RUNTIME_KEY, Handed, hand_on, handed_on
+from rowtrail_langgraph.values import GraphCodec, Memo
 
 SCRATCHPAD = "__pregel_scratchpad"
 

@@ -16,11 +16,10 @@ from rowtrail import Journal
 from rowtrail.checkpoint import threads_among
 from rowtrail.errors import CorruptRowError, ImportMismatchError, ThreadsExistError
 from rowtrail.store import Tx
-from rowtrail_langgraph._import_target import ImportTarget
-from rowtrail_langgraph._lossless import lossless
-from rowtrail_langgraph._sameness import Comparison
-from rowtrail_langgraph._saver import RowtrailSaver
-from rowtrail_langgraph._sqlite_saver import Original, SqliteSaverFile
+from rowtrail_langgraph.importing._file import Original, SqliteSaverFile
+from rowtrail_langgraph.importing._target import ImportTarget
+from rowtrail_langgraph.saver import RowtrailSaver
+from rowtrail_langgraph.values import Comparison, lossless
 
 MAX_DIFFERENCES = 100
 

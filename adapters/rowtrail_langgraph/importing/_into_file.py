@@ -20,9 +20,16 @@ from rowtrail.checkpoint import threads_among
 from rowtrail.errors import StorageError
 from rowtrail.store import current_process
 from rowtrail.store.reading import Reader
-from rowtrail_langgraph._import import ImportReport, Plan, Progress, among, no_progress, size_of
-from rowtrail_langgraph._lossless import lossless
-from rowtrail_langgraph._sqlite_saver import SqliteSaverFile
+from rowtrail_langgraph.importing._file import SqliteSaverFile
+from rowtrail_langgraph.importing._threads import (
+    ImportReport,
+    Plan,
+    Progress,
+    among,
+    no_progress,
+    size_of,
+)
+from rowtrail_langgraph.values import lossless
 
 SUFFIX = ".tmp"
 BESIDE = ("", "-wal", "-shm")

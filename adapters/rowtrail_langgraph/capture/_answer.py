@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from rowtrail.journal import Request
 from rowtrail.usage import Usage
-from rowtrail_langgraph._usage import usage_of
+from rowtrail_langgraph.capture._usage import usage_of
 
 M = TypeVar("M", bound=BaseMessage)
 PARSED = "parsed"

@@ -6,7 +6,7 @@ checkpoint, another one for every new input.
 """
 
 # pyright: reportPrivateUsage=false
-# hooks reach where LangChain has no public door; _capture.py checks what they need
+# hooks reach where LangChain has no public door; _hooks.py checks what they need
 from __future__ import annotations
 
 import asyncio
@@ -30,20 +30,27 @@ from rowtrail.journal import (
     active_scope,
     run_scope,
 )
-from rowtrail_langgraph import _capture
-from rowtrail_langgraph._ask import Positions, ask_a_person
-from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._models import (
+from rowtrail_langgraph.capture import (
+    SCRATCHPAD,
+    TOOL_RESULTS,
+    Positions,
+    arecord_refusal,
+    ask_a_person,
     bound_ainvoke,
     bound_invoke,
+    bubbling,
+    current_config,
+    is_installed,
+    node_attempt,
+    place_of,
+    record_refusal,
     recorded_agenerate,
     recorded_astream,
     recorded_generate,
     recorded_stream,
+    run_of,
+    tool_request,
 )
-from rowtrail_langgraph._place import SCRATCHPAD, current_config, node_attempt, place_of, run_of
-from rowtrail_langgraph._refused import arecord_refusal, record_refusal
-from rowtrail_langgraph._tools import TOOL_RESULTS, tool_request
 
 BEGINNING_POLL_S = 0.005
 """How often it is looked whether a run has begun that another call of it is beginning."""
@@ -217,7 +224,7 @@ def in_scope(scope: Scope) -> Generator[None]:
 
 def recording(model: BaseChatModel) -> BaseChatModel:
     """Return a copy of a model that records its calls, where no hooks do."""
-    if _capture.is_installed():
+    if is_installed():
         return model
     cls = type(model)
     members = {

@@ -14,7 +14,7 @@ from langgraph.types import interrupt
 from rowtrail import Step
 from rowtrail.errors import InDoubtError
 from rowtrail.journal.places import enter, leave
-from rowtrail_langgraph._place import SCRATCHPAD, interruptible_config
+from rowtrail_langgraph.capture._place import SCRATCHPAD, interruptible_config
 
 SEND = "__pregel_send"
 

@@ -12,9 +12,9 @@ from langgraph.checkpoint.base import PendingWrite
 
 from rowtrail.checkpoint import StoredWrite, Value
 from rowtrail.content import TAG, Content, Encoded, Prepared, dump_json
-from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._memo import Memo
-from rowtrail_langgraph._moulds import read_items
+from rowtrail_langgraph.values._codec import GraphCodec
+from rowtrail_langgraph.values._memo import Memo
+from rowtrail_langgraph.values._moulds import read_items
 
 MIN_VECTOR_LENGTH = 64
 

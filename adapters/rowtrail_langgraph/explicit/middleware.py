@@ -9,9 +9,8 @@ from langgraph.errors import GraphBubbleUp
 
 from rowtrail import Journal
 from rowtrail.journal import fingerprint_of
-from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._canonical import canonical_input
-from rowtrail_langgraph._explicit import (
+from rowtrail_langgraph.capture import bubbling
+from rowtrail_langgraph.explicit._tool_nodes import (
     awrap_tool_call,
     explicit_runs,
     in_scope,
@@ -19,6 +18,7 @@ from rowtrail_langgraph._explicit import (
     recording,
     wrap_tool_call,
 )
+from rowtrail_langgraph.values import canonical_input
 
 try:
     from langchain.agents.middleware import AgentMiddleware

@@ -13,10 +13,10 @@ from typing import Any
 from rowtrail.adapter import arecord, record
 from rowtrail.journal import Request, Scope, fingerprint_of
 from rowtrail.store import Tx
-from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._models import plain_codec
-from rowtrail_langgraph._place import current_config, place_in, place_of, run_of
-from rowtrail_langgraph._tools import TOOL_RESULTS, says_error
+from rowtrail_langgraph.capture._bubble import bubbling
+from rowtrail_langgraph.capture._models import plain_codec
+from rowtrail_langgraph.capture._place import current_config, place_in, place_of, run_of
+from rowtrail_langgraph.capture._tools import TOOL_RESULTS, says_error
 
 _KIND = "refused"
 """In place of `tool` in fingerprints: no result of a tool of that name is ever meant."""

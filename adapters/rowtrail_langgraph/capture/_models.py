@@ -6,7 +6,7 @@ bound tools and structured output go, and `stream` and `astream`, which bypass t
 """
 
 # pyright: reportPrivateUsage=false
-# hooks reach where LangChain has no public door; _capture.py checks what they need
+# hooks reach where LangChain has no public door; _hooks.py checks what they need
 from __future__ import annotations
 
 import copy
@@ -33,7 +33,7 @@ from rowtrail.adapter import (
 )
 from rowtrail.content import Mask
 from rowtrail.journal import Identity, Request, Scope, identity_of
-from rowtrail_langgraph._answer import (
+from rowtrail_langgraph.capture._answer import (
     Streamed,
     chunk_of,
     result_of,
@@ -41,19 +41,25 @@ from rowtrail_langgraph._answer import (
     stored_result,
     usage_of_result,
 )
-from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._own_changes import noting_changes
-from rowtrail_langgraph._parameters import (
+from rowtrail_langgraph.capture._bubble import bubbling
+from rowtrail_langgraph.capture._own_changes import noting_changes
+from rowtrail_langgraph.capture._parameters import (
     Parameters,
     bound_configurable,
     class_of,
     fields_of,
     model_parameters,
 )
-from rowtrail_langgraph._place import current_config, own_configurable, place_in, place_of, run_of
-from rowtrail_langgraph._prompt import Asked, Prompt, prompt_of
-from rowtrail_langgraph._usage import usage_of
+from rowtrail_langgraph.capture._place import (
+    current_config,
+    own_configurable,
+    place_in,
+    place_of,
+    run_of,
+)
+from rowtrail_langgraph.capture._prompt import Asked, Prompt, prompt_of
+from rowtrail_langgraph.capture._usage import usage_of
+from rowtrail_langgraph.values import GraphCodec
 
 _plain: list[GraphCodec] = []
 """The codec of calls outside graphs, made when first needed."""

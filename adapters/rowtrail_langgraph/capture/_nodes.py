@@ -11,8 +11,8 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from rowtrail_langgraph._handed import task_running
-from rowtrail_langgraph._place import is_in_run
+from rowtrail_langgraph.capture._handed import task_running
+from rowtrail_langgraph.capture._place import is_in_run
 
 
 def watched(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,12 +13,9 @@ from rowtrail import Journal
 from rowtrail.checkpoint import Checkpoints, NewWrite
 from rowtrail.content import Encoded
 from rowtrail.store import Tx
-from rowtrail_langgraph._address import Address
-from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._memo import Memo
-from rowtrail_langgraph._sqlite_saver import Original
-from rowtrail_langgraph._transactions import Transactions
-from rowtrail_langgraph._values import Values
+from rowtrail_langgraph.importing._file import Original
+from rowtrail_langgraph.saver import Address, Transactions
+from rowtrail_langgraph.values import GraphCodec, Memo, Values
 
 MAX_CACHED_CHARS = 32 * 1024 * 1024
 MAX_CACHED_ITEM_CHARS = 256 * 1024

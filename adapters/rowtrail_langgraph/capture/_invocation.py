@@ -26,17 +26,17 @@ from rowtrail.journal import (
     fingerprint_of,
 )
 from rowtrail.store import Tx
-from rowtrail_langgraph._ask import Positions, ask_a_person
-from rowtrail_langgraph._canonical import canonical_input
-from rowtrail_langgraph._handed import RUN_KEY
-from rowtrail_langgraph._place import (
+from rowtrail_langgraph.capture._ask import Positions, ask_a_person
+from rowtrail_langgraph.capture._handed import RUN_KEY
+from rowtrail_langgraph.capture._place import (
     FIRST_STEP,
     GraphRun,
     RunCarrier,
     current_config,
     run_of,
 )
-from rowtrail_langgraph._told import is_answer_used
+from rowtrail_langgraph.capture._told import is_answer_used
+from rowtrail_langgraph.values import canonical_input
 
 REPLAY_KEY = "rowtrail_replay"
 """Key of `configurable`: one of `REPLAY_MODES`."""

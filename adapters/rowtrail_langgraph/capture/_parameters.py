@@ -5,7 +5,7 @@ heard of may change the answer. What never counts is on the closed lists below.
 """
 
 # pyright: reportPrivateUsage=false
-# hooks reach where LangChain has no public door; _capture.py checks what they need
+# hooks reach where LangChain has no public door; _hooks.py checks what they need
 from __future__ import annotations
 
 import functools
@@ -25,7 +25,7 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from rowtrail.content import canonical, counts
-from rowtrail_langgraph._own_changes import settled
+from rowtrail_langgraph.capture._own_changes import settled
 
 _VOLATILE_PARAMETERS = frozenset(
     # How an answer is delivered, traced or authorised is not what is asked.

@@ -11,7 +11,7 @@ from langgraph.checkpoint.serde.types import RESUME
 from rowtrail import Journal
 from rowtrail.journal import Attempt
 from rowtrail.store import Tx
-from rowtrail_langgraph._place import run_of
+from rowtrail_langgraph.capture._place import run_of
 
 NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 """Task that LangGraph writes the answer to the next question under."""

@@ -32,10 +32,9 @@ from rowtrail.checkpoint import (
 from rowtrail.content import LONGEST_INT, Prepared
 from rowtrail.errors import CorruptRowError, UnstorableError, UsageError
 from rowtrail.store import Tx
-from rowtrail_langgraph._address import Address, address_of, configurable_of
-from rowtrail_langgraph._codec import logger
-from rowtrail_langgraph._told import attempt_of, finishing
-from rowtrail_langgraph._values import Values, metadata_text
+from rowtrail_langgraph.capture import attempt_of, finishing
+from rowtrail_langgraph.saver._address import Address, address_of, configurable_of
+from rowtrail_langgraph.values import Values, logger, metadata_text
 
 FIRST_PAGE = 2
 LARGEST_PAGE = 32

@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from rowtrail.content import Prepared
-from rowtrail_langgraph._moulds import contents_of, holds_of
+from rowtrail_langgraph.values._moulds import contents_of, holds_of
 
 MAX_ITEMS = 50_000
 MAX_BYTES = 64 * 2**20

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rowtrail_langgraph._import import ImportProgress, ImportReport
+    from rowtrail_langgraph.importing._threads import ImportProgress, ImportReport
 
 __all__ = ["command"]
 
@@ -75,7 +75,7 @@ def langgraph(
     if db == ":memory:":
         raise click.BadParameter("a journal in memory ends with its process", param_hint="--db")
     from rowtrail.errors import ImportMismatchError
-    from rowtrail_langgraph._import_file import import_file
+    from rowtrail_langgraph.importing._into_file import import_file
 
     with _progress() as progress:
         try:

@@ -32,16 +32,16 @@ from rowtrail.journal import (
     masks_of,
 )
 from rowtrail.store import Durability, Store
-from rowtrail_langgraph import _capture
-from rowtrail_langgraph._codec import GraphCodec
-from rowtrail_langgraph._effects import Effects
-from rowtrail_langgraph._guard import default_serde
-from rowtrail_langgraph._memo import Memo
-from rowtrail_langgraph._opening import LazyJournal, Opened, Opening, run_in_thread
-from rowtrail_langgraph._seals import Seals
-from rowtrail_langgraph._told import note_failure, note_interrupt, without_used_answer
-from rowtrail_langgraph._transactions import Transactions
-from rowtrail_langgraph._values import Values
+from rowtrail_langgraph.capture import (
+    Effects,
+    install,
+    note_failure,
+    note_interrupt,
+    without_used_answer,
+)
+from rowtrail_langgraph.saver._opening import LazyJournal, Opened, Opening, run_in_thread
+from rowtrail_langgraph.saver._transactions import Transactions
+from rowtrail_langgraph.values import GraphCodec, Memo, Seals, Values, default_serde
 
 RESEND_WITHIN = timedelta(hours=24)
 
@@ -106,7 +106,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         self.resend_within = resend_within
         self.capture = capture
         if capture:
-            _capture.install()
+            install()
         check_durability(durability)
         masks_of(canonical)  # what is wrong with a pattern is said here
         self._owns_journal = not isinstance(path_or_journal, Journal)

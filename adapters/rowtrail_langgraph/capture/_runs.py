@@ -13,10 +13,10 @@ from langgraph.pregel import Pregel
 
 from rowtrail.journal import Grip, Outcome
 from rowtrail.replay import culprit
-from rowtrail_langgraph._given_back import given_back
-from rowtrail_langgraph._ids import give_ids
-from rowtrail_langgraph._invocation import invocation_of, with_run
-from rowtrail_langgraph._place import (
+from rowtrail_langgraph.capture._given_back import given_back
+from rowtrail_langgraph.capture._ids import give_ids
+from rowtrail_langgraph.capture._invocation import invocation_of, with_run
+from rowtrail_langgraph.capture._place import (
     GraphRun,
 )
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from langchain_core.messages import BaseMessage
 
 from rowtrail.content import TAG, Encoded, Prepared
-from rowtrail_langgraph._codec import GraphCodec
+from rowtrail_langgraph.values._codec import GraphCodec
 
 IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 _TELLING = IMMUTABLE - {int, float}

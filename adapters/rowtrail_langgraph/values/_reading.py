@@ -18,7 +18,7 @@ from typing import Any
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
-from rowtrail_langgraph._guard import Safe, being_checked, logger
+from rowtrail_langgraph.values._guard import Safe, being_checked, logger
 
 MAX_REMEMBERED = 256
 MAX_REMEMBERED_BYTES = 16 * 2**20

@@ -4,7 +4,7 @@ Every way to call a tool ends there: `ToolNode`, `create_agent`, `tool.invoke` b
 """
 
 # pyright: reportPrivateUsage=false
-# hooks reach where LangChain has no public door; _capture.py checks what they need
+# hooks reach where LangChain has no public door; _hooks.py checks what they need
 from __future__ import annotations
 
 import functools
@@ -21,16 +21,16 @@ from langgraph.types import Command
 from rowtrail.adapter import Form, Replayed, arecord, record
 from rowtrail.journal import Request, Scope, identity_of
 from rowtrail.journal.places import running_frame
-from rowtrail_langgraph._ask import InterruptCount, skip_interrupts
-from rowtrail_langgraph._bubble import bubbling
-from rowtrail_langgraph._effects import (
+from rowtrail_langgraph.capture._ask import InterruptCount, skip_interrupts
+from rowtrail_langgraph.capture._bubble import bubbling
+from rowtrail_langgraph.capture._effects import (
     BY_METADATA,
     Effects,
     effects_of_savers,
     strictest_effect,
 )
-from rowtrail_langgraph._models import plain_codec
-from rowtrail_langgraph._place import current_config, place_in, place_of, run_of
+from rowtrail_langgraph.capture._models import plain_codec
+from rowtrail_langgraph.capture._place import current_config, place_in, place_of, run_of
 
 _NO_EFFECTS = Effects({}, place=BY_METADATA)
 

@@ -1,0 +1,30 @@
+"""Values of LangGraph and LangChain in their stored form, and back exactly."""
+
+from rowtrail_langgraph.values._canonical import (
+    canonical_input,
+    canonical_message,
+    canonical_messages,
+)
+from rowtrail_langgraph.values._channels import Values, metadata_text
+from rowtrail_langgraph.values._codec import GraphCodec, logger
+from rowtrail_langgraph.values._guard import Safe, default_serde
+from rowtrail_langgraph.values._lossless import lossless
+from rowtrail_langgraph.values._memo import Memo
+from rowtrail_langgraph.values._sameness import Comparison
+from rowtrail_langgraph.values._seals import Seals
+
+__all__ = [
+    "Comparison",
+    "GraphCodec",
+    "Memo",
+    "Safe",
+    "Seals",
+    "Values",
+    "canonical_input",
+    "canonical_message",
+    "canonical_messages",
+    "default_serde",
+    "logger",
+    "lossless",
+    "metadata_text",
+]
