@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rowtrail.checkpoint._ancestry import delta_ancestors, has_delta_channels
+from rowtrail.checkpoint._ancestry import SNAPSHOT, delta_ancestors, has_delta_channels
 from rowtrail.checkpoint._filter import columns_of
 from rowtrail.checkpoint._labels import Labels
 from rowtrail.checkpoint._lists import fetch_lists, stored_item
@@ -40,6 +40,7 @@ from rowtrail.errors import BusyError, CorruptRowError
 from rowtrail.store import Row, Store, Tx
 
 __all__ = [
+    "SNAPSHOT",
     "Checkpoints",
     "DamagedCheckpoint",
     "NewCheckpoint",
