@@ -101,7 +101,7 @@ VALUES: list[Any] = [
     b"", bytes(range(256)), [[]], {}, {"": ""}, {"a" * 5000: 1}, {str(n): n for n in range(5000)},
     [None] * 10_000, nested(100), {"\x00": "\x00"}, {"\ud800": "\udfff"}, "\ud83d" + "\ude00",
     json.dumps({"role": "tool", "content": "x"}), {1: "a", False: "b", "1": "c"}, {(1, 2): {3}},
-    {"content": "x", "type": "human"}, {"tool_calls": [{"id": "1", "name": "x", "args": {}}]},
+    {"content": "x", "role": "user"}, {"tool_calls": [{"id": "1", "name": "x", "args": {}}]},
 ]  # fmt: skip
 
 

@@ -52,7 +52,16 @@ PUBLIC_SUBMODULES = {
     "rowtrail.store",
     "rowtrail.store.reading",
     "rowtrail.usage",
+    "rowtrail.vocabulary",
 }
+FRAMEWORK_WORDS = re.compile(
+    # classes of LangChain and LangGraph, their fields and their words for roles
+    r"(Human|AI|System|Tool|Function|Chat|Remove|Base)Message|MessageChunk|DeltaSnapshot"
+    r"|response_metadata|usage_metadata|additional_kwargs|tool_call_chunks|chunk_position"
+    r"|['\"](human|ai)['\"]|\blc_|langchain_core|page_content"
+    # of other frameworks
+    r"|ModelRequest|ModelResponse|UserPromptPart|ToolReturnPart|RunItem|LlmResponse"
+)
 MAX_LINES = 450
 READS_A_SENTENCE = {
     # function: why nothing but the text tells
@@ -222,6 +231,32 @@ def test_core_imports_no_framework(core: dict[str, Module]) -> None:
         if each.top not in allowed and not (each.by_name and each.top.startswith("rowtrail_"))
     ]
     assert wrong == []
+
+
+def test_core_knows_no_frameworks_classes_fields_or_roles() -> None:
+    files = [path for kind in ("*.py", "*.sql") for path in sorted(CORE.rglob(kind))]
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number} says {found[0]}"
+        for path in files
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if (found := FRAMEWORK_WORDS.search(line))
+    ]
+    assert len(files) > 150
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CASE json_extract(i.text, '$.type') WHEN 'human' THEN 'user' END",
+        "json_extract(o.text, '$.response_metadata.finish_reason')",
+        "i.type LIKE '%ToolMessage'",
+        "from langchain_core.messages import AIMessageChunk",
+        '_MADE_UP_PREFIX = "lc_"',
+    ],
+)
+def test_frameworks_words_are_found(line: str) -> None:
+    assert FRAMEWORK_WORDS.search(line)
 
 
 def test_only_the_store_imports_sqlite3(

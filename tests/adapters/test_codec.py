@@ -186,8 +186,8 @@ class TestTheStateView:
         shown = [(row["channel"], row["position"], json.loads(row["value"])) for row in found]
         assert shown == [
             ("empty", None, []),
-            ("messages", 0, {"content": "hi", "type": "human", "id": "1"}),
-            ("messages", 1, {"content": "hello", "type": "ai", "id": "2"}),
+            ("messages", 0, {"role": "user", "content": "hi", "id": "1"}),
+            ("messages", 1, {"role": "assistant", "content": "hello", "id": "2"}),
             ("name", None, "Ann"),
             ("nothing", None, None),
             *[("scores", at, score) for at, score in enumerate(values["scores"])],
@@ -213,7 +213,7 @@ class TestTheStateView:
         assert shown["pydantic"] == profile
         assert shown["dataclass"]["note"] == {"text": "t", "tags": ["a"]}
         assert shown["nested"]["profile"] == {**profile, "name": "y"}
-        assert shown["nested"]["message"] == {"content": "hi", "type": "human"}
+        assert shown["nested"]["message"] == {"role": "user", "content": "hi"}
         assert shown["tuple"] == [1, [2]]
         assert found["pydantic"]["type"] == "Profile"
 
@@ -239,10 +239,12 @@ class TestBrokenRows:
     @pytest.mark.parametrize(
         "broken",
         [
-            Encoded("AIMessage", '{"type":"ai"}'),
+            Encoded("AIMessage", '{"role":"assistant"}'),
+            Encoded("AIMessage", '{"role":"assistant","content":"x","meta":[1]}'),
+            Encoded("AIMessage", '{"role":"assistant","content":"x","extra":1}'),
             Encoded("AIMessage", "[]"),
             Encoded("AIMessage", "null"),
-            Encoded("ToolMessage", '{"content":"x","type":"tool"}'),
+            Encoded("ToolMessage", '{"role":"tool","content":"x"}'),
             Encoded("Send", '{"node":"x"}'),
             Encoded("dict", "{"),
             Encoded("dict", ""),

@@ -201,8 +201,8 @@ async def test_a_call_can_be_read_with_sql_alone(bench: Bench) -> None:
     assert (call["node"], call["thread_id"], call["status"]) == ("ask", "1", "done")
     assert (call["answer"], call["finish_reason"]) == ("let me see", "tool_calls")
     assert [c["name"] for c in json.loads(call["tool_calls"])] == ["look"]
-    asked = [(m["type"], m["content"]) for m in json.loads(call["prompt_messages"])]
-    assert asked == [("system", "be short"), ("human", "look a up")]
+    asked = [(m["role"], m["content"]) for m in json.loads(call["prompt_messages"])]
+    assert asked == [("system", "be short"), ("user", "look a up")]
     assert call["duration_ms"] > 0 and call["started_at"].endswith("Z")
     parameters = json.loads(bench.steps("input", "kind = 'llm'")[0]["input"])["parameters"]
     assert parameters["temperature"] == 0.5

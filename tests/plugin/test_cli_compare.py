@@ -18,13 +18,13 @@ from rowtrail.history._compare import differences, essence
 from rowtrail.history._remedy import remedy
 from tests.plugin.conftest import Cli
 
-SYSTEM = {"type": "system", "content": "You write reports."}
+SYSTEM = {"role": "system", "content": "You write reports."}
 
 
 @rowtrail.step(kind="llm", name="model")
 def ask(messages: list[dict[str, Any]], temperature: float = 0.0) -> dict[str, Any]:
     said = messages[-1]["content"]
-    return {"type": "ai", "content": f"answer to {said}", "id": str(id(messages))}
+    return {"role": "assistant", "content": f"answer to {said}", "id": str(id(messages))}
 
 
 @rowtrail.step(kind="tool", name="search")
@@ -46,7 +46,7 @@ WEATHER = {"Oslo": "rain", "Rome": "sun"}
 
 
 def user(text: str) -> dict[str, Any]:
-    return {"type": "human", "content": text}
+    return {"role": "user", "content": text}
 
 
 def step_id(journal: Journal, run_id: str, number: int) -> str:
@@ -134,7 +134,7 @@ def test_a_message_that_was_changed_in_place_is_told_by_its_id(
     other_id: str, is_told: bool
 ) -> None:
     recorded, asked = (
-        {"messages": [{"type": "human", "id": each, "content": text}]}
+        {"messages": [{"role": "user", "id": each, "content": text}]}
         for each, text in (("m1", "here"), (other_id, "there"))
     )
     found = remedy(recorded, asked, effect="read")
@@ -269,12 +269,12 @@ def test_diff_of_an_unknown_run_ends_with_3(cli: Cli, journal: Journal, db: Path
 def test_ids_and_usage_are_no_difference() -> None:
     def answer(number: int) -> dict[str, Any]:
         return {
-            "type": "AIMessageChunk" if number else "ai",
+            "role": "assistant",
             "content": "hello",
             "id": f"run-{number}",
-            "usage_metadata": {"input_tokens": number},
             "tool_calls": [{"name": "search", "args": {"q": "x"}, "id": f"call_{number}"}],
-            "additional_kwargs": {"tool_calls": [{"id": f"call_{number}"}]},
+            "finish_reason": "tool_calls" if number else "tool_use",
+            "meta": {"usage": {"input_tokens": number}},
         }
 
     assert differences([answer(0)], [answer(1)], 5) == []

@@ -57,7 +57,7 @@ def count(journal: Journal, what: str) -> int:
 
 
 def message(n: int) -> dict[str, Any]:
-    return {"type": "human", "content": f"message {n} " + "and what it says " * 20}
+    return {"role": "user", "content": f"message {n} " + "and what it says " * 20}
 
 
 # Values.

@@ -75,16 +75,16 @@ COLUMNS = [
 MOMENT = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 TOOL_CALL = {"name": "weather", "args": {"city": "Oslo"}, "id": "call_1"}
 PROMPT = [
-    {"type": "system", "content": "Be brief."},
-    {"type": "human", "content": "The weather?", "name": "ada"},
-    {"type": "ai", "content": "", "tool_calls": [TOOL_CALL]},
-    {"type": "tool", "content": "rain", "tool_call_id": "call_1", "name": "weather"},
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "The weather?", "name": "ada"},
+    {"role": "assistant", "content": "", "tool_calls": [TOOL_CALL]},
+    {"role": "tool", "content": "rain", "tool_call_id": "call_1", "name": "weather"},
 ]
 ANSWER = {
-    "type": "ai",
+    "role": "assistant",
     "content": "It rains.",
     "tool_calls": [TOOL_CALL],
-    "response_metadata": {"finish_reason": "stop"},
+    "finish_reason": "stop",
 }
 USAGE = Usage(1000, 100, "provider", 500, 20, 30)
 
@@ -96,7 +96,7 @@ def request(attempt: Attempt, kind: Any, asked: Any, **more: Any) -> Request:
 
 
 def ask(attempt: Attempt, text: str = "", answer: Any = ANSWER, usage: Usage = USAGE) -> Call:
-    messages = [*PROMPT, {"type": "human", "content": text}]
+    messages = [*PROMPT, {"role": "user", "content": text}]
     call = attempt.scope("1/agent", node="agent").begin(
         request(
             attempt,

@@ -26,6 +26,7 @@ from langgraph.checkpoint.serde.types import (
 )
 from langgraph.types import Command, Interrupt, Overwrite, Send
 
+from rowtrail.checkpoint import SNAPSHOT
 from rowtrail.content import TAG, Codec, Encoded, TypeCodec, UnknownClassError, dump_json
 from rowtrail.errors import CorruptRowError, UnstorableError
 from rowtrail_langgraph.values._messages import message_codecs, message_fields
@@ -77,7 +78,7 @@ _FRAMEWORK_TYPES = (
     TypeCodec("Send", Send, _send_fields, lambda f: Send(f["node"], f["arg"]), flat=True),
     TypeCodec("Interrupt", Interrupt, _interrupt_fields, lambda f: Interrupt(**f), flat=True),
     TypeCodec("Overwrite", Overwrite, lambda o: {"value": o.value}, lambda f: Overwrite(**f)),
-    TypeCodec("_DeltaSnapshot", _DeltaSnapshot, lambda s: s.value, _DeltaSnapshot, flat=True),
+    TypeCodec(SNAPSHOT, _DeltaSnapshot, lambda s: s.value, _DeltaSnapshot, flat=True),
     TypeCodec("Document", Document, _document_fields, lambda f: Document(**f), flat=True),
 )
 
@@ -152,7 +153,7 @@ class GraphCodec(Codec):
         if sealed is None:
             kind, payload = self.serde.dumps_typed([shown.type, shown.text])
             data = _JSON_INSIDE + kind.encode() + b"\0" + payload
-            sealed = _sealed(type(value).__qualname__, data)
+            sealed = _sealed(_stored_name(value), data)
             self._seals.keep(opened, sealed)
         return sealed
 
@@ -327,7 +328,7 @@ class GraphCodec(Codec):
         sealed = self._seals.find(opened)
         if sealed is not None:
             return sealed
-        name = type(value).__qualname__
+        name = _stored_name(value)
         try:
             kind, payload = self.serde.dumps_typed(value)
         except Exception as error:  # each serializer has errors of its own
@@ -379,9 +380,14 @@ def _langgraphs_own(serde: SerializerProtocol) -> JsonPlusSerializer | None:
     return inner if isinstance(inner, JsonPlusSerializer) and _is_langgraphs_own(inner) else None
 
 
+def _stored_name(value: Any) -> str:
+    """Return the stored type of a value: the core looks for one, so that has a word of its own."""
+    return SNAPSHOT if isinstance(value, _DeltaSnapshot) else type(value).__qualname__
+
+
 def _readable(value: Any, kind: str, payload: bytes) -> Encoded:
     """Return what was serialized of a value, with JSON that shows it."""
-    name = type(value).__qualname__
+    name = _stored_name(value)
     data = kind.encode() + b"\0" + payload
     return Encoded(name, _projection(value), data, name.encode() + b"\0" + data)
 

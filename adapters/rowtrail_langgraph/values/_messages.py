@@ -1,4 +1,16 @@
-"""LangChain's messages as JSON objects of the fields that are set, and back."""
+"""LangChain's messages in the journal's form of a message, and back.
+
+The stored type of an item names the class; its JSON is that of `rowtrail.vocabulary.Message`:
+
+- `type` is `role`, in the journal's words; it is written where it is not that of the class;
+- the word for why the model stopped is moved out of `response_metadata` to `finish_reason`;
+- of a tool call, `type` is left out where it is `tool_call`, else it is written in a list;
+- what no model is told stands in `meta`, and so does what repeats the tool calls;
+- fields that the class does not know stand beside the others, in `extra` where one of them has a
+  name that means something else here.
+
+What earlier, unreleased versions wrote has `type` and no `role`, and is read too.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +32,8 @@ from langchain_core.messages import (
     ToolMessageChunk,
 )
 
-from rowtrail.content import TypeCodec
+from rowtrail.content import TypeCodec, register_form
+from rowtrail.vocabulary import FINISH_PLACES, META, Place, finish_place, finish_reason
 
 MESSAGE_TYPES: tuple[type[BaseMessage], ...] = (
     AIMessage,
@@ -37,71 +50,212 @@ MESSAGE_TYPES: tuple[type[BaseMessage], ...] = (
     ToolMessageChunk,
 )
 
-_ALWAYS_WRITTEN = ("content", "type")
+_ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
+    (AIMessage, "assistant"),
+    (HumanMessage, "user"),
+    (SystemMessage, "system"),
+    (ToolMessage, "tool"),
+    (FunctionMessage, "tool"),
+)
 _EMPTY = (dict, list)
+_EXTRA = "extra"
+_RESERVED = frozenset(("role", "finish_reason", META, _EXTRA))
+_UNTOLD = frozenset(
+    ("response_metadata", "usage_metadata", "chunk_position", "tool_call_chunks", "artifact")
+)
+"""Fields that no model is told."""
+_COPIES_CALLS = "additional_kwargs"
+"""A field that repeats the tool calls, where there are some, as the provider spelt them."""
+_MOVED = True
+"""Stands in `response_metadata` for the word that is in `finish_reason`. Behind all others, and
+under the commonest key, nothing does."""
+_COMMONEST: Place = ("finish_reason",)
+_PLACE_KEYS = frozenset(place[0] for place in FINISH_PLACES)
+_CALL_TYPE = "tool_call"
+_ABSENT = object()
 
 
 class _Form:
     """How one class of messages is written: its fields, and what each is when not set."""
 
     def __init__(self, message_type: type[BaseMessage]) -> None:
+        fields = message_type.model_fields
         self._type = message_type
         self._unset = {
-            name: field.get_default(call_default_factory=True)
-            for name, field in message_type.model_fields.items()
+            name: field.get_default(call_default_factory=True) for name, field in fields.items()
         }
-        self._required = {
-            name for name, field in message_type.model_fields.items() if field.is_required()
-        }
+        self._required = {name for name, field in fields.items() if field.is_required()}
         self._containers = [
             (name, type(value)) for name, value in self._unset.items() if type(value) in _EMPTY
         ]
+        self._empties = dict(self._containers)
+        self._nones = frozenset(name for name, value in self._unset.items() if value is None)
+        self._kind = self._unset["type"]
+        self._has_role = "role" in fields
+        found = (role for kind, role in _ROLES if issubclass(message_type, kind))
+        self._role = next(found, None)
+        self._is_answer = issubclass(message_type, AIMessage)
 
     def write(self, message: BaseMessage) -> dict[str, Any]:
         """Return the fields that are set, and those that the class does not know."""
-        unset = self._unset
-        fields = {
-            name: value
-            for name, value in message.__dict__.items()
-            if name in _ALWAYS_WRITTEN or not _is_unset(value, unset.get(name, message))
-        }
+        fields: dict[str, Any] = {} if self._has_role else {"role": self._role or message.type}
+        meta = self._sort(message, fields)
+        if self._is_answer:
+            _refine(fields, meta)
+        if meta:
+            fields[META] = meta
         extra = message.__pydantic_extra__
-        return {**fields, **extra} if extra else fields
+        if extra:
+            if _RESERVED.isdisjoint(extra):
+                return {**fields, **extra}
+            fields[_EXTRA] = extra
+        return fields
+
+    def _sort(self, message: BaseMessage, fields: dict[str, Any]) -> dict[str, Any]:
+        """Add the fields that are set and told, and return those that are set and not told."""
+        nones, empties = self._nones, self._empties
+        meta: dict[str, Any] = {}
+        for name, value in message.__dict__.items():
+            if value is None:
+                if name in nones:
+                    continue
+            elif name == "type":
+                if value == self._kind:
+                    continue
+            elif empties.get(name) is type(value) and not value:
+                continue
+            if name in _UNTOLD:
+                meta[name] = value
+            else:
+                fields[name] = value
+        return meta
 
     def read(self, fields: dict[str, Any]) -> BaseMessage:
         """Return the message; not validated again, which may rewrite what was recorded.
+
+        Args:
+            fields: What `write` returned; they are taken apart.
 
         Source: what pydantic's `model_construct` does, which takes 20 times as long.
         """
         if not self._required <= fields.keys():
             raise KeyError(f"one of {sorted(self._required)}")
+        if not self._has_role:
+            fields.pop("role", None)
+        meta = fields.pop(META, None)
+        if meta:
+            fields.update(meta)
+        if self._is_answer:
+            _restore(fields)
+        extra = fields.pop(_EXTRA, None) or {}
         values = {**self._unset, **fields}
         for name, empty in self._containers:
             if name not in fields:
                 values[name] = empty()
-        extra = {}
+        names = {*fields, *extra, "type"}
         if len(values) != len(self._unset):
-            extra = {name: values.pop(name) for name in fields if name not in self._unset}
+            extra |= {name: values.pop(name) for name in fields if name not in self._unset}
         message = self._type.__new__(self._type)
         object.__setattr__(message, "__dict__", values)
-        object.__setattr__(message, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(message, "__pydantic_fields_set__", names)
         object.__setattr__(message, "__pydantic_extra__", extra)
         object.__setattr__(message, "__pydantic_private__", None)
         return message
 
 
-def _is_unset(value: Any, unset: Any) -> bool:
-    """Tell whether a value is the None, {} or [] that the field is when nobody sets it."""
-    if value is None:
-        return unset is None
-    return type(value) in _EMPTY and not value and type(unset) is type(value)
+def _refine(fields: dict[str, Any], meta: dict[str, Any]) -> None:
+    """Put what a model's message says into the journal's words."""
+    calls: Any = fields.get("tool_calls")
+    if calls:
+        if type(calls) is list:
+            fields["tool_calls"] = [_call(call) for call in calls]
+        if _COPIES_CALLS in fields:
+            meta[_COPIES_CALLS] = fields.pop(_COPIES_CALLS)
+    told: Any = meta.get("response_metadata")
+    if type(told) is not dict:
+        return
+    there = told.keys() & _PLACE_KEYS
+    if not there:
+        return
+    word = told.get("finish_reason")
+    place = _COMMONEST
+    if len(there) > 1 or not word or type(word) is not str:
+        found = finish_place(told)
+        if found is None or any(_is_moved(told, each) for each in FINISH_PLACES):
+            return  # no word, or it could not be told where it came from
+        place, word = found, finish_reason(told)
+    fields["finish_reason"] = word
+    if place is not _COMMONEST or next(reversed(told)) != "finish_reason":
+        meta["response_metadata"] = _replaced(told, place, _MOVED)
+    elif len(told) > 1:
+        meta["response_metadata"] = rest = told.copy()
+        del rest["finish_reason"]
+    else:
+        del meta["response_metadata"]
+
+
+def _restore(fields: dict[str, Any]) -> None:
+    """Undo `_refine`."""
+    calls: Any = fields.get("tool_calls")
+    if calls and type(calls) is list:
+        fields["tool_calls"] = [_langchains_call(call) for call in calls]
+    word = fields.pop("finish_reason", None)
+    if word is None:
+        return
+    told: Any = fields.get("response_metadata")
+    if told is None:
+        fields["response_metadata"] = {"finish_reason": word}
+    elif told.get("finish_reason") is _MOVED or told.keys().isdisjoint(_PLACE_KEYS):
+        told["finish_reason"] = word
+    else:
+        place = next((each for each in FINISH_PLACES if _is_moved(told, each)), _COMMONEST)
+        fields["response_metadata"] = _replaced(told, place, word)
+
+
+def _is_moved(told: Any, place: Place) -> bool:
+    for key in place:
+        told = told.get(key) if type(told) is dict else None
+    return told is _MOVED
+
+
+def _replaced(told: Any, place: Place, word: Any) -> dict[str, Any]:
+    """Return metadata with another value at a place; a key that is new comes last."""
+    key, *rest = place
+    return {**told, key: _replaced(told[key], tuple(rest), word) if rest else word}
+
+
+def _call(call: Any) -> Any:
+    """Return a tool call in the journal's words."""
+    if type(call) is not dict:
+        return call
+    told: dict[str, Any] = call.copy()
+    kind = told.get("type", _ABSENT)
+    if kind == _CALL_TYPE and next(reversed(told)) == "type":
+        del told["type"]
+    else:
+        told["type"] = [] if kind is _ABSENT else [kind]
+    return told
+
+
+def _langchains_call(call: Any) -> Any:
+    """Undo `_call`."""
+    if type(call) is not dict:
+        return call
+    told: dict[str, Any] = call
+    kind = told.setdefault("type", _CALL_TYPE)
+    if type(kind) is list:
+        if kind:
+            told["type"] = kind[0]
+        else:
+            del told["type"]
+    return told
 
 
 _FORMS: dict[type[BaseMessage], _Form] = {each: _Form(each) for each in MESSAGE_TYPES}
 
 
 def message_fields(message: BaseMessage) -> dict[str, Any]:
-    """Return the fields of a message that are set, `content` and `type` among them."""
+    """Return the stored form of a message of any class."""
     form = _FORMS.get(type(message))
     return (form or _Form(type(message))).write(message)
 
@@ -112,3 +266,9 @@ def message_codecs() -> tuple[TypeCodec, ...]:
         TypeCodec(message_type.__name__, message_type, form.write, form.read, flat=True)
         for message_type, form in _FORMS.items()
     )
+
+
+for _type, _form in _FORMS.items():
+    # of a step that returns a message outside graphs
+    _tag = f"langchain.{_type.__name__}"
+    register_form(TypeCodec(_tag, _type, _form.write, _form.read, flat=True))

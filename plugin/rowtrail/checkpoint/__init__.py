@@ -1,6 +1,6 @@
 """Checkpoints: their rows, whatever framework writes them."""
 
-from rowtrail.checkpoint._ancestry import delta_ancestors, has_delta_channels
+from rowtrail.checkpoint._ancestry import SNAPSHOT, delta_ancestors, has_delta_channels
 from rowtrail.checkpoint._checkpoints import Checkpoints
 from rowtrail.checkpoint._packing import body_fault, unpack_id, values_fault
 from rowtrail.checkpoint._rows import (
@@ -16,6 +16,7 @@ from rowtrail.checkpoint._supersteps import newest_checkpoint, step_of_checkpoin
 from rowtrail.checkpoint._threads import threads_among
 
 __all__ = [
+    "SNAPSHOT",
     "Checkpoints",
     "DamagedCheckpoint",
     "NewCheckpoint",

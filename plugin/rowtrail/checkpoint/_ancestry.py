@@ -15,8 +15,8 @@ from rowtrail.store import Tx
 COUNTERS = "counters_since_delta_snapshot"
 """Key of a checkpoint's metadata; its keys are the channels that the checkpoint does not store."""
 
-SNAPSHOT = "_DeltaSnapshot"
-"""Type of the values that a delta channel stores now and then."""
+SNAPSHOT = "snapshot"
+"""Stored type of the values that a delta channel stores now and then."""
 
 
 def delta_ancestors(tx: Tx, thread: int, doomed: Iterable[int]) -> set[int]:

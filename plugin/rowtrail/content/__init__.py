@@ -14,7 +14,7 @@ from rowtrail.content._canonical import (
     register_canonical,
 )
 from rowtrail.content._classes import UnknownClassError, codec_for, is_data_class
-from rowtrail.content._codec import LONGEST_INT, MAX_DEPTH, Codec, Encoded, dump_json
+from rowtrail.content._codec import LONGEST_INT, MAX_DEPTH, Codec, Encoded, dump_json, register_form
 from rowtrail.content._function import LAMBDA, STEP_MARK, closure_of, function_parts
 from rowtrail.content._lists import MAX_CACHED_LOGS, Lists
 from rowtrail.content._object import counts
@@ -49,6 +49,7 @@ __all__ = [
     "is_genuine",
     "is_sweeping",
     "register_canonical",
+    "register_form",
     "seal_of",
     "stored",
 ]

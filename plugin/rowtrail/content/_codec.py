@@ -24,6 +24,7 @@ MAX_DEPTH = 200  # a level takes up to 3 of JSON; SQLite's functions refuse 1,00
 LONGEST_INT = 2**63 - 1
 _DECIMAL_BITS = 10_000  # longer ones are written in base 16: Python limits base 10 to 4,300 digits
 _PLAIN = frozenset({str, bool, type(None)})
+_STRINGS = frozenset({str})
 _JSON = _PLAIN | {int, float, list, dict}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPLIT_PAIR = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
@@ -44,6 +45,20 @@ class Encoded:
     identity: bytes | None = None
 
 
+_registered: dict[type, TypeCodec] = {}
+_registered_tags: dict[str, TypeCodec] = {}
+
+
+def register_form(codec: TypeCodec) -> None:
+    """Say how objects of a framework's class are written by journals that know no adapter.
+
+    Args:
+        codec: Its tag has a dot, so that a process without the adapter says what it cannot read.
+    """
+    _registered[codec.type] = codec
+    _registered_tags[codec.tag] = codec
+
+
 class Codec:
     """Encodes values to JSON text; adapters add the types of their framework."""
 
@@ -62,7 +77,12 @@ class Codec:
         read back and compared before it is trusted."""
 
     def with_classes(self, codecs: tuple[TypeCodec, ...]) -> Self:
-        """Return a codec that also knows these classes, whether or not a row could name them."""
+        """Return a codec that also knows these classes, whether or not a row could name them.
+
+        A class that has a form of its own keeps it.
+        """
+        known = self._by_type.keys() | _registered.keys()
+        codecs = tuple(codec for codec in codecs if codec.type not in known)
         clone = copy.copy(self)
         clone._by_type = {**self._by_type, **{codec.type: codec for codec in codecs}}
         clone._by_tag = {**self._by_tag, **{codec.tag: codec for codec in codecs}}
@@ -174,8 +194,12 @@ class Codec:
         if kind is list:
             return [self.to_json(item, depth) for item in value]
         if kind is dict:
-            if all(type(key) is str for key in value) and TAG not in value:
-                return {key: self.to_json(item, depth) for key, item in value.items()}
+            if TAG not in value and _STRINGS.issuperset(map(type, value)):
+                # Most of what is in messages is plain: no call for each.
+                return {
+                    key: item if type(item) in _PLAIN else self.to_json(item, depth)
+                    for key, item in value.items()
+                }
             pairs = [[self.to_json(k, depth), self.to_json(v, depth)] for k, v in value.items()]
             return {TAG: "dict", "v": pairs}
         if kind is int or kind is float:
@@ -189,7 +213,9 @@ class Codec:
     def _codec_of(self, kind: type) -> TypeCodec | None:
         if kind in _JSON:
             return None
-        return self._by_type.get(kind) or optional_codec(kind) or self.class_codec(kind)
+        registered = _registered.get(kind) if self._names_classes else None
+        known = self._by_type.get(kind) or registered or optional_codec(kind)
+        return known or self.class_codec(kind)
 
     def class_codec(self, kind: type) -> TypeCodec | None:
         """Return how objects of a class of the program's own are written, None if they are not."""
@@ -207,7 +233,7 @@ class Codec:
         return codec_of_tag(tag)
 
     def _codec_of_tag(self, tag: str) -> TypeCodec:
-        codec = self._by_tag.get(tag)
+        codec = self._by_tag.get(tag) or _registered_tags.get(tag)
         if codec is None:
             codec = self.class_of_tag(tag) if "." in tag else optional_codec_of_tag(tag)
         if codec is None:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from rowtrail.content._tagged import TypeCodec, expect
 from rowtrail.errors import UnstorableError
+from rowtrail.vocabulary import Answer, Message
 
 
 def _moment_to_json(value: datetime | time) -> Any:
@@ -107,5 +108,7 @@ BUILTIN = (
         TypeCodec(kind.__name__, kind, str, _path_from_json(kind))
         for kind in (PosixPath, WindowsPath, PurePosixPath, PureWindowsPath)
     ),
+    TypeCodec("Message", Message, Message.to_stored, Message.from_stored, flat=True),
+    TypeCodec("Answer", Answer, Answer.to_stored, Answer.from_stored, flat=True),
 )
 """In the order in which a reader may want to know them."""

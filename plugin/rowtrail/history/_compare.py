@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Any, cast
 
+from rowtrail.vocabulary import META, is_message
+
 MISSING: Any = object()
 """Stands for what one of the two does not have."""
 
@@ -15,19 +17,7 @@ BEFORE_CHARS = 20
 SHOWN_CHARS = 80
 MAX_DEPTH = 60
 
-_MESSAGE_TYPES = {"human": "human", "ai": "ai", "tool": "tool", "system": "system", "chat": "chat"}
-_CHUNK = "MessageChunk"
-_VOLATILE = frozenset(
-    (
-        "id",
-        "response_metadata",
-        "usage_metadata",
-        "chunk_position",
-        "tool_call_id",
-        "tool_call_chunks",
-        "artifact",
-    )
-)
+_VOLATILE = frozenset(("id", "tool_call_id", "finish_reason", META))
 """Fields of a message that are not part of what is asked. Source: the adapters' fingerprints."""
 
 
@@ -65,22 +55,12 @@ def essence(value: Any, depth: int = 0) -> Any:
     if not isinstance(value, dict):
         return value
     fields = cast("dict[str, Any]", value)
-    kind = _message_type(fields)
-    if kind is not None:
+    if is_message(fields):
         fields = {name: item for name, item in fields.items() if name not in _VOLATILE}
-        fields["type"] = kind
         calls = fields.get("tool_calls")
         if isinstance(calls, list):
             fields["tool_calls"] = [_call(call) for call in cast("Sequence[Any]", calls)]
-            fields.pop("additional_kwargs", None)  # the same calls as the provider spelt them
     return {name: essence(item, depth + 1) for name, item in fields.items()}
-
-
-def _message_type(fields: dict[str, Any]) -> str | None:
-    kind = fields.get("type")
-    if not isinstance(kind, str) or "content" not in fields:
-        return None
-    return _MESSAGE_TYPES.get(kind.removesuffix(_CHUNK).lower())
 
 
 def _call(call: Any) -> Any:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from rowtrail.vocabulary import is_message
+
 PART_CHARS = 3_000
 """A text is indexed in parts of this length: what an embedder takes, and what ranks fairly."""
 
@@ -41,7 +43,8 @@ def plain_text(stored: str) -> str:
 
 
 def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and "content" in value and "type" in value
+    """Return whether a value is a message, or a block of one that has content of its own."""
+    return is_message(value) or (isinstance(value, dict) and "content" in value and "type" in value)
 
 
 def _message(message: dict[str, Any]) -> Iterator[str]:

@@ -20,13 +20,13 @@ from rowtrail.history._index_file import MEMORY, IndexFile, discard, index_path,
 from rowtrail.history._plain import unspaced
 from rowtrail.history._vectors import embed_missing
 from rowtrail.history._words import COMMON, expressions, words
+from rowtrail.vocabulary import Kind
 
 if TYPE_CHECKING:
     from rowtrail.store import Store
     from rowtrail.store.reading import Reader
 
 Mode = Literal["auto", "keyword", "semantic", "hybrid"]
-Kind = Literal["llm", "tool", "function"]
 
 COLUMNS = (
     "step_id", "run_id", "thread_id", "kind", "name", "where", "snippet", "score", "at"

@@ -48,7 +48,8 @@ class Request:
             its fingerprint is that of no other call.
         encode: Returns the stored form of the arguments, or of the parameters of an LLM request;
             a request that is replayed needs none.
-        prompt: Messages of an LLM request, and the log that they belong to.
+        prompt: Messages of an LLM request, each a `rowtrail.vocabulary.Message` in its stored form,
+            and the log that they belong to.
         arguments: The arguments as a person or a reconciling function reads them.
         place: Where the call is made, in the framework's words.
         records: The function under `@rowtrail.step` that the call runs, if it runs one.

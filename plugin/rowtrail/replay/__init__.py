@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from rowtrail.replay._codes import Aside, ReasonCode, sentence
 from rowtrail.replay._keys import scope_key
 from rowtrail.replay._outcome import leaves_in_doubt
+from rowtrail.vocabulary import Effect, Kind, OnDoubt, Status
 
 __all__ = [
     "Aside",
@@ -34,11 +35,6 @@ __all__ = [
     "scope_key",
     "sentence",
 ]
-
-Kind = Literal["llm", "tool", "function"]
-Effect = Literal["read", "idempotent", "write"]
-Status = Literal["running", "done", "failed", "in_doubt", "superseded"]
-OnDoubt = Literal["fail", "ask", "retry"]
 
 
 @dataclass(frozen=True)

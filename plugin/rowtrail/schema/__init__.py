@@ -7,6 +7,8 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
 
+from rowtrail.vocabulary import TEXT_BLOCKS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
@@ -20,6 +22,7 @@ APPLICATION_ID = 0x726F7774
 _UTC_MACRO = re.compile(r"@utc\(((?:[^()]|\([^()]*\))*)\)")
 _STEP_MARK = re.compile(r"^-- changes: step \((\w+)\)$", re.MULTILINE)
 _UUID_MACRO = re.compile(r"@uuid\(([\w.]+)\)")
+_TEXT_MACRO = re.compile(r"@text\(([\w.]+)\)")
 
 
 class Change(Enum):
@@ -73,11 +76,22 @@ def _uuid(match: re.Match[str]) -> str:
     return f"CASE typeof({column}) WHEN 'blob' THEN lower({parts}) ELSE {column} END"
 
 
+def _with_texts(script: str) -> str:
+    """Write out `@text(item)`: the text for people, in plain SQL that any tool can run.
+
+    Source: `rowtrail.vocabulary.text_of`, which is the same in Python.
+    """
+    kinds = ", ".join(f"'{kind}'" for kind in TEXT_BLOCKS)
+    text = re.sub(r"^--.*\n", "", _read("text.sql"), flags=re.MULTILINE).strip()
+    text = text.replace("@text_blocks", kinds)
+    return _TEXT_MACRO.sub(lambda match: text.replace("@item", match[1]), script)
+
+
 @cache
 def views() -> dict[str, str]:
     """Return the `CREATE VIEW` statement of each view by its name, in order of creation."""
     text = _UUID_MACRO.sub(_uuid, _UTC_MACRO.sub(_utc, _read("views.sql")))
-    statements = split(text)
+    statements = map(_with_texts, split(text))
     return {_view_name(statement): statement for statement in statements}
 
 
@@ -107,7 +121,8 @@ def named() -> dict[str, str]:
     """Return the text of each file of `named/`, queries that people ask, by name and in order."""
     folder = _folder().joinpath("named")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return {file.name[3:].removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+    texts = {file.name[3:].removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+    return {name: _with_texts(text) for name, text in texts.items()}
 
 
 def only(conditions: dict[str, str]) -> dict[str, str]:
@@ -164,7 +179,7 @@ def statements() -> dict[str, str]:
     parts = {name: found.pop(name) for name in list(found) if name.startswith("@")}
     for part, text in parts.items():
         found = {name: statement.replace(part, text) for name, statement in found.items()}
-    return found
+    return {name: _with_texts(statement) for name, statement in found.items()}
 
 
 @cache

@@ -2,6 +2,8 @@
 -- are of another version. Text is JSON or plain text, times are UTC ISO-8601, durations milliseconds.
 -- @utc(ms) is written out by the loader of this file: UTC ISO-8601 text of a time in milliseconds.
 -- @uuid(id) likewise: the text of a UUID that is stored in 16 bytes, and any other id as it is.
+-- @text(item) likewise: the text for people of a message, joined where it is in blocks; of other JSON, the JSON.
+-- A message is a JSON object with `role` and `content`; see rowtrail.vocabulary.
 -- A process that was not heard of for 15 s counts as dead here; rowtrail itself decides by the
 -- identity of the process and writes the outcome down when it next opens the file.
 
@@ -117,11 +119,9 @@ SELECT CAST(s.id AS TEXT) AS step_id,
        (SELECT json_group_array(json(x.text)) FROM (
            SELECT i.text FROM list_item li JOIN item i ON i.id = li.item
            WHERE li.list = s.prompt ORDER BY li.position) x) AS prompt_messages,
-       CASE json_type(o.text) WHEN 'object' THEN json_extract(o.text, '$.content')
-            WHEN 'text' THEN json_extract(o.text, '$') ELSE o.text END AS answer,
+       @text(o.text) AS answer,
        json_extract(o.text, '$.tool_calls') AS tool_calls,
-       coalesce(json_extract(o.text, '$.response_metadata.finish_reason'),
-                json_extract(o.text, '$.response_metadata.stop_reason')) AS finish_reason,
+       json_extract(o.text, '$.finish_reason') AS finish_reason,
        s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_write_tokens,
        s.reasoning_tokens, s.tokens_source, s.cost_usd,
        (SELECT count(*) FROM replay p WHERE p.step = s.id) AS replays
@@ -138,9 +138,10 @@ SELECT CAST(s.id AS TEXT) AS step_id,
             ELSE 'in_doubt' END AS status,
        s.effect,
        coalesce(s.arguments, (SELECT i.text FROM item i WHERE i.id = s.input)) AS args,
-       (SELECT CASE WHEN json_type(i.text) = 'object' AND i.type LIKE '%ToolMessage'
-                    THEN json_extract(i.text, '$.content')
-                    WHEN json_type(i.text) = 'text' THEN json_extract(i.text, '$')
+       (SELECT CASE json_type(i.text)   -- a tool's own object is shown whole, whatever its keys are
+                    WHEN 'object' THEN CASE WHEN i.type <> 'dict' AND json_extract(i.text, '$.role') = 'tool'
+                                            THEN @text(i.text) ELSE i.text END
+                    WHEN 'text' THEN json_extract(i.text, '$')
                     ELSE i.text END
         FROM item i WHERE i.id = s.output) AS result,
        s.error,
@@ -157,14 +158,9 @@ SELECT CAST(m.step AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
        m.position, m.direction,
-       CASE json_extract(i.text, '$.type') WHEN 'human' THEN 'user' WHEN 'HumanMessageChunk' THEN 'user'
-            WHEN 'ai' THEN 'assistant' WHEN 'AIMessageChunk' THEN 'assistant'
-            WHEN 'chat' THEN json_extract(i.text, '$.role')
-            ELSE coalesce(json_extract(i.text, '$.type'),
-                          CASE m.direction WHEN 'out' THEN 'assistant' END) END AS role,
+       coalesce(json_extract(i.text, '$.role'), CASE m.direction WHEN 'out' THEN 'assistant' END) AS role,
        json_extract(i.text, '$.name') AS name,
-       CASE json_type(i.text) WHEN 'object' THEN json_extract(i.text, '$.content')
-            WHEN 'text' THEN json_extract(i.text, '$') ELSE i.text END AS content,
+       @text(i.text) AS content,
        json_extract(i.text, '$.tool_calls') AS tool_calls,
        json_extract(i.text, '$.tool_call_id') AS tool_call_id
 FROM (
@@ -197,7 +193,7 @@ FROM checkpoint c JOIN thread t ON t.id = c.thread
 WHERE c.hidden = 0 AND c.body IS NOT NULL;
 
 CREATE VIEW state AS   -- the channels of each checkpoint, a row for each item of a list
--- Channels of LangGraph's own, whose names begin with `__` or `branch:to:`, are left out.
+-- Channels of a graph's own, whose names begin with `__` or `branch:to:`, are left out.
 -- One SELECT, with `list_item` written out: SQLite would build a UNION ALL, or a view to the right of a LEFT JOIN, for
 -- all checkpoints before it looks for one.
 SELECT t.thread_id, c.ns AS checkpoint_ns, @uuid(c.checkpoint_id) AS checkpoint_id,

@@ -61,13 +61,13 @@ WHERE run_id = :run_id AND seq > :after AND seq <= (
 ORDER BY seq;
 
 -- name: step_lines_page
--- The same with values cut to :width characters: of a prompt the last message, of a message its content.
+-- The same with values cut to :width characters: of a prompt the last message, of a message its text.
 SELECT v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status, v.reason, v.replays,
        v.attempt_id, v.started_at, v.ended_at, v.duration_ms, v.input_tokens, v.output_tokens, v.cost_usd,
        (SELECT group_concat(p.at) FROM replay p WHERE p.step = CAST(v.step_id AS INTEGER)) AS replayed_ms,
        CASE v.kind
            WHEN 'llm' THEN coalesce((
-               SELECT substr(json_extract(i.text, '$.content'), 1, :width)
+               SELECT substr(@text(i.text), 1, :width)
                FROM step s JOIN list l ON l.id = s.prompt
                JOIN log_item li ON li.log = l.log
                 AND li.pos = json_extract(l.pieces, '$[#-1][1]') + json_extract(l.pieces, '$[#-1][2]') - 1
@@ -75,9 +75,8 @@ SELECT v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status,
                WHERE s.id = CAST(v.step_id AS INTEGER)), substr(v.input, 1, :width))
            ELSE substr(v.input, 1, :width) END AS input,
        substr(coalesce(v.error, (
-           SELECT CASE WHEN i.type LIKE '%Message%'
-                       THEN coalesce(nullif(json_extract(i.text, '$.content'), ''),
-                                     json_extract(i.text, '$.tool_calls'), i.text)
+           SELECT CASE WHEN json_valid(i.text) AND i.type <> 'dict' AND json_type(i.text, '$.role') = 'text'
+                       THEN coalesce(nullif(@text(i.text), ''), json_extract(i.text, '$.tool_calls'), i.text)
                        ELSE i.text END
            FROM step s JOIN item i ON i.id = s.output
            WHERE s.id = CAST(v.step_id AS INTEGER))), 1, :width) AS output

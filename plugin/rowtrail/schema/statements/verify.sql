@@ -100,7 +100,8 @@ WHERE sc.run <> a.run;
 -- name: results_of_other_calls
 -- A tool's message names the call that it answers.
 SELECT s.id, json_extract(i.text, '$.tool_call_id') AS answers FROM step s JOIN item i ON i.id = s.output
-WHERE s.kind = 'tool' AND s.tool_call_id IS NOT NULL AND i.type LIKE '%ToolMessage' AND json_valid(i.text)
+WHERE s.kind = 'tool' AND s.tool_call_id IS NOT NULL AND json_valid(i.text)
+  AND i.type <> 'dict' AND json_extract(i.text, '$.role') = 'tool'
   AND json_extract(i.text, '$.tool_call_id') <> s.tool_call_id;
 
 -- name: runs_contradicting
