@@ -12,6 +12,7 @@ from typing import Any
 
 from examples.template_adapter.framework import Message, Model, Tool
 from rowtrail.adapter import (
+    ANSWERS,
     Effect,
     ListOfChunks,
     StreamForm,
@@ -40,7 +41,7 @@ def _recorded_answer(original: Callable[..., Message]) -> Callable[..., Message]
         if scope is None:
             return original(self, messages)
         request = llm_request(scope, self.name, messages, {})
-        return record(scope, request, lambda: original(self, messages))
+        return record(scope, request, lambda: original(self, messages), ANSWERS)
 
     return answer
 

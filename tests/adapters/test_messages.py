@@ -26,12 +26,12 @@ from langchain_core.messages import (
     ToolMessageChunk,
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from rowtrail_langgraph.values._codec import GraphCodec
-from rowtrail_langgraph.values._messages import MESSAGE_TYPES
 
 from rowtrail import Journal, step
 from rowtrail.content import Encoded
 from rowtrail_langgraph import RowtrailSaver
+from rowtrail_langgraph.values._codec import GraphCodec
+from rowtrail_langgraph.values._messages import MESSAGE_TYPES
 from tests.adapters._savers import QUICK, checkpoint, thread
 from tests.conftest import Rows
 

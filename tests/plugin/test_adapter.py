@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from itertools import product
@@ -13,6 +14,7 @@ import pytest
 
 from rowtrail import InDoubtError, Journal
 from rowtrail.adapter import (
+    ANSWERS,
     Effect,
     Form,
     ListOfChunks,
@@ -258,8 +260,156 @@ def test_a_model_s_request_shows_what_it_was_told(journal: Journal) -> None:
         assert record(scope, request, lambda: "It rains.", form) == "It rains."
     [row] = journal.sql("SELECT * FROM llm_calls").to_dicts()
     assert (row["model"], row["provider"], row["input_tokens"]) == ("gpt-4o-mini", "openai", 10)
-    assert row["prompt_messages"] == '[{"role":"user","content":"The weather?"}]'
+    assert json.loads(row["prompt_messages"]) == told
     assert row["cost_usd"] is None or row["cost_usd"] > 0
+
+
+CALL = {"city": "Oslo"}
+
+TALKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
+    "OpenAI chat": (
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "The weather?"}]},
+            {"role": "tool", "tool_call_id": "c0", "content": "rain"},
+        ],
+        {
+            "choices": [
+                {
+                    "finish_reason": "tool_calls",
+                    "message": {
+                        "role": "assistant",
+                        "content": "I look.",
+                        "tool_calls": [
+                            {
+                                "id": "c1",
+                                "type": "function",
+                                "function": {"name": "look", "arguments": json.dumps(CALL)},
+                            }
+                        ],
+                    },
+                }
+            ]
+        },
+        "tool_calls",
+    ),
+    "OpenAI Responses": (
+        [
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "input_text", "text": "The weather?"}]},
+            {"type": "function_call_output", "call_id": "c0", "output": "rain"},
+        ],
+        {
+            "object": "response",
+            "status": "completed",
+            "output": [
+                {"type": "reasoning", "id": "rs_1", "summary": []},
+                {
+                    "type": "message",
+                    "role": "assistant",
+                    "content": [{"type": "output_text", "text": "I look."}],
+                },
+                {
+                    "type": "function_call",
+                    "call_id": "c1",
+                    "name": "look",
+                    "arguments": json.dumps(CALL),
+                },
+            ],
+        },
+        "completed",
+    ),
+    "Anthropic": (
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "The weather?"},
+            {
+                "role": "user",
+                "content": [{"type": "tool_result", "tool_use_id": "c0", "content": "rain"}],
+            },
+        ],
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "x"},
+                {"type": "text", "text": "I look."},
+                {"type": "tool_use", "id": "c1", "name": "look", "input": CALL},
+            ],
+            "stop_reason": "tool_use",
+        },
+        "tool_use",
+    ),
+    "Gemini": (
+        [
+            {"role": "system", "parts": [{"text": "Be brief."}]},
+            {"role": "user", "parts": [{"text": "The weather?"}]},
+            {
+                "role": "user",
+                "parts": [
+                    {
+                        "functionResponse": {
+                            "id": "c0",
+                            "name": "look",
+                            "response": {"output": "rain"},
+                        }
+                    }
+                ],
+            },
+        ],
+        {
+            "candidates": [
+                {
+                    "finishReason": "STOP",
+                    "content": {
+                        "role": "model",
+                        "parts": [
+                            {"text": "I look."},
+                            {"functionCall": {"id": "c1", "name": "look", "args": CALL}},
+                        ],
+                    },
+                }
+            ]
+        },
+        "STOP",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", TALKS)
+def test_the_views_mean_the_same_whatever_the_provider_s_form(journal: Journal, form: str) -> None:
+    told, answer, finish_reason = TALKS[form]
+    handed: list[Any] = []
+    for _ in range(2):
+        with journal.run("r"):
+            scope = scope_here("m")
+            assert scope is not None
+            request = llm_request(scope, "m", told, {})
+            handed.append(record(scope, request, lambda: answer, ANSWERS))
+    assert handed == [answer, answer]
+    rows = journal.sql("SELECT * FROM messages ORDER BY position").to_dicts()
+    assert [(row["direction"], row["role"], row["content"]) for row in rows] == [
+        ("in", "system", "Be brief."),
+        ("in", "user", "The weather?"),
+        ("in", "tool", "rain"),
+        ("out", "assistant", "I look."),
+    ]
+    assert rows[2]["tool_call_id"] == "c0"
+    [row] = journal.sql("SELECT * FROM llm_calls").to_dicts()
+    assert (row["answer"], row["finish_reason"], row["replays"]) == ("I look.", finish_reason, 1)
+    [call] = json.loads(row["tool_calls"])
+    assert (call["id"], call["name"], call["args"]) == ("c1", "look", CALL)
+
+
+def test_a_form_that_is_not_known_is_shown_as_it_is(journal: Journal) -> None:
+    strange = {"type": "of_next_year", "n": 1}
+    with journal.run("r"):
+        scope = scope_here("m")
+        assert scope is not None
+        request = llm_request(scope, "m", [strange, "words"], {})
+        assert record(scope, request, lambda: strange, ANSWERS) == strange
+    [row] = journal.sql("SELECT * FROM llm_calls").to_dicts()
+    assert json.loads(row["prompt_messages"]) == [strange, "words"]
+    assert json.loads(row["answer"]) == strange
 
 
 def test_other_parameters_are_another_request(journal: Journal) -> None:

@@ -10,18 +10,22 @@ finding what is recorded, waiting for others who make it, doubt, the order of ro
 from rowtrail.adapter._form import Chunks, Form, ListOfChunks, Replayed, StreamForm
 from rowtrail.adapter._places import leaves_calls_by, scope_here
 from rowtrail.adapter._record import arecord, arecord_stream, record, record_stream
-from rowtrail.adapter._requests import llm_request, tool_request
+from rowtrail.adapter._requests import ANSWERS, llm_request, tool_request
 from rowtrail.adapter._step import DECLARED, check_effect, step
 from rowtrail.journal import Request, Scope
 from rowtrail.replay import Effect
 from rowtrail.usage import Usage
+from rowtrail.vocabulary import Answer, Message
 
 __all__ = [
+    "ANSWERS",
     "DECLARED",
+    "Answer",
     "Chunks",
     "Effect",
     "Form",
     "ListOfChunks",
+    "Message",
     "Replayed",
     "Request",
     "Scope",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
+from rowtrail.adapter._form import Form, Replayed
+from rowtrail.errors import UsageError
 from rowtrail.journal import OnDoubt, Request, Scope, identity_of
 from rowtrail.replay import Effect
+from rowtrail.vocabulary import Answer, Message
 
 
 def llm_request(
@@ -22,7 +26,8 @@ def llm_request(
     Args:
         scope: Where the call is made.
         model: Name of the model, as its provider spells it.
-        messages: What it is told, in the provider's form.
+        messages: What it is told: objects in the form of OpenAI chat or Responses, Anthropic,
+            Gemini, Bedrock or Ollama, or `Message`s; others are shown as they are.
         parameters: Everything else that is sent and counts: tools, temperature, a schema.
         provider: Name of the provider, by which tokens are priced.
     """
@@ -39,12 +44,39 @@ def llm_request(
         masked_fingerprint=identity.masked,
         not_told_apart=identity.not_told_apart,
         encode=lambda: attempt.prepare(codec.encode_shown(dict(parameters))),
-        prompt=tuple(attempt.prepare(codec.encode(message)) for message in messages),
+        prompt=tuple(
+            attempt.prepare(codec.encode(part)) for message in messages for part in _told(message)
+        ),
         prompt_owner=f"{thread}/prompt/{model}",
         model=model,
         provider=provider,
         arguments=asked,
     )
+
+
+def _told(message: Any) -> Sequence[Any]:
+    """Return a message in the words of the core; a provider's may hold the results of several."""
+    if isinstance(message, Mapping):
+        with suppress(UsageError):  # a form that is not known is shown as it is
+            return Message.each_of(cast("Mapping[str, Any]", message))
+    return [message]
+
+
+def _answered(result: Any) -> Any:
+    if isinstance(result, Mapping):
+        with suppress(UsageError):
+            return Answer.of(cast("Mapping[str, Any]", result))
+    return cast("Any", result)
+
+
+def _as_given(replayed: Replayed) -> Any:
+    stored = replayed.result
+    return stored.original if isinstance(stored, Answer) and stored.original else stored
+
+
+ANSWERS: Form[Any] = Form(store=_answered, restore=_as_given)
+"""Answers as a provider's JSON, a message or a whole response: stored in the words of the core, and
+handed back as they came."""
 
 
 def tool_request(
