@@ -138,7 +138,7 @@ class ExplicitRuns:
         thread_id = _thread_id(current_config())
         try:
             attempt = begin()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: others wait for what is being begun
             self._drop(thread_id)
             raise
         self._note(thread_id, attempt)
@@ -147,7 +147,7 @@ class ExplicitRuns:
         thread_id = _thread_id(current_config())
         try:
             attempt = await begin
-        except BaseException:
+        except BaseException:  # Ctrl-C too: others wait for what is being begun
             self._drop(thread_id)
             raise
         self._note(thread_id, attempt)

@@ -53,7 +53,7 @@ def record(scope: Scope, request: Request, make: Callable[[], R], form: Form[R] 
                 call.complete(form.store(result), **_told(form, result))
             else:
                 call.fail(failure, output=form.store(result), interrupts=form.interrupts())
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C and cancellation too: no row may stay open
         if not is_made or not isinstance(error, Exception):
             with form.guard():
                 call.fail(error, interrupts=form.interrupts())
@@ -83,7 +83,7 @@ async def arecord(
             else:
                 output = form.store(result)
                 await call.afail(failure, output=output, interrupts=form.interrupts())
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C and cancellation too: no row may stay open
         if not is_made or not isinstance(error, Exception):
             with form.guard():
                 await call.afail(error, interrupts=form.interrupts())
@@ -113,7 +113,7 @@ def record_stream(
         is_made = True
         with form.guard():
             call.complete(chunks.stored(), usage=chunks.usage())
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C and cancellation too: no row may stay open
         if not is_made or not isinstance(error, Exception):
             with form.guard():
                 call.fail(error, output=chunks.stored())
@@ -145,7 +145,7 @@ async def arecord_stream(
         is_made = True
         with form.guard():
             await call.acomplete(chunks.stored(), usage=chunks.usage())
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C and cancellation too: no row may stay open
         if not is_made or not isinstance(error, Exception):
             with form.guard():
                 await call.afail(error, output=chunks.stored())

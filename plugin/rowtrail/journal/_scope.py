@@ -254,7 +254,7 @@ class Scope:
         try:
             # No power cut may take the row of a call that changes the world, once it is made.
             verdict: _Verdict = yield Write(decide_it, synced=request.effect != "read")
-        except BaseException as error:
+        except BaseException as error:  # none may count as its owner any more
             if not isinstance(error, Exception):
                 owner.forgo()  # cancelled: the row may still be written
             owner.keep()

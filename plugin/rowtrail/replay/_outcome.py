@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from rowtrail.errors import NotDoneError
 
 if TYPE_CHECKING:
-    from rowtrail.replay import Effect, Kind
+    from rowtrail.vocabulary import Effect, Kind
 
 _TRANSPORT_ERRORS = {
     # package: the classes that say that an answer did not come, not what it was

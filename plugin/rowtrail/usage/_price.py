@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rowtrail.usage import Usage
+    from rowtrail.usage._usage import Usage
 
 _STANDARD = frozenset({"auto", "default", "on_demand", "standard"})
 """What providers call the tier that their list prices are for."""
