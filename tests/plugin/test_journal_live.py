@@ -485,7 +485,7 @@ def test_replays_survive_the_failure_of_what_was_written_with_them(
         agent.look("b")
         journal.store.submit(hold)
         begun.wait(10)  # what comes now is committed together
-        written = journal.store.submit(journal.recorder.write_replays)
+        written = journal.store.submit(journal.recorder.replays.write)
         failed = journal.store.submit(fail)
         gate.set()
         written.result(10)
@@ -493,5 +493,5 @@ def test_replays_survive_the_failure_of_what_was_written_with_them(
         assert count_of_replays(journal) == 2
 
         assert isinstance(journal.store.submit(fail).exception(10), ZeroDivisionError)
-        journal.store.write(journal.recorder.write_replays)
+        journal.store.write(journal.recorder.replays.write)
     assert count_of_replays(journal) == 2

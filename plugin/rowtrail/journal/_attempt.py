@@ -321,7 +321,7 @@ class Attempt:
     ) -> None:
         """Write the end of the attempt, and of its run where no other attempt goes on."""
         now = self.recorder.store.clock.now_ms()
-        self.recorder.write_replays(tx)
+        self.recorder.replays.write(tx)
         left_open = self._end_open_steps(tx, outcome, asker)
         is_nothing = outcome == "done" or self.is_rejected
         if self._resumed_done and is_nothing and tx.run("run_delete_empty", run=self.run):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rowtrail.content import Codec, Content, Prepared
@@ -15,7 +13,9 @@ from rowtrail.journal._decisions import set_twins_aside, settle_twins
 from rowtrail.journal._log import log
 from rowtrail.journal._owners import Owner
 from rowtrail.journal._recovery import record_crashes
+from rowtrail.journal._replays import Replays
 from rowtrail.journal._request import Request
+from rowtrail.journal._spend import UNKNOWN_MODEL, utc_day
 from rowtrail.replay import ReasonCode, Status, sentence
 from rowtrail.store import Row, Store, Tx
 
@@ -27,17 +27,6 @@ if TYPE_CHECKING:
 
 MAX_ERROR_CHARS = 20_000
 MAX_SHORT_CHARS = 1_000
-MAX_WAITING_REPLAYS = 4_096
-KEPT_S = 10.0
-"""No transaction takes longer: what was written before is committed."""
-UNKNOWN_MODEL = "unknown"
-
-
-_Replay = tuple["Attempt", int, int]
-"""Who replayed, the step, and when."""
-
-_Written = tuple[float, int, _Replay]
-"""When the row of a replay was written, and its id."""
 
 
 class Recorder:
@@ -52,10 +41,7 @@ class Recorder:
         """The attempts of this process; one that nobody holds any more is over."""
         self.owed: dict[int, Callable[[Tx], None]] = {}
         """By attempt, its end, where that could not be written: done before the next one begins."""
-        self._replays: deque[_Replay] = deque()
-        self._written: deque[_Written] = deque()
-        """The last ones: they may be rolled back yet."""
-        self._epoch = store.epoch
+        self.replays = Replays(store)
 
     def new_scope(self, tx: Tx, scope: Scope) -> int:
         """Write the row of a scope and return it."""
@@ -93,7 +79,7 @@ class Recorder:
         """
         attempt = scope.attempt
         fingerprint, tool_call_id, n = key
-        self.write_replays(tx)
+        self.replays.write(tx)
         if code == ReasonCode.IN_DOUBT and not request.is_declared:
             log().warning(
                 "%s %r in scope %r may have happened before it was interrupted, and is made again",
@@ -246,75 +232,6 @@ class Recorder:
             **tokens,
         )
 
-    def record_replay(self, attempt: Attempt, step: int) -> None:
-        """Remember a replay: its row is written with the next step, or after `HEARTBEAT_S`.
-
-        Losing it in a crash costs nothing but the row; a transaction of its own would cost more
-        than the replay.
-        """
-        self._replays.append((attempt, step, self.store.clock.now_ms()))
-        if len(self._replays) == MAX_WAITING_REPLAYS:
-            self.store.submit(self.write_replays)
-
-    def write_replays(self, tx: Tx) -> None:
-        """Write the rows of the replays so far."""
-        self._take_back(tx)
-        for _ in range(len(self._replays)):
-            row = self._insert_replay(tx, *self._replays[0])
-            replay = self._replays.popleft()
-            if row is not None:
-                self._written.append((self.store.clock.elapsed_s(), row, replay))
-
-    def _take_back(self, tx: Tx) -> None:
-        """Take replays back whose rows were rolled back, with the work of another caller, say."""
-        if self._epoch != self.store.epoch:
-            self._epoch = self.store.epoch
-            kept: deque[_Written] = deque()
-            lost: list[_Replay] = []
-            for each in self._written:
-                _, row, (attempt, step, now) = each
-                if tx.one("replay_row", id=row, step=step, attempt=attempt.row, now=now):
-                    kept.append(each)
-                else:
-                    lost.append(each[2])
-            self._written = kept
-            self._replays.extendleft(reversed(lost))
-        while self._written and self._written[0][0] < self.store.clock.elapsed_s() - KEPT_S:
-            self._written.popleft()
-
-    def _insert_replay(self, tx: Tx, attempt: Attempt, step: int, now: int) -> int | None:
-        """Write the row of a replay and return it; None where its run is there no more."""
-        saved = tx.all("saved_by_step", step=step)
-        costs = [row["cost_usd"] for row in saved if row["cost_usd"] is not None]
-        total = sum(costs) if costs else None
-        tokens_in = sum(row["input_tokens"] or 0 for row in saved)
-        tokens_out = sum(row["output_tokens"] or 0 for row in saved)
-        row = tx.insert_absent(
-            "replay_insert",
-            step=step,
-            attempt=attempt.row,
-            now=now,
-            input_tokens=tokens_in if saved else None,
-            output_tokens=tokens_out if saved else None,
-            usd=total,
-        )
-        if not saved or row is None:
-            return row
-        tx.run("run_add_saved", run=attempt.run, tokens=tokens_in + tokens_out, usd=total)
-        for each in saved:
-            tx.run(
-                "spend_add",
-                day=utc_day(now),
-                model=each["model"] or UNKNOWN_MODEL,
-                calls=0,
-                input_tokens=0,
-                output_tokens=0,
-                cost_usd=None,
-                saved_tokens=(each["input_tokens"] or 0) + (each["output_tokens"] or 0),
-                saved_usd=each["cost_usd"],
-            )
-        return row
-
     def goes_on(self, row: Row) -> bool:
         """Return whether an attempt, as a row with the columns of `process`, may still go on.
 
@@ -357,7 +274,7 @@ class Recorder:
 
         Of those of this process nobody else can tell: a closed loop, or a run that nobody holds.
         """
-        self.write_replays(tx)
+        self.replays.write(tx)
         record_crashes(tx, self)
 
     def describe(self, error: BaseException, codec: Codec | None = None) -> str:
@@ -406,8 +323,3 @@ def _short_arguments(request: Request) -> str | None:
         return None
     text = encoded.text
     return text if text is not None and len(text) <= MAX_SHORT_CHARS else None
-
-
-def utc_day(ms: int) -> str:
-    """Return the UTC day of a time, as YYYY-MM-DD."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")

@@ -401,7 +401,7 @@ class Scope:
             result = request.readdress(result)
         if row["last_asked"]:
             yield from self._doubt.pass_by(request, row["last_asked"])
-        self.attempt.recorder.record_replay(self.attempt, row["id"])
+        self.attempt.recorder.replays.add(self.attempt, row["id"])
         if request.kind != "llm":
             self.attempt.replayed.add(row["id"])
         return Call(
@@ -411,7 +411,7 @@ class Scope:
     def _failed_again(self, request: Request, key: Key, row: Row) -> Call:
         """Raise a failure again that the code around has handled, or return the report of it."""
         self._raised.add(row["id"])
-        self.attempt.recorder.record_replay(self.attempt, row["id"])
+        self.attempt.recorder.replays.add(self.attempt, row["id"])
         self.note_end(is_failure=True)
         if row["output"] is not None:
             self.free(key)
