@@ -5,37 +5,31 @@ from __future__ import annotations
 import functools
 import threading
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rowtrail.content import Codec, Prepared, UnknownClassError
-from rowtrail.errors import DivergedError
-from rowtrail.journal._call import Call, Started
+from rowtrail.journal._call import Call
 from rowtrail.journal._current import Step
 from rowtrail.journal._doubt import Doubt
 from rowtrail.journal._failure import rebuilt_failure
 from rowtrail.journal._flow import Flow, Read, Write, adrive, drive
 from rowtrail.journal._log import log
 from rowtrail.journal._matching import (
-    Doubtful,
     as_recorded,
-    candidates,
-    handled_failures,
     output_of,
 )
 from rowtrail.journal._numbers import Key, Numbers
 from rowtrail.journal._owners import Owner, give_back_unmade
 from rowtrail.journal._prefetched import Prefetched
+from rowtrail.journal._question import Question, Verdict
 from rowtrail.journal._request import Request
 from rowtrail.journal._single_flight import await_owner
 from rowtrail.journal._unmade import Unmade
 from rowtrail.replay import (
-    Aside,
-    Decision,
     Live,
     Raise,
     ReasonCode,
-    Recorded,
     Replay,
     Resolve,
     decide,
@@ -49,16 +43,6 @@ if TYPE_CHECKING:
 
 Generation = tuple[int, ...]
 """Which execution of a scope inside one attempt: a retry of each task around it counts one."""
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    """What a transaction decided about a request, and the row that it concerns."""
-
-    decision: Decision
-    row: Row | None
-    started: Started | None = None
-    owner: Owner | None = None
 
 
 class Scope:
@@ -182,7 +166,7 @@ class Scope:
             if isinstance(decision, Resolve):
                 decided = ReasonCode.SETTLED
 
-    def _without_a_call(self, request: Request, key: Key, verdict: _Verdict) -> Flow[Call | None]:
+    def _without_a_call(self, request: Request, key: Key, verdict: Verdict) -> Flow[Call | None]:
         """Hand back what is recorded, or what somebody decides; None means: look again."""
         row = verdict.row
         assert row is not None
@@ -239,12 +223,13 @@ class Scope:
 
     def _verdict(
         self, request: Request, unmade: Unmade, decided: ReasonCode | None
-    ) -> Flow[_Verdict]:
+    ) -> Flow[Verdict]:
         calls = self.attempt.recorder.calls
         owner = Owner(self.attempt.row, unmade.take_back)
+        question = Question(self, request, unmade.key, decided, owner)
 
-        def decide_it(tx: Tx) -> _Verdict:
-            verdict = self._decide(tx, request, unmade.key, decided, owner)
+        def decide_it(tx: Tx) -> Verdict:
+            verdict = question.decide(tx)
             if verdict.started is not None:
                 # Before it is committed: from then on others ask whether it goes on.
                 calls[verdict.started.row] = owner
@@ -253,7 +238,7 @@ class Scope:
 
         try:
             # No power cut may take the row of a call that changes the world, once it is made.
-            verdict: _Verdict = yield Write(decide_it, synced=request.effect != "read")
+            verdict: Verdict = yield Write(decide_it, synced=request.effect != "read")
         except BaseException as error:  # none may count as its owner any more
             if not isinstance(error, Exception):
                 owner.forgo()  # cancelled: the row may still be written
@@ -264,77 +249,6 @@ class Scope:
         if verdict.started is None:
             owner.keep()
         return verdict
-
-    def _decide(
-        self, tx: Tx, request: Request, key: Key, decided: ReasonCode | None, owner: Owner
-    ) -> _Verdict:
-        """Decide what becomes of a request and, when it is to be made, write its row."""
-        scope_row = self.row_in(tx)
-        rows = self.attempt.claims.free(candidates(tx, self, scope_row, key), self, key)
-        decision = self._decision(tx, request, rows, owner)
-        if not rows and request.effect != "read":
-            alike = self.attempt.alike(tx, self, request, key)
-            if alike is not None:
-                rows = [alike]
-                decision = self._decision(tx, request, rows, owner)
-        if isinstance(decision, Live):
-            return self._live(tx, request, key, scope_row, rows, decision, decided, owner)
-        if request.effect != "read":
-            self.attempt.claims.take(decision.step, self, key)
-        row = next((row for row in rows if row["id"] == decision.step), None)
-        if isinstance(decision, Resolve):
-            tx.run("step_doubt", id=decision.step)
-        return _Verdict(decision, row)
-
-    def _decision(self, tx: Tx, request: Request, rows: list[Row], asker: Owner) -> Decision:
-        recorded = self._recorded
-        handled = handled_failures(self, rows, {} if recorded is None else recorded.last_seq)
-        return decide(
-            [as_recorded(self, row, is_handled=row["id"] in handled) for row in rows],
-            kind=request.kind,
-            effect=request.effect,
-            diverged=self._has_diverged(request),
-            is_alive=lambda step: self._goes_on(tx, step, asker),
-        )
-
-    def _live(
-        self,
-        tx: Tx,
-        request: Request,
-        key: Key,
-        scope_row: int,
-        rows: list[Row],
-        decision: Live,
-        decided: ReasonCode | None,
-        owner: Owner,
-    ) -> _Verdict:
-        """Write the row of a call to be made, or find that an earlier run has it in doubt."""
-        attempt, recorder = self.attempt, self.attempt.recorder
-        before = rows[-1] if rows else None
-        twin = attempt.doubted_before(tx, request) if before is None else None
-        if twin is not None and twin["status"] == "running" and twin["ended_at"] is None:
-            return _Verdict(WaitForOwner(twin["id"], twin["attempt"]), twin)
-        self._refuse_divergence(request, decision)
-        other = attempt.by_another_object(tx, self, request, key) if before is None else None
-        if decision.supersedes is not None:
-            tx.run(
-                "step_supersede",
-                id=decision.supersedes,
-                aside=Aside.DOUBTED,
-                reason=None,
-                answers=None,
-            )
-        code = attempt.code_of(decided or decision.code, request)
-        doubt = Doubtful(twin, other) if twin is not None or other is not None else None
-        started = recorder.start_step(
-            tx, self, scope_row, request, key, code=code, before=before, doubt=doubt
-        )
-        if doubt is not None:
-            row = candidates(tx, self, scope_row, key)[-1]
-            return _Verdict(Resolve(started.row), row)
-        if request.effect != "read":
-            attempt.claims.take(started.row, self, key)
-        return _Verdict(decision, None, started, owner)
 
     def row_in(self, tx: Tx) -> int:
         """Return the row of the scope, which is made when it is first needed."""
@@ -364,7 +278,12 @@ class Scope:
         """Keep the row of the scope."""
         self._row = (row, self._store.epoch)
 
-    def _has_diverged(self, request: Request) -> bool:
+    @property
+    def last_seq(self) -> Mapping[int, int]:
+        """Return the number of the newest step that each attempt began in the scope."""
+        return {} if self._recorded is None else self._recorded.last_seq
+
+    def has_diverged(self, request: Request) -> bool:
         """Return whether the scope has recorded steps of this kind that no request has claimed."""
         if self._recorded is None or not self._recorded.rows:
             return False
@@ -374,18 +293,6 @@ class Scope:
                 for (fingerprint, call, _), rows in self._recorded.rows.items()
                 if any(row["kind"] == request.kind and row["status"] == "done" for row in rows)
             )
-
-    def _refuse_divergence(self, request: Request, decision: Live) -> None:
-        if self.attempt.strict and decision.code == ReasonCode.CHANGED:
-            raise DivergedError(
-                f"{request.kind} call {request.name!r} in scope {self.name!r} differs from every "
-                "recorded one: undo the change, or resume without strict=True",
-                name=request.name,
-                scope=self.name,
-            )
-
-    def _goes_on(self, tx: Tx, step: Recorded, asker: Owner) -> bool:
-        return self.attempt.recorder.step_goes_on(tx, step.id, step.attempt, asker)
 
     def _replayed(self, request: Request, key: Key, row: Row) -> Flow[Call | None]:
         """Hand back a recorded result; None where it is of a class that is not there any more."""
