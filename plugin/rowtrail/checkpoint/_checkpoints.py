@@ -14,14 +14,12 @@ from typing import Any
 from rowtrail.checkpoint._ancestry import delta_ancestors
 from rowtrail.checkpoint._filter import columns_of
 from rowtrail.checkpoint._labels import Labels
-from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import (
     pack_body,
     pack_id,
-    unpack_body,
     unpack_id,
-    values_fault,
 )
+from rowtrail.checkpoint._reading import LIST_OF_ONE, Reading
 from rowtrail.checkpoint._rows import (
     DamagedCheckpoint,
     Known,
@@ -39,9 +37,6 @@ from rowtrail.store import Row, Store, Tx
 _LAST_ID = b"\xff" * 17
 """Greater than every id, packed or not."""
 
-LIST_OF_ONE = 0
-"""In place of the row of a list: a list that holds the row's one item, and needs no log."""
-
 
 class Checkpoints:
     """The checkpoints of one journal. Every method runs inside a transaction or a read."""
@@ -50,6 +45,7 @@ class Checkpoints:
         self._store = store
         self._content = content
         self._labels = Labels()
+        self._read = Reading(content)
 
     def put(self, tx: Tx, new: NewCheckpoint) -> Placed:
         """Store a checkpoint, in place of one with the same id; return where its lists are."""
@@ -158,7 +154,7 @@ class Checkpoints:
         else:
             key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
             row = tx.one("checkpoint_by_id", **key)
-        return None if row is None else self._filled(tx, [row], known)[0]
+        return None if row is None else self._read.checkpoints(tx, [row], known)[0]
 
     def fetch_page(
         self,
@@ -197,13 +193,13 @@ class Checkpoints:
         else:
             rows = tx.all("checkpoint_page", **wanted, after_row=after_row)
         try:
-            return [*self._filled(tx, rows)]
+            return [*self._read.checkpoints(tx, rows)]
         except CorruptRowError:
             return [self._filled_or_damaged(tx, row) for row in rows]
 
     def _filled_or_damaged(self, tx: Tx, row: Row) -> StoredCheckpoint | DamagedCheckpoint:
         try:
-            return self._filled(tx, [row])[0]
+            return self._read.checkpoints(tx, [row])[0]
         except CorruptRowError as error:
             checkpoint_id = str(unpack_id(row["checkpoint_id"]))
             return DamagedCheckpoint(row["id"], row["thread_id"], checkpoint_id, error)
@@ -232,14 +228,14 @@ class Checkpoints:
                 "channel_lineage", **key, checkpoint_id=pack_id(checkpoint_id), channel=channel
             )
             rows = [row["id"] for row in lineage]
-            writes = self._writes(tx, rows, channel)
+            writes = self._read.writes(tx, rows, channel)
             value = None
             if lineage and lineage[-1]["holds"]:
                 held = tx.all(
                     "channel_values_of", checkpoints=json.dumps(rows[-1:]), channel=channel
                 )
                 stamp = self._content.trusted_stamp(tx)
-                value = self._values(tx, held, stamp)[rows[-1]].get(name)
+                value = self._read.values(tx, held, stamp)[rows[-1]].get(name)
             found[name] = (value, [write for row in reversed(rows) for write in writes[row]])
         return found
 
@@ -335,86 +331,3 @@ class Checkpoints:
         if len(value) == 1:
             return put.put(tx, value[0], refreshed=True), LIST_OF_ONE
         return None, put.put_list(tx, owner, value, refreshed=True)
-
-    def _filled(
-        self, tx: Tx, rows: list[Row], known: Known | None = None
-    ) -> list[StoredCheckpoint]:
-        """Return checkpoints with their values and writes: three queries, however many rows."""
-        ids = [row["id"] for row in rows]
-        stamp = self._content.trusted_stamp(tx)
-        found = tx.all("channel_values_of", checkpoints=json.dumps(ids), channel=None)
-        values, writes = self._values(tx, found, stamp, known), self._writes(tx, ids)
-        lists: dict[int, dict[str, int]] = defaultdict(dict)
-        for row in found:
-            if row["list"]:
-                lists[row["checkpoint"]][row["channel"]] = row["list"]
-        for row in rows:
-            _refuse_torn(row, len(values[row["id"]]))
-        return [
-            StoredCheckpoint(
-                row=row["id"],
-                thread_id=row["thread_id"],
-                ns=row["ns"],
-                checkpoint_id=str(unpack_id(row["checkpoint_id"])),
-                parent_id=unpack_id(row["parent_id"]),
-                body=unpack_body(row["body"]),
-                metadata=row["metadata"],
-                values=values[row["id"]],
-                writes=writes[row["id"]],
-                placed=None if stamp is None else Placed(lists[row["id"]], stamp),
-            )
-            for row in rows
-        ]
-
-    def _values(
-        self, tx: Tx, found: list[Row], stamp: object, known: Known | None = None
-    ) -> dict[int, dict[str, Value]]:
-        """Return the values in rows of `channel_values_of`, by checkpoint and channel."""
-        lists: dict[int, list[Prepared]] = {}
-        for row in found:
-            if known is not None and stamp is not None and row["list"]:
-                remembered = known(row["channel"], row["list"], stamp)
-                if remembered is not None:
-                    lists[row["list"]] = remembered
-        wanted = [row["list"] for row in found if row["list"] and row["list"] not in lists]
-        lists |= fetch_lists(tx, wanted, stamp)
-        values: dict[int, dict[str, Value]] = defaultdict(dict)
-        for row in found:
-            values[row["checkpoint"]][row["channel"]] = _value(row, lists)
-        return values
-
-    def _writes(
-        self, tx: Tx, rows: Sequence[int], channel: int | None = None
-    ) -> dict[int, list[StoredWrite]]:
-        """Return the writes on checkpoints, to all channels or to one, in order of application."""
-        found = tx.all("writes_of", checkpoints=json.dumps(rows), channel=channel)
-        wanted = [row["list"] for row in found if row["list"]]
-        lists = fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
-        writes: dict[int, list[tuple[tuple[str, str, int], StoredWrite]]] = defaultdict(list)
-        for row in found:
-            task_id = str(unpack_id(row["task_id"]))
-            write = StoredWrite(task_id, row["channel"], _value(row, lists))
-            writes[row["checkpoint"]].append(((row["task_path"], task_id, row["idx"]), write))
-        return defaultdict(
-            list,
-            {
-                row: [write for _, write in sorted(of, key=lambda found: found[0])]
-                for row, of in writes.items()
-            },
-        )
-
-
-def _refuse_torn(row: Row, values: int) -> None:
-    why = values_fault(row["body"], values)
-    if why is not None:
-        raise CorruptRowError(
-            f"checkpoint {unpack_id(row['checkpoint_id'])} is damaged: {why}; "
-            "run `rowtrail verify`",
-            row=f"checkpoint {row['id']}",
-        )
-
-
-def _value(row: Row, lists: dict[int, list[Prepared]]) -> Value:
-    if row["list"] == LIST_OF_ONE:
-        return [stored_item(row)]
-    return stored_item(row) if row["list"] is None else lists[row["list"]]
