@@ -18,8 +18,7 @@ from importlib.metadata import version
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from langgraph.checkpoint.serde import jsonplus
-from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
+from langgraph.checkpoint.serde import jsonplus, types
 
 from rowtrail.errors import UnsupportedError
 
@@ -31,44 +30,6 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
     from pydantic import BaseModel
-
-__all__ = [
-    "AEXECUTE_TOOL",
-    "AGENERATE",
-    "ARUN_TASK",
-    "ASTREAM_CHUNKS",
-    "CHECKPOINTER_KEY",
-    "EXECUTE_TOOL",
-    "GENERATE",
-    "HIDDEN_PREFIX",
-    "NEEDED",
-    "RESUMING_KEY",
-    "RUNTIME_KEY",
-    "RUN_TASK",
-    "SCRATCHPAD_KEY",
-    "SEND_KEY",
-    "STREAM_CHUNKS",
-    "DeltaSnapshot",
-    "Needed",
-    "areplay_events",
-    "check",
-    "converted",
-    "core_schema_of",
-    "ensure_config",
-    "extra_of",
-    "fields_set_of",
-    "invocation_params",
-    "is_strict",
-    "ls_params",
-    "private_of",
-    "replay_events",
-    "safe_types",
-    "set_state",
-    "set_unpack_hook",
-    "should_stream",
-    "unpack_hook_of",
-    "visible_args",
-]
 
 _MODEL = "langchain_core.language_models:BaseChatModel"
 _TOOL = "langchain_core.tools:BaseTool"
@@ -330,7 +291,9 @@ def ensure_config(*configs: RunnableConfig | None) -> RunnableConfig:
     return _config.ensure_config(*configs)
 
 
-# LangGraph's serializer.
+# LangGraph's serializer, and the one of its types that has no public name.
+
+DeltaSnapshot: type[types._DeltaSnapshot] = types._DeltaSnapshot
 
 UnpackHook = Callable[[int, bytes], Any]
 
