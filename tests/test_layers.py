@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rowtrail import schema
+from tests._private_names import own_names, private_names
 from tests._sentences import reading_of, readings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +64,7 @@ FRAMEWORK_WORDS = re.compile(
     r"|ModelRequest|ModelResponse|UserPromptPart|ToolReturnPart|RunItem|LlmResponse"
 )
 MAX_LINES = 450
+FRAMEWORKS_PRIVATE_NAMES = "rowtrail_langgraph._private"
 READS_A_SENTENCE = {
     # function: why nothing but the text tells
     "rowtrail.history._diff:_row_differences": "shows where two runs differ, errors too",
@@ -328,6 +330,86 @@ def test_private_names_stay_in_their_room(
         if room.startswith("rowtrail") and not f"{each.importer}.".startswith(f"{room}."):
             wrong.append(str(each))
     assert wrong == []
+
+
+def test_frameworks_private_names_stand_in_one_file(adapters: dict[str, Module]) -> None:
+    package = FRAMEWORKS_PRIVATE_NAMES.partition(".")[0]
+    modules = {
+        name: each for name, each in adapters.items() if f"{name}.".startswith(f"{package}.")
+    }
+    own = own_names(module.tree for module in modules.values())
+    found = {
+        name: [
+            f"{module.path.relative_to(ROOT)}:{line} says {private}"
+            for line, private in private_names(module.tree, own)
+        ]
+        for name, module in modules.items()
+    }
+    assert len(found.pop(FRAMEWORKS_PRIVATE_NAMES)) > 30
+    assert {name: names for name, names in found.items() if names} == {}
+    allowed = [
+        name
+        for name, module in modules.items()
+        if "reportPrivateUsage" in module.path.read_text("utf-8")
+    ]
+    assert allowed == [FRAMEWORKS_PRIVATE_NAMES]
+
+
+def test_the_file_of_private_names_stands_below_all_rooms(adapters: dict[str, Module]) -> None:
+    imports = list(adapters[FRAMEWORKS_PRIVATE_NAMES].imports())
+    assert imports
+    assert [str(each) for each in imports if each.top.startswith("rowtrail_")] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "model._get_ls_params(stop=stop)",
+        "self._should_stream()",
+        "self.model._stream",
+        "serde._unpack_ext_hook = hook",
+        "message.__pydantic_extra__",
+        "getattr(serde, '_allowed_msgpack_modules', True)",
+        "hasattr(self, '_replay_v2_events_for_cache_hit')",
+        "attrgetter('__pydantic_fields_set__')",
+        "vars(serde).update(_unpack_ext_hook=hook)",
+        "members = {'_stream': chunks}",
+        "configurable.get('__pregel_send')",
+        "f'__pregel_{name}'",
+        "import langgraph._internal._config",
+        "from langgraph.pregel import Pregel, _runner",
+        "from langgraph._internal._config import ensure_config",
+        "def f():\n    from pydantic._internal import _fields",
+        "import_module('langgraph.pregel._runner')",
+        "resolve_name('langgraph.pregel._loop:PregelLoop')",
+    ],
+)
+def test_a_private_name_of_a_framework_is_found(line: str) -> None:
+    own = own_names([ast.parse("class A:\n    def _own(self): self._set = 1")])
+    assert list(private_names(ast.parse(line), own))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "other._own()",
+        "self._set = other._set",
+        "point._replace(x=1)",
+        "value.__dict__",
+        "'__module__'",
+        "'__start__'",
+        "'-' * 3, '_', '__'",
+        "def _stream(): pass\n_stream()",
+        "from . import _models\n_models.recorded_generate",
+        "from rowtrail_langgraph.capture import _models",
+        "from langgraph.pregel import Pregel",
+        "def f():\n    'Wraps `_generate_with_cache`.'",
+        '"_get_ls_params"',
+    ],
+)
+def test_a_name_of_our_own_or_of_python_is_fine(line: str) -> None:
+    own = own_names([ast.parse("class A:\n    def _own(self): self._set = 1")])
+    assert list(private_names(ast.parse(line), own)) == []
 
 
 BEGINS_OR_ENDS_A_CALL = {"abegin", "acomplete", "afail", "complete"}

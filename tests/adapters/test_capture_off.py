@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import MessagesState
@@ -202,24 +201,6 @@ def test_a_version_without_a_hooked_method_is_named_at_construction(
     assert not _hooks.is_installed()
     assert {key: key[0].__dict__[key[1]] for key in before} == before  # not half installed
     assert not (tmp_path / "a.db").exists()
-
-
-@pytest.mark.usefixtures("without_hooks")
-@pytest.mark.parametrize(
-    ("owner", "method"),
-    [
-        (BaseChatModel, "_get_invocation_params"),
-        (BaseChatModel, "_should_stream"),
-        (BaseTool, "_filter_injected_args"),
-    ],
-)
-def test_a_version_without_a_needed_method_is_named(
-    monkeypatch: pytest.MonkeyPatch, owner: type, method: str
-) -> None:
-    monkeypatch.delattr(owner, method)
-    with pytest.raises(UnsupportedError, match=method):
-        rowtrail_langgraph.install()
-    assert not _hooks.is_installed()
 
 
 @pytest.mark.usefixtures("without_hooks")

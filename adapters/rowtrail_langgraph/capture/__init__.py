@@ -13,7 +13,6 @@ from rowtrail_langgraph.capture._models import (
     recorded_stream,
 )
 from rowtrail_langgraph.capture._place import (
-    SCRATCHPAD,
     current_config,
     node_attempt,
     place_of,
@@ -30,7 +29,6 @@ from rowtrail_langgraph.capture._told import (
 from rowtrail_langgraph.capture._tools import TOOL_RESULTS, tool_request
 
 __all__ = [
-    "SCRATCHPAD",
     "TOOL_RESULTS",
     "Effects",
     "Positions",

@@ -14,9 +14,8 @@ from langgraph.types import interrupt
 from rowtrail import Step
 from rowtrail.errors import InDoubtError
 from rowtrail.journal.places import enter, leave
-from rowtrail_langgraph.capture._place import SCRATCHPAD, interruptible_config
-
-SEND = "__pregel_send"
+from rowtrail_langgraph._private import SCRATCHPAD_KEY, SEND_KEY
+from rowtrail_langgraph.capture._place import interruptible_config
 
 
 def ask_a_person(step: Step | None) -> Any:
@@ -79,7 +78,7 @@ class Positions:
         """Count the interrupts of the code inside the block."""
         count = InterruptCount()
         config = var_child_runnable_config.get()
-        if config is None or SCRATCHPAD not in (config.get("configurable") or {}):
+        if config is None or SCRATCHPAD_KEY not in (config.get("configurable") or {}):
             yield lambda: 0
             return
         entered = enter((var_child_runnable_config, count.counting(config)))
@@ -106,7 +105,7 @@ class InterruptCount:
     def counting(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return `config` with a scratchpad that counts."""
         configurable = config.get("configurable") or {}
-        scratchpad = configurable.get(SCRATCHPAD)
+        scratchpad = configurable.get(SCRATCHPAD_KEY)
         if scratchpad is None:
             return dict(config)
         inner = scratchpad.interrupt_counter
@@ -117,15 +116,15 @@ class InterruptCount:
             return position
 
         pad = replace(scratchpad, interrupt_counter=counted)
-        return {**config, "configurable": {**configurable, SCRATCHPAD: pad}}
+        return {**config, "configurable": {**configurable, SCRATCHPAD_KEY: pad}}
 
 
 def skip_interrupts(config: Mapping[str, Any], count: int) -> None:
     """Take the positions of the interrupts that a replayed call went through."""
     configurable = config.get("configurable") or {}
-    if SCRATCHPAD not in configurable:
+    if SCRATCHPAD_KEY not in configurable:
         return
-    scratchpad = configurable[SCRATCHPAD]
+    scratchpad = configurable[SCRATCHPAD_KEY]
     for _ in range(count):
         # As `interrupt` itself: an answer that was given and not yet noted as this task's is taken,
         # and the answers so far are kept for the next time.
@@ -136,4 +135,4 @@ def skip_interrupts(config: Mapping[str, Any], count: int) -> None:
         if answer is not None:
             scratchpad.resume.append(answer)
         if position < len(scratchpad.resume):
-            configurable[SEND]([(RESUME, scratchpad.resume[: position + 1])])
+            configurable[SEND_KEY]([(RESUME, scratchpad.resume[: position + 1])])

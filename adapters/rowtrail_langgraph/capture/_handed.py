@@ -8,14 +8,10 @@ from contextvars import ContextVar
 from typing import Any
 
 from rowtrail.journal.places import enter, leave, lent, own_run
+from rowtrail_langgraph._private import HIDDEN_PREFIX, RUNTIME_KEY
 
-RUN_KEY = "__pregel_rowtrail_run"
-"""Where a graph's config carries its `GraphRun`.
-
-LangGraph keeps keys with `__` out of metadata, and with `__pregel_` out of what its streams show.
-"""
-
-RUNTIME_KEY = "__pregel_runtime"
+RUN_KEY = f"{HIDDEN_PREFIX}rowtrail_run"
+"""Where a graph's config carries its `GraphRun`."""
 
 _METADATA_KEYS = (
     "langgraph_checkpoint_ns",

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp, ParentCommand
-from langgraph.prebuilt.tool_node import ToolNode
-from langgraph.pregel import Pregel, _runner
 
 from rowtrail.adapter import leaves_calls_by
-from rowtrail.errors import UnsupportedError
 from rowtrail.journal import scope_finders
 from rowtrail.journal.places import Carrier, carriers, elsewhere_finders, stop_handing_on
+from rowtrail_langgraph._private import (
+    AEXECUTE_TOOL,
+    AGENERATE,
+    ARUN_TASK,
+    EXECUTE_TOOL,
+    GENERATE,
+    NEEDED,
+    RUN_TASK,
+    Needed,
+    check,
+)
 from rowtrail_langgraph.capture import _models, _nodes, _refused, _runs, _tools
 from rowtrail_langgraph.capture._handed import handed_on
 from rowtrail_langgraph.capture._place import current_graph_scope, held_by_task, is_elsewhere
@@ -27,59 +31,50 @@ from rowtrail_langgraph.capture._place import current_graph_scope, held_by_task,
 
 @dataclass(frozen=True)
 class _Hook:
-    """One method or function that is wrapped; `needs` are parameters that it must have."""
+    """One method or function that is wrapped."""
 
-    owner: type | ModuleType
-    method: str
+    needed: Needed
     wrap: Callable[[Any], Any]
-    needs: tuple[str, ...]
 
+    @property
+    def owner(self) -> type | ModuleType:
+        """What has it."""
+        owner: type | ModuleType = self.needed.resolved_owner()
+        return owner
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+        return self.needed.name
+
+
+def _public(owner: str, name: str, *parameters: str) -> Needed:
+    return Needed(owner, name, "record calls", parameters, is_own=True)
+
+
+_MODEL = "langchain_core.language_models:BaseChatModel"
+_TOOL = "langchain_core.tools:BaseTool"
+_GRAPH = "langgraph.pregel:Pregel"
 
 _HOOKS = (
+    _Hook(GENERATE, _models.recorded_generate),
+    _Hook(AGENERATE, _models.recorded_agenerate),
+    _Hook(_public(_MODEL, "invoke", "input", "config", "kwargs"), _models.bound_invoke),
+    _Hook(_public(_MODEL, "ainvoke", "input", "config", "kwargs"), _models.bound_ainvoke),
+    _Hook(_public(_MODEL, "stream", "input", "config", "stop", "kwargs"), _models.recorded_stream),
     _Hook(
-        BaseChatModel,
-        "_generate_with_cache",
-        _models.recorded_generate,
-        ("messages", "stop", "run_manager", "kwargs"),
+        _public(_MODEL, "astream", "input", "config", "stop", "kwargs"), _models.recorded_astream
     ),
-    _Hook(
-        BaseChatModel,
-        "_agenerate_with_cache",
-        _models.recorded_agenerate,
-        ("messages", "stop", "run_manager", "kwargs"),
-    ),
-    _Hook(BaseChatModel, "invoke", _models.bound_invoke, ("input", "config", "kwargs")),
-    _Hook(BaseChatModel, "ainvoke", _models.bound_ainvoke, ("input", "config", "kwargs")),
-    _Hook(BaseChatModel, "stream", _models.recorded_stream, ("input", "config", "stop", "kwargs")),
-    _Hook(
-        BaseChatModel, "astream", _models.recorded_astream, ("input", "config", "stop", "kwargs")
-    ),
-    _Hook(BaseTool, "run", _tools.recorded_run, ("tool_input", "tool_call_id", "config")),
-    _Hook(BaseTool, "arun", _tools.recorded_arun, ("tool_input", "tool_call_id", "config")),
-    _Hook(
-        ToolNode,
-        "_execute_tool_sync",
-        _refused.recorded_execute,
-        ("request", "input_type", "config"),
-    ),
-    _Hook(
-        ToolNode,
-        "_execute_tool_async",
-        _refused.recorded_aexecute,
-        ("request", "input_type", "config"),
-    ),
-    _Hook(Pregel, "stream", _runs.recorded_stream, ("input", "config")),
-    _Hook(Pregel, "astream", _runs.recorded_astream, ("input", "config")),
-    _Hook(_runner, "run_with_retry", _nodes.watched, ("task",)),
-    _Hook(_runner, "arun_with_retry", _nodes.awatched, ("task",)),
+    _Hook(_public(_TOOL, "run", "tool_input", "tool_call_id", "config"), _tools.recorded_run),
+    _Hook(_public(_TOOL, "arun", "tool_input", "tool_call_id", "config"), _tools.recorded_arun),
+    _Hook(EXECUTE_TOOL, _refused.recorded_execute),
+    _Hook(AEXECUTE_TOOL, _refused.recorded_aexecute),
+    _Hook(_public(_GRAPH, "stream", "input", "config"), _runs.recorded_stream),
+    _Hook(_public(_GRAPH, "astream", "input", "config"), _runs.recorded_astream),
+    _Hook(RUN_TASK, _nodes.watched),
+    _Hook(ARUN_TASK, _nodes.awatched),
 )
-
-_ALSO_NEEDED = (
-    (BaseChatModel, "_get_invocation_params"),
-    (BaseChatModel, "_get_ls_params"),
-    (BaseChatModel, "_should_stream"),
-    (BaseTool, "_filter_injected_args"),
-)
+_WITHOUT_HOOKS = ", or use RowtrailSaver(..., capture=False) with JournalMiddleware"
 
 # Without hooks too: calls are left by them.
 leaves_calls_by(GraphBubbleUp, ParentCommand)
@@ -93,7 +88,7 @@ def install() -> None:
     """Install the hooks, once per process; they do nothing outside graphs on a rowtrail saver.
 
     Raises:
-        UnsupportedError: This langchain-core or langgraph lacks a method that is hooked.
+        UnsupportedError: This langchain-core, langgraph or pydantic lacks a name that is needed.
     """
     with _lock:
         if _originals:
@@ -127,20 +122,4 @@ def uninstall() -> None:
 
 
 def _check() -> None:
-    for hook in _HOOKS:
-        method = hook.owner.__dict__.get(hook.method)
-        has = set() if method is None else set(inspect.signature(method).parameters)
-        missing = [name for name in hook.needs if name not in has]
-        if missing:
-            raise _unsupported(f"{hook.owner.__name__}.{hook.method}({', '.join(hook.needs)})")
-    for owner, name in _ALSO_NEEDED:
-        if not hasattr(owner, name):
-            raise _unsupported(f"{owner.__name__}.{name}")
-
-
-def _unsupported(what: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"langchain-core {version('langchain-core')} with langgraph {version('langgraph')} has no "
-        f"{what}, which recording calls needs: install versions that rowtrail supports, or use "
-        "RowtrailSaver(..., capture=False) with JournalMiddleware"
-    )
+    check((*(hook.needed for hook in _HOOKS), *NEEDED), or_else=_WITHOUT_HOOKS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._config import ensure_config
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.pregel import Pregel
 from langgraph.types import Command
@@ -26,6 +26,7 @@ from rowtrail.journal import (
     fingerprint_of,
 )
 from rowtrail.store import Tx
+from rowtrail_langgraph._private import CHECKPOINTER_KEY, RESUMING_KEY, ensure_config
 from rowtrail_langgraph.capture._ask import Positions, ask_a_person
 from rowtrail_langgraph.capture._handed import RUN_KEY
 from rowtrail_langgraph.capture._place import (
@@ -47,11 +48,6 @@ was left unfinished; `resume` goes on after any failure when the same input is s
 
 RUN_ID_KEY = "rowtrail_run_id"
 """Key of `configurable`: names the request, so that one that was done is told from a new one."""
-
-RESUMING = "__pregel_resuming"
-_HANDLED = RunnableConfig(callbacks=[BaseCallbackHandler()])
-_MERGES_CALLBACKS = len(ensure_config(_HANDLED, _HANDLED)["callbacks"] or ()) == 2  # type: ignore[arg-type]
-"""Whether LangGraph adds a call's callbacks to those around it; older versions replace them."""
 
 
 @dataclass(frozen=True)
@@ -306,7 +302,7 @@ class Invocation:
         thread_id = str(self.configurable.get("thread_id"))
         segments = str(self.configurable.get("checkpoint_ns", "")).split("|")
         ns = "|".join(segment.partition(":")[0] for segment in segments)
-        if self.configurable.get(RESUMING):
+        if self.configurable.get(RESUMING_KEY):
             row = tx.one("newest_input_step", thread_id=thread_id, ns=ns)
             return FIRST_STEP if row is None else int(row["step"])
         step, _, _ = newest_checkpoint(tx, thread_id, ns)
@@ -318,7 +314,7 @@ def invocation_of(
 ) -> Invocation | None:
     merged: Mapping[str, Any] = ensure_config(graph.config, config)
     configurable = merged.get("configurable") or {}
-    saver = configurable.get("__pregel_checkpointer") or graph.checkpointer
+    saver = configurable.get(CHECKPOINTER_KEY) or graph.checkpointer
     around = _unended(run_of(merged))
     if around is None and not _is_recorded_by(saver, configurable):
         around = _unended(run_of(current_config(config)))
@@ -347,7 +343,7 @@ def with_run(
     configurable = given.get("configurable") or (graph.config or {}).get("configurable")
     given["configurable"] = {**(configurable or {}), RUN_KEY: run}
     callbacks = given.get("callbacks")
-    if callbacks is None and not _MERGES_CALLBACKS:
+    if callbacks is None and not _merges_callbacks():
         callbacks = ensure_config(graph.config, config).get("callbacks")
     if isinstance(callbacks, BaseCallbackManager):
         callbacks = callbacks.copy()
@@ -356,6 +352,13 @@ def with_run(
         callbacks = [*(callbacks or ()), RunCarrier(run)]
     given["callbacks"] = callbacks
     return given  # type: ignore[return-value]
+
+
+@functools.cache
+def _merges_callbacks() -> bool:
+    """Return whether LangGraph adds a call's callbacks to those around it; older ones replace."""
+    handled = RunnableConfig(callbacks=[BaseCallbackHandler()])
+    return len(ensure_config(handled, handled)["callbacks"] or ()) == 2  # type: ignore[arg-type]
 
 
 def _continues(tx: Tx, thread_id: str, run_id: Any) -> bool:

@@ -5,8 +5,6 @@ bound tools and structured output go, and `stream` and `astream`, which bypass t
 `ainvoke` only for the config that they do not hand on.
 """
 
-# pyright: reportPrivateUsage=false
-# hooks reach where LangChain has no public door; _hooks.py checks what they need
 from __future__ import annotations
 
 import copy
@@ -33,6 +31,15 @@ from rowtrail.adapter import (
 )
 from rowtrail.content import Mask
 from rowtrail.journal import Identity, Request, Scope, identity_of
+from rowtrail_langgraph._private import (
+    ASTREAM_CHUNKS,
+    STREAM_CHUNKS,
+    areplay_events,
+    converted,
+    ls_params,
+    replay_events,
+    should_stream,
+)
 from rowtrail_langgraph.capture._answer import (
     Streamed,
     chunk_of,
@@ -89,10 +96,7 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
 
         def restore(replayed: Replayed) -> ChatResult:
             result = _with_ids(result_of(replayed.result, kwargs), config, run_manager)
-            if hasattr(self, "_replay_v2_events_for_cache_hit"):
-                self._replay_v2_events_for_cache_hit(
-                    result.generations, run_manager=run_manager, **kwargs
-                )
+            replay_events(self, result.generations, run_manager, kwargs)
             return result
 
         return record(scope, request, make, _form_of_results(request, kwargs, restore))
@@ -126,10 +130,7 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
 
         async def restore(replayed: Replayed) -> ChatResult:
             result = _with_ids(result_of(replayed.result, kwargs), config, run_manager)
-            if hasattr(self, "_areplay_v2_events_for_cache_hit"):
-                await self._areplay_v2_events_for_cache_hit(
-                    result.generations, run_manager=run_manager, **kwargs
-                )
+            await areplay_events(self, result.generations, run_manager, kwargs)
             return result
 
         return await arecord(scope, request, make, _form_of_results(request, kwargs, restore))
@@ -198,7 +199,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             yield from original(self, input, config, stop=stop, **kwargs)
             return
         with bubbling(), bound_to(config):
-            request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
+            request = model_request(scope, ambient, self, converted(self, input), stop, kwargs)
 
         def make() -> Iterator[Any]:
             with noting_changes(self, fields_of):
@@ -235,7 +236,7 @@ def recorded_astream(
                 yield chunk
             return
         with bubbling(), bound_to(config):
-            request = model_request(scope, ambient, self, _messages(self, input), stop, kwargs)
+            request = model_request(scope, ambient, self, converted(self, input), stop, kwargs)
 
         async def make() -> AsyncGenerator[Any]:
             with noting_changes(self, fields_of):
@@ -294,7 +295,7 @@ def model_request(
     run = run_of(config)
     codec = run.codec if run is not None else plain_codec()
     parameters = model_parameters(model, stop, kwargs, messages)
-    told = model._get_ls_params(stop=stop, **kwargs)
+    told = ls_params(model, stop, kwargs)
     name = told.get("ls_model_name") or type(model).__name__
     attempt = scope.attempt
     owner = f"{attempt.thread if attempt.thread is not None else f'r{attempt.run}'}/prompt/{name}"
@@ -349,13 +350,7 @@ def plain_codec() -> GraphCodec:
 
 def _streams(model: BaseChatModel, kwargs: dict[str, Any], *, async_api: bool) -> bool:
     """Tell whether the model streams, as its `stream` finds out."""
-    asked: dict[str, Any] = {**kwargs, "stream": True}
-    return model._should_stream(async_api=async_api, **asked)
-
-
-def _messages(model: BaseChatModel, input: Any) -> list[BaseMessage]:
-    messages: list[BaseMessage] = model._convert_input(input).to_messages()
-    return messages
+    return should_stream(model, {**kwargs, "stream": True}, async_api=async_api)
 
 
 def _renews_ids(config: Mapping[str, Any]) -> bool:
@@ -380,13 +375,17 @@ def _replaying(
     if _renews_ids(config):
         chunk = chunk.model_copy(update={"id": None})  # the stream gives it one
 
-    def _stream(self: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+    def chunks(self: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=chunk.model_copy())
 
-    async def _astream(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+    async def achunks(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=chunk.model_copy())
 
-    members = {"_stream": _stream, "_astream": _astream, "__module__": cls.__module__}
+    members = {
+        STREAM_CHUNKS.name: chunks,
+        ASTREAM_CHUNKS.name: achunks,
+        "__module__": cls.__module__,
+    }
     clone = copy.copy(model)
     object.__setattr__(clone, "rate_limiter", None)
     object.__setattr__(clone, "__class__", type(cls.__name__, (cls,), members))

@@ -4,8 +4,6 @@ Whatever is not known to be without a say counts: a field, an argument or a head
 heard of may change the answer. What never counts is on the closed lists below.
 """
 
-# pyright: reportPrivateUsage=false
-# hooks reach where LangChain has no public door; _hooks.py checks what they need
 from __future__ import annotations
 
 import functools
@@ -25,6 +23,7 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from rowtrail.content import canonical, counts
+from rowtrail_langgraph._private import core_schema_of, extra_of, invocation_params
 from rowtrail_langgraph.capture._own_changes import settled
 
 _VOLATILE_PARAMETERS = frozenset(
@@ -103,7 +102,7 @@ def model_parameters(
         messages: Those of the call: some models send an id out of an earlier answer.
     """
     asked: dict[str, Any] = {**settled(model, fields_of(model)), **_kept_ids(model, messages)}
-    invoked: dict[str, Any] = model._get_invocation_params(stop=stop, **kwargs)
+    invoked: dict[str, Any] = invocation_params(model, stop, kwargs)
     for name, value in {**invoked, **kwargs}.items():
         if name not in _VOLATILE_PARAMETERS and not name.startswith("ls_"):
             asked[name] = _parameter(name, value)
@@ -172,7 +171,7 @@ def fields_of(model: BaseChatModel) -> dict[str, Any]:
         value = values.get(name)
         if value is not None:
             found[name] = _snapshot(_parameter(name, value))
-    for name, value in (model.__pydantic_extra__ or {}).items():
+    for name, value in (extra_of(model) or {}).items():
         if counts(name):
             found[name] = _snapshot(_parameter(name, value))
     address = getattr(values.get("root_client"), "base_url", None)
@@ -270,7 +269,7 @@ def _is_credential(name: Any, value: Any) -> bool:
 
 
 def _schema(cls: type) -> Any:
-    built = cls.__dict__.get("__pydantic_core_schema__")
+    built = core_schema_of(cls)
     known = _schemas.get(cls)
     if known is None or known[0] is not built:
         known = _schemas[cls] = (built, _made_schema(cls))

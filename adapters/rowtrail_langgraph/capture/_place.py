@@ -22,11 +22,10 @@ from langgraph.errors import GraphInterrupt
 
 from rowtrail.journal import Attempt, Scope
 from rowtrail.journal.places import Place, enclosing_frame, here, lent, own_run, place_of_scope
+from rowtrail_langgraph._private import RUNTIME_KEY, SCRATCHPAD_KEY
 from rowtrail_langgraph.capture._effects import Effects
-from rowtrail_langgraph.capture._handed import RUN_KEY, RUNTIME_KEY, Handed, hand_on, handed_on
+from rowtrail_langgraph.capture._handed import RUN_KEY, Handed, hand_on, handed_on
 from rowtrail_langgraph.values import GraphCodec, Memo
-
-SCRATCHPAD = "__pregel_scratchpad"
 
 FIRST_STEP = -1
 """Superstep of the first input of a thread."""
@@ -252,7 +251,7 @@ def interruptible_config() -> Mapping[str, Any] | None:
     A job in a pool interrupts the task that submitted it, which gets the exception as its result.
     """
     ambient = var_child_runnable_config.get()
-    if ambient is not None and SCRATCHPAD in (ambient.get("configurable") or {}):
+    if ambient is not None and SCRATCHPAD_KEY in (ambient.get("configurable") or {}):
         return ambient
     handed = handed_on.get()
     return ambient if handed is None or handed.whole is None else handed.whole

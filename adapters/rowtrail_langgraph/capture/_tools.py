@@ -3,8 +3,6 @@
 Every way to call a tool ends there: `ToolNode`, `create_agent`, `tool.invoke` by hand.
 """
 
-# pyright: reportPrivateUsage=false
-# hooks reach where LangChain has no public door; _hooks.py checks what they need
 from __future__ import annotations
 
 import functools
@@ -21,6 +19,7 @@ from langgraph.types import Command
 from rowtrail.adapter import Form, Replayed, arecord, record
 from rowtrail.journal import Request, Scope, identity_of
 from rowtrail.journal.places import running_frame
+from rowtrail_langgraph._private import visible_args
 from rowtrail_langgraph.capture._ask import InterruptCount, skip_interrupts
 from rowtrail_langgraph.capture._bubble import bubbling
 from rowtrail_langgraph.capture._effects import (
@@ -179,7 +178,7 @@ def tool_request(
 def _visible(tool: BaseTool, tool_input: str | dict[str, Any]) -> Any:
     if isinstance(tool_input, str):
         return {"input": tool_input}
-    return tool._filter_injected_args(tool_input)
+    return visible_args(tool, tool_input)
 
 
 def shaped(answer: Any, name: str, tool_call_id: str | None) -> Any:

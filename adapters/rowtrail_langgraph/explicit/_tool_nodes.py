@@ -5,8 +5,6 @@ scope is a task of the graph, by LangGraph's own id of it: the same when a task 
 checkpoint, another one for every new input.
 """
 
-# pyright: reportPrivateUsage=false
-# hooks reach where LangChain has no public door; _hooks.py checks what they need
 from __future__ import annotations
 
 import asyncio
@@ -30,8 +28,8 @@ from rowtrail.journal import (
     active_scope,
     run_scope,
 )
+from rowtrail_langgraph._private import AGENERATE, GENERATE, SCRATCHPAD_KEY
 from rowtrail_langgraph.capture import (
-    SCRATCHPAD,
     TOOL_RESULTS,
     Positions,
     arecord_refusal,
@@ -181,7 +179,7 @@ class ExplicitRuns:
 
     def _execution(self, place: str, config: Mapping[str, Any]) -> int:
         """Return how often the task was resumed in this process: each time with a scratchpad."""
-        pad = (config.get("configurable") or {}).get(SCRATCHPAD)
+        pad = (config.get("configurable") or {}).get(SCRATCHPAD_KEY)
         with self._lock:
             executions = self._executions[_thread_id(config)]
             before: Any
@@ -230,8 +228,8 @@ def recording(model: BaseChatModel) -> BaseChatModel:
     members = {
         "invoke": bound_invoke(cls.invoke),
         "ainvoke": bound_ainvoke(cls.ainvoke),
-        "_generate_with_cache": recorded_generate(cls._generate_with_cache),
-        "_agenerate_with_cache": recorded_agenerate(cls._agenerate_with_cache),
+        GENERATE.name: recorded_generate(GENERATE.of(cls)),
+        AGENERATE.name: recorded_agenerate(AGENERATE.of(cls)),
         "stream": recorded_stream(cls.stream),
         "astream": recorded_astream(cls.astream),  # type: ignore[arg-type]
         "__module__": cls.__module__,

@@ -21,14 +21,12 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.serde.types import (
-    _DeltaSnapshot,  # pyright: ignore[reportPrivateUsage]
-)
 from langgraph.types import Command, Interrupt, Overwrite, Send
 
 from rowtrail.checkpoint import SNAPSHOT
 from rowtrail.content import TAG, Codec, Encoded, TypeCodec, UnknownClassError, dump_json
 from rowtrail.errors import CorruptRowError, UnstorableError
+from rowtrail_langgraph._private import DeltaSnapshot, is_strict
 from rowtrail_langgraph.values._messages import message_codecs, message_fields
 from rowtrail_langgraph.values._reading import (
     AS_IT_IS,
@@ -78,7 +76,7 @@ _FRAMEWORK_TYPES = (
     TypeCodec("Send", Send, _send_fields, lambda f: Send(f["node"], f["arg"]), flat=True),
     TypeCodec("Interrupt", Interrupt, _interrupt_fields, lambda f: Interrupt(**f), flat=True),
     TypeCodec("Overwrite", Overwrite, lambda o: {"value": o.value}, lambda f: Overwrite(**f)),
-    TypeCodec(SNAPSHOT, _DeltaSnapshot, lambda s: s.value, _DeltaSnapshot, flat=True),
+    TypeCodec(SNAPSHOT, DeltaSnapshot, lambda s: s.value, DeltaSnapshot, flat=True),
     TypeCodec("Document", Document, _document_fields, lambda f: Document(**f), flat=True),
 )
 
@@ -205,7 +203,7 @@ class GraphCodec(Codec):
 
     @property
     def _is_strict(self) -> bool:
-        return getattr(self._inner, "_allowed_msgpack_modules", True) is not True
+        return is_strict(self._inner)
 
     def _nested_from(self, stored: Any) -> Any:
         serde = self._inner or self.serde
@@ -382,7 +380,7 @@ def _langgraphs_own(serde: SerializerProtocol) -> JsonPlusSerializer | None:
 
 def _stored_name(value: Any) -> str:
     """Return the stored type of a value: the core looks for one, so that has a word of its own."""
-    return SNAPSHOT if isinstance(value, _DeltaSnapshot) else type(value).__qualname__
+    return SNAPSHOT if isinstance(value, DeltaSnapshot) else type(value).__qualname__
 
 
 def _readable(value: Any, kind: str, payload: bytes) -> Encoded:

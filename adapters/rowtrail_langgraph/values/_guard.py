@@ -29,6 +29,15 @@ from langgraph.checkpoint.serde.jsonplus import (
     JsonPlusSerializer,
 )
 
+from rowtrail_langgraph._private import (
+    NEEDED,
+    check,
+    is_strict,
+    safe_types,
+    set_unpack_hook,
+    unpack_hook_of,
+)
+
 logger = logging.getLogger("rowtrail")
 
 Hook = Callable[[int, bytes], Any]
@@ -79,10 +88,16 @@ jsonplus.logger.addFilter(_is_told_otherwise)
 
 
 def default_serde() -> JsonPlusSerializer:
-    """Return LangGraph's serializer, guarded unless it is strict by its own settings."""
+    """Return LangGraph's serializer, guarded unless it is strict by its own settings.
+
+    Raises:
+        UnsupportedError: These versions lack a name that reading and writing values needs.
+    """
+    check(each for each in NEEDED if each.user == "values")
     serde = JsonPlusSerializer()
-    if getattr(serde, "_allowed_msgpack_modules", True) is True:
-        serde._unpack_ext_hook = _guarded(serde._unpack_ext_hook)  # pyright: ignore[reportPrivateUsage]
+    build = unpack_hook_of(serde)
+    if build is not None and not is_strict(serde):
+        set_unpack_hook(serde, _guarded(build))
     return serde
 
 
@@ -191,8 +206,7 @@ def _packed(value: Any) -> bytes:
 
 @functools.cache
 def _safe_types() -> frozenset[Any]:
-    known = getattr(jsonplus, "_lg_msgpack", None)
-    return frozenset(getattr(known, "SAFE_MSGPACK_TYPES", ()))
+    return safe_types()
 
 
 def _resolved(module: str, name: str, *, imports: bool) -> Any:

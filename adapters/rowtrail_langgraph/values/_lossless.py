@@ -28,6 +28,8 @@ from langgraph.checkpoint.serde.jsonplus import (
 )
 from pydantic import BaseModel
 
+from rowtrail_langgraph._private import set_unpack_hook, unpack_hook_of
+
 MAX_CACHED_BYTES = 64 * 1024 * 1024
 MAX_CACHED_ITEM_BYTES = 256 * 1024
 OVERHEAD_BYTES = 2048
@@ -59,7 +61,7 @@ def lossless(serde: SerializerProtocol) -> tuple[SerializerProtocol, set[str]]:
     if isinstance(serde, EncryptedSerializer):
         reading.serde, kept = lossless(serde.serde)
         return reading, kept
-    hook: Hook | None = getattr(serde, "_unpack_ext_hook", None)
+    hook = unpack_hook_of(serde)
     if not isinstance(serde, JsonPlusSerializer) or hook is None:
         return serde, set()
     rebuilt = _Rebuilt(hook)
@@ -70,7 +72,8 @@ def lossless(serde: SerializerProtocol) -> tuple[SerializerProtocol, set[str]]:
         finally:
             rebuilt.raise_interruption()
 
-    vars(reading).update(_unpack_ext_hook=rebuilt, loads_typed=loads_typed)
+    set_unpack_hook(reading, rebuilt)
+    reading.loads_typed = loads_typed
     return reading, rebuilt.kept
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from rowtrail.content import Prepared
+from rowtrail_langgraph._private import extra_of
 from rowtrail_langgraph.values._moulds import contents_of, holds_of
 
 MAX_ITEMS = 50_000
@@ -23,7 +24,6 @@ MAX_SEARCHED = 256
 _FIRST_STRIDE = 8
 
 _fields = attrgetter("__dict__")
-_extra = attrgetter("__pydantic_extra__")
 
 
 class _List:
@@ -80,7 +80,7 @@ class _List:
         """Return which of these items, which the list has from `place` on, were mutated since."""
         held = self.held[place : place + len(items)]
         # A field of the user's own, which none had, is no part of the fields.
-        if self.are_messages and not any(map(_extra, items)):
+        if self.are_messages and not any(map(extra_of, items)):
             contents = list(map(_fields, items))
         else:
             contents = list(map(contents_of, items))
@@ -253,4 +253,4 @@ def _size(prepared: Sequence[Prepared]) -> int:
 
 
 def _are_messages(items: Sequence[Any]) -> bool:
-    return all(isinstance(item, BaseMessage) and not item.__pydantic_extra__ for item in items)
+    return all(isinstance(item, BaseMessage) and not extra_of(item) for item in items)

@@ -34,6 +34,7 @@ from langchain_core.messages import (
 
 from rowtrail.content import TypeCodec, register_form
 from rowtrail.vocabulary import FINISH_PLACES, META, Place, finish_place, finish_reason
+from rowtrail_langgraph._private import extra_of, set_state
 
 MESSAGE_TYPES: tuple[type[BaseMessage], ...] = (
     AIMessage,
@@ -104,7 +105,7 @@ class _Form:
             _refine(fields, meta)
         if meta:
             fields[META] = meta
-        extra = message.__pydantic_extra__
+        extra = extra_of(message)
         if extra:
             if _RESERVED.isdisjoint(extra):
                 return {**fields, **extra}
@@ -156,10 +157,7 @@ class _Form:
         if len(values) != len(self._unset):
             extra |= {name: values.pop(name) for name in fields if name not in self._unset}
         message = self._type.__new__(self._type)
-        object.__setattr__(message, "__dict__", values)
-        object.__setattr__(message, "__pydantic_fields_set__", names)
-        object.__setattr__(message, "__pydantic_extra__", extra)
-        object.__setattr__(message, "__pydantic_private__", None)
+        set_state(message, values, names, extra)
         return message
 
 

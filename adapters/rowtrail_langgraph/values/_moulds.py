@@ -9,6 +9,7 @@ from typing import Any, Final
 from langchain_core.messages import BaseMessage
 
 from rowtrail.content import TAG, Encoded, Prepared
+from rowtrail_langgraph._private import extra_of, fields_set_of, set_state
 from rowtrail_langgraph.values._codec import GraphCodec
 
 IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
@@ -18,8 +19,6 @@ MARSHAL_VERSION = 2  # later ones write down which objects are shared, and that 
 
 # What is held is never handed out: empty containers, which most messages have many of, are shared.
 EMPTY: dict[type, Any] = {dict: {}, list: []}
-
-_set = object.__setattr__
 
 
 class _Exact(dict[str, Any]):
@@ -85,7 +84,7 @@ class _MessageMould:
         self._empties = tuple(
             (name, type(part)) for name, part in fields.items() if type(part) in EMPTY and not part
         )
-        self._is_set = frozenset(message.__pydantic_fields_set__)
+        self._is_set = frozenset(fields_set_of(message))
         self.held = _fields_held(fields)
 
     def cast(self) -> BaseMessage:
@@ -96,10 +95,7 @@ class _MessageMould:
         if isinstance(self.held, _Exact):
             fields.update(self.held.loaded())
         message = self._kind.__new__(self._kind)
-        _set(message, "__dict__", fields)
-        _set(message, "__pydantic_fields_set__", set(self._is_set))
-        _set(message, "__pydantic_extra__", {})
-        _set(message, "__pydantic_private__", None)
+        set_state(message, fields, set(self._is_set), {})
         return message
 
 
@@ -172,7 +168,7 @@ def _mould_of(encoded: Encoded, value: Any) -> _Mould | None:
         return _Constant(value)
     try:
         if isinstance(value, BaseMessage):
-            return None if value.__pydantic_extra__ else _MessageMould(value)
+            return None if extra_of(value) else _MessageMould(value)
         return _PlainMould(value) if kind in EMPTY else None
     except ValueError:  # a default of a field that is no JSON
         return None
@@ -181,7 +177,7 @@ def _mould_of(encoded: Encoded, value: Any) -> _Mould | None:
 def contents_of(item: Any) -> Any:
     """Return what in-place mutation of an item would change; equal to nothing if unknown."""
     if isinstance(item, BaseMessage):
-        extra = item.__pydantic_extra__
+        extra = extra_of(item)
         return (item.__dict__, extra) if extra else item.__dict__
     if type(item) in IMMUTABLE:
         return None
@@ -198,7 +194,7 @@ def holds_of(item: Any) -> Any:
     if not isinstance(item, BaseMessage):
         return contents_of(item)
     try:
-        extra = item.__pydantic_extra__
+        extra = extra_of(item)
         fields = _fields_held(item.__dict__)
         return (fields, _fields_held(extra)) if extra else fields
     except ValueError:

@@ -18,6 +18,7 @@ from typing import Any
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
+from rowtrail_langgraph._private import extra_of, private_of
 from rowtrail_langgraph.values._guard import Safe, being_checked, logger
 
 MAX_REMEMBERED = 256
@@ -213,7 +214,7 @@ def _first(values: Iterable[Any], again: Iterable[Any]) -> _Difference | None:
 def _fields_of(value: Any) -> Mapping[str, Any] | None:
     """Return what an object is made of, None for one that has to be compared as it is."""
     if isinstance(value, BaseModel):
-        parts = (value.__dict__, value.__pydantic_extra__, value.__pydantic_private__)
+        parts = (value.__dict__, extra_of(value), private_of(value))
         return {str(at): part for at, part in enumerate(parts)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}

@@ -11,6 +11,8 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
+from rowtrail_langgraph._private import extra_of
+
 MAX_REMEMBERED = 50_000
 
 _SCALARS = frozenset({str, int, bool, bytes, type(None)})
@@ -83,7 +85,7 @@ class Comparison:
             return True
         if not self.is_same(found.__dict__, original.__dict__):
             return False
-        if not self.is_same(found.__pydantic_extra__ or {}, original.__pydantic_extra__ or {}):
+        if not self.is_same(extra_of(found) or {}, extra_of(original) or {}):
             return False
         if len(self._same) >= MAX_REMEMBERED:
             self._same.clear()
