@@ -172,6 +172,73 @@ def test_a_result_that_cannot_be_stored_is_in_doubt_where_the_call_was_a_write(
     assert calls.made == 1
 
 
+def boom(*_: object) -> Any:
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize("part", ["store", "usage", "failure", "interrupts"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_form_that_fails_after_the_call_lets_no_retry_make_it_again(
+    journal: Journal, part: str, is_async: bool
+) -> None:
+    made = 0
+
+    def make() -> str:
+        nonlocal made
+        made += 1
+        return "sent"
+
+    async def amake() -> str:
+        return make()
+
+    parts: dict[str, Any] = {part: boom}
+    form: Form[str] = Form(**parts)
+    with journal.run("r"):
+        scope = scope_here("send", "write")
+        assert scope is not None
+        request = tool_request(scope, "send", {"n": 1}, effect="write")
+        for expected in (ValueError, InDoubtError):
+            with pytest.raises(expected):
+                if is_async:
+                    asyncio.run(arecord(scope, request, amake, form))
+                else:
+                    record(scope, request, make, form)
+    assert made == 1
+
+
+class Failing(ListOfChunks[str]):
+    def stored(self) -> Any:
+        raise ValueError("boom")
+
+
+def test_a_collector_that_fails_hides_no_error(journal: Journal) -> None:
+    def make() -> Iterator[str]:
+        yield "a"
+        raise LookupError("the stream broke")
+
+    form: StreamForm[str] = StreamForm(Failing, lambda replayed: iter(replayed.result))
+    with journal.run("r"):
+        scope = scope_here("send", "write")
+        assert scope is not None
+        request = tool_request(scope, "send", {"n": 1}, effect="write")
+        with pytest.raises(LookupError):
+            list(record_stream(scope, request, make, form))
+    [row] = journal.sql("SELECT status FROM steps").to_dicts()
+    assert row["status"] == "failed"
+
+
+STRANGE: list[Any] = [object(), print, {"image": object()}, [[[...]]]]
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: type(strange).__name__)
+def test_a_prompt_that_has_no_stored_form_refuses_no_call(journal: Journal, strange: Any) -> None:
+    with journal.run("r"):
+        scope = scope_here("m")
+        assert scope is not None
+        request = llm_request(scope, "m", [{"role": "user", "content": strange}, strange], {})
+        assert record(scope, request, lambda: "answer") == "answer"
+
+
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_what_is_stored_is_what_the_form_makes_of_it_and_back(journal: Journal, way: str) -> None:
     async def arestore(replayed: Replayed) -> str:

@@ -494,3 +494,32 @@ def test_the_page_on_messages_says_what_is_so() -> None:
     assert len(blocks) == 1
     for block in blocks:
         subprocess.run([sys.executable, "-c", block], check=True, timeout=60)
+
+
+def _deep(n: int) -> dict[str, Any]:
+    shape: dict[str, Any] = {"role": "assistant", "content": "x"}
+    for _ in range(n):
+        shape = {"choices": [{"message": shape}]}
+    return shape
+
+
+FORGED = [
+    {"role": "user", "content": "x", "meta": {"original": {"shape": {}}}, "tool_calls": [1]},
+    {"role": "user", "content": "x", "meta": {"original": {"shape": 1}}},
+    {"role": "user", "content": "x", "meta": {"original": {"shape": {}, "content_at": 5}}},
+    {"role": "user", "content": "x", "meta": {"original": {"shape": {}, "content_at": ["a", 1]}}},
+    {"role": "user", "content": "x", "meta": {"original": None}},
+    _deep(3000),
+]
+
+
+@pytest.mark.parametrize("shape", FORGED, ids=range(len(FORGED)))
+@pytest.mark.parametrize("read", [Message.of, Answer.of, Message.each_of])
+def test_what_pretends_to_be_a_stored_message_is_read_or_refused(read: Any, shape: Any) -> None:
+    try:
+        found = read(shape)
+    except UsageError:
+        return
+    for message in found if isinstance(found, list) else [found]:
+        assert isinstance(message.original, dict | None)
+        assert message.to_stored()["role"] in ("user", "assistant")

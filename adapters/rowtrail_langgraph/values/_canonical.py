@@ -52,16 +52,18 @@ def canonical_message(message: BaseMessage, numbers: dict[str, str]) -> dict[str
     }
     fields["type"] = fields.get("type", message.type).removesuffix("MessageChunk").lower()
     calls: list[Any] = getattr(message, "tool_calls", None) or []
+    if not _are_calls(calls):  # a field of the user's own that has this name
+        calls = []
     if calls:
         fields["tool_calls"] = [_call(call, numbers) for call in calls]
     for name in ("invalid_tool_calls",):
-        if name in fields:
+        if name in fields and _are_calls(fields[name]):
             fields[name] = [_call(call, numbers) for call in fields[name]]
     is_made = isinstance(message, AIMessage)
     content = message.content
     if isinstance(content, list):
         fields["content"] = _blocks(content, numbers, is_made, {call["id"] for call in calls})
-        version = message.response_metadata.get("output_version")
+        version = (message.response_metadata or {}).get("output_version")
         if version is not None:
             fields["output_version"] = version  # decides how the blocks are read
     if message.additional_kwargs:
@@ -69,6 +71,12 @@ def canonical_message(message: BaseMessage, numbers: dict[str, str]) -> dict[str
     if "tool_call_id" in fields:
         fields["tool_call_id"] = _number(fields["tool_call_id"], numbers)
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+
+
+def _are_calls(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(call, Mapping) and {"args", "id"} <= call.keys() for call in value
+    )
 
 
 def _call(call: Mapping[str, Any], numbers: dict[str, str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Find what is recorded and hand it back; else put the row on disk, make the call as the current step,
 and put its result on disk before the caller sees it. Ctrl-C at any place leaves no row behind that
 says `running`: before the call it takes the row back, after it the row is in doubt, or done.
-An error that the end of a call raises has written down itself what there is to write.
+So it is where a form cannot make of a result what is stored.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from rowtrail.adapter._form import Form, StreamForm
+from rowtrail.adapter._form import Chunks, Form, StreamForm
 from rowtrail.journal import Request, Scope
+from rowtrail.journal.places import log
 
 R = TypeVar("R")
 C = TypeVar("C")
@@ -54,9 +55,9 @@ def record(scope: Scope, request: Request, make: Callable[[], R], form: Form[R] 
             else:
                 call.fail(failure, output=form.store(result), interrupts=form.interrupts())
     except BaseException as error:  # Ctrl-C and cancellation too: no row may stay open
-        if not is_made or not isinstance(error, Exception):
+        if not call.is_settled or not isinstance(error, Exception):
             with form.guard():
-                call.fail(error, interrupts=form.interrupts())
+                call.fail(error, interrupts=_counted(form), is_made=is_made)
         raise
     return result
 
@@ -84,9 +85,9 @@ async def arecord(
                 output = form.store(result)
                 await call.afail(failure, output=output, interrupts=form.interrupts())
     except BaseException as error:  # Ctrl-C and cancellation too: no row may stay open
-        if not is_made or not isinstance(error, Exception):
+        if not call.is_settled or not isinstance(error, Exception):
             with form.guard():
-                await call.afail(error, interrupts=form.interrupts())
+                await call.afail(error, interrupts=_counted(form), is_made=is_made)
         raise
     return result
 
@@ -114,9 +115,9 @@ def record_stream(
         with form.guard():
             call.complete(chunks.stored(), usage=chunks.usage())
     except BaseException as error:  # Ctrl-C and cancellation too: no row may stay open
-        if not is_made or not isinstance(error, Exception):
+        if not call.is_settled or not isinstance(error, Exception):
             with form.guard():
-                call.fail(error, output=chunks.stored())
+                call.fail(error, output=_so_far(chunks), is_made=is_made)
         raise
     yield from chunks.held()
 
@@ -146,9 +147,9 @@ async def arecord_stream(
         with form.guard():
             await call.acomplete(chunks.stored(), usage=chunks.usage())
     except BaseException as error:  # Ctrl-C and cancellation too: no row may stay open
-        if not is_made or not isinstance(error, Exception):
+        if not call.is_settled or not isinstance(error, Exception):
             with form.guard():
-                await call.afail(error, output=chunks.stored())
+                await call.afail(error, output=_so_far(chunks), is_made=is_made)
         raise
     for held in chunks.held():
         yield held
@@ -156,3 +157,21 @@ async def arecord_stream(
 
 def _told(form: Form[R], result: R) -> dict[str, Any]:
     return {"usage": form.usage(result), "interrupts": form.interrupts()}
+
+
+def _counted(form: Form[Any]) -> int | None:
+    """Return how many questions a failed call asked; what else is wrong must not hide the error."""
+    try:
+        return form.interrupts()
+    except Exception:
+        log().warning("how often a call asked is not known", exc_info=True)
+        return None
+
+
+def _so_far(chunks: Chunks[Any]) -> Any:
+    """Return what is stored of an answer that broke off; likewise."""
+    try:
+        return chunks.stored()
+    except Exception:
+        log().warning("what came of an answer is not stored", exc_info=True)
+        return None

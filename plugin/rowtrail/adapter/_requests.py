@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 from rowtrail.adapter._form import Form, Replayed
-from rowtrail.errors import UsageError
+from rowtrail.content import Codec, Encoded
+from rowtrail.errors import UnstorableError, UsageError
 from rowtrail.journal import OnDoubt, Request, Scope, identity_of
 from rowtrail.replay import Effect
 from rowtrail.vocabulary import Answer, Message
@@ -45,7 +46,9 @@ def llm_request(
         not_told_apart=identity.not_told_apart,
         encode=lambda: attempt.prepare(codec.encode_shown(dict(parameters))),
         prompt=tuple(
-            attempt.prepare(codec.encode(part)) for message in messages for part in _told(message)
+            attempt.prepare(_encoded(codec, part))
+            for message in messages
+            for part in _told(message)
         ),
         prompt_owner=f"{thread}/prompt/{model}",
         model=model,
@@ -60,6 +63,14 @@ def _told(message: Any) -> Sequence[Any]:
         with suppress(UsageError):  # a form that is not known is shown as it is
             return Message.each_of(cast("Mapping[str, Any]", message))
     return [message]
+
+
+def _encoded(codec: Codec, part: Any) -> Encoded:
+    """Return a part of a prompt; what has no stored form is shown, the call is not refused."""
+    try:
+        return codec.encode(part)
+    except UnstorableError:
+        return codec.encode_shown(part)
 
 
 def _answered(result: Any) -> Any:

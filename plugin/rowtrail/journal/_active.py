@@ -126,13 +126,32 @@ def enter(*values: tuple[ContextVar[Any], Any]) -> Entered:
 def leave(entered: Entered) -> None:
     """Undo `enter`, unless this is another context: then the one that was entered is gone."""
     for variable, token in reversed(entered):
-        with contextlib.suppress(ValueError, RuntimeError):  # RuntimeError: it is undone
+        # RuntimeError: it is undone; LookupError: so is what stood there before
+        with contextlib.suppress(ValueError, RuntimeError, LookupError):
             variable.reset(token)
 
 
 def enter_run(scope: Scope) -> Entered:
     """Make a run of its own what the code here belongs to, whatever step or thread it is in."""
+    scope.attempt.outside = (run_scope.get(), own_run.get())
     return enter((run_scope, scope), (own_run, True), (current_frame, None), (lent, None))
+
+
+def leave_run(scope: Scope, entered: Entered) -> None:
+    """Undo `enter_run`, unless another run was entered since and is inside still.
+
+    So it is where a generator that holds a run is closed inside another run. When that is left,
+    the code belongs to what stood around the run that has ended meanwhile.
+    """
+    if run_scope.get() is not scope:
+        return
+    leave(entered)
+    outer, own = found = run_scope.get(), own_run.get()
+    while outer is not None and outer.attempt.has_ended:
+        outer, own = outer.attempt.outside
+    if (outer, own) != found:
+        run_scope.set(outer)
+        own_run.set(own)
 
 
 def _may_be_a_run_s() -> bool:

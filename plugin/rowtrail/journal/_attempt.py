@@ -14,6 +14,7 @@ from rowtrail.errors import ClosedError, StorageError
 from rowtrail.journal._begin import Beginning, Begun
 from rowtrail.journal._current import Step
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
+from rowtrail.journal._live import is_inherited
 from rowtrail.journal._log import log
 from rowtrail.journal._matching import Claims
 from rowtrail.journal._numbers import Key
@@ -59,6 +60,12 @@ WAYS_OUT = (
 
 class Attempt:
     """A live attempt of a run; safe to use from several threads and tasks."""
+
+    is_over = False
+    """Whether its end is written, or can be no more."""
+
+    outside: tuple[Scope | None, bool] = (None, False)
+    """Of a `journal.run`: the scope whose code it was entered in, and whether that is one too."""
 
     def __init__(
         self,
@@ -106,8 +113,6 @@ class Attempt:
         self._kept: dict[str, Scope] = {}
         self._loop = None if loop is None else weakref.ref(loop)
         self._ended = False
-        self.is_over = False
-        """Whether its end is written, or can be no more."""
         # Bounded: an exception keeps alive what its frames hold.
         self.failures: deque[BaseException] = deque(maxlen=MAX_FAILURES)
         self.open: set[int] = set()
@@ -293,12 +298,12 @@ class Attempt:
 
     def ending(self, outcome: Outcome, error: str | None) -> Flow[None]:
         """Return the flow that `end` drives."""
-        if self._ended:
+        if self._ended or is_inherited(self):
             return
         self._ended = True
         self.journal.release(self)
         asker = Owner(self.row)
-        give_back_unmade()
+        give_back_unmade(self.row)
 
         def work(tx: Tx) -> None:
             self.end_rows(tx, outcome, error, asker)

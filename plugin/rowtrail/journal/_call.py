@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rowtrail.content import Prepared
-from rowtrail.errors import NotRecordedError, StorageError, UnstorableError
+from rowtrail.errors import NotRecordedError, StorageError, UnstorableError, UsageError
 from rowtrail.journal._current import Frame, Step, current_frame
 from rowtrail.journal._failure import failure_text
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
@@ -81,7 +81,7 @@ class Call:
         self.replayed = replayed_row is not None
         self.interrupts = interrupts
         self.is_settled = False
-        """Whether a transaction has written what became of it."""
+        """Whether what became of it is written, or an error holds what could not be."""
         self._scope = scope
         self._key = key
         self._started = started
@@ -137,8 +137,17 @@ class Call:
             current_frame.set(frame.outer)
 
     def made(self) -> None:
-        """Note that the call is made from here on: until now it could be given back."""
+        """Note that the call is made from here on: until now it could be given back.
+
+        Raises:
+            UsageError: It was: the code that interrupted this asked for a call of its own.
+        """
         if self._owner is not None:
+            if self._owner.is_given_back:
+                raise UsageError(
+                    f"{self.request.name} was not called: a signal's handler, or a callback, that "
+                    "came just before it made a step of its own; make no steps in handlers"
+                )
             self._owner.keep()
 
     def pass_interrupts(self) -> None:
@@ -171,8 +180,8 @@ class Call:
 
         Args:
             error: What was raised.
-            details: `output` (what the call had given so far), its `usage`, and `interrupts` as
-                for `complete`.
+            details: `output` (what the call had given so far), its `usage`, `interrupts` as for
+                `complete`, and `is_made`: the call itself raised nothing, its result is lost.
         """
         finish(self._fail(error, **details), self._scope.attempt.recorder.store)
 
@@ -262,6 +271,7 @@ class Call:
             step_id=str(started.row),
             result=result,
         )
+        self.is_settled = True
         self._scope.attempt.failures.append(lost)
         return lost
 
@@ -272,6 +282,7 @@ class Call:
         output: Any = None,
         usage: Usage | None = None,
         interrupts: int | None = None,
+        is_made: bool = False,
     ) -> Flow[None]:
         if isinstance(error, tuple(CONTROL_FLOW)):
             yield from self._leave(error)
@@ -281,12 +292,14 @@ class Call:
         if self.is_settled:  # interrupted before its caller saw the result
             self._scope.free(self._key)
             return
+        if self._owner is not None and self._owner.is_given_back:
+            return  # its row says that it was not made
         started, request = self._started, self.request
         assert started is not None
         self.made()
         attempt = self._scope.attempt
         attempt.failures.append(error)
-        in_doubt = leaves_in_doubt(
+        in_doubt = (is_made and request.effect == "write") or leaves_in_doubt(
             error, kind=request.kind, effect=request.effect, not_done_on=request.not_done_on
         )
         try:

@@ -6,6 +6,7 @@ or as `__exit__` is called. What a frame holds ends with the frame.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from types import MethodType
@@ -32,7 +33,8 @@ class Grip:
         self.attempt: Attempt | None = None
 
     def __del__(self) -> None:
-        if hasattr(self, "attempt"):  # else it was interrupted as it was made
+        # without attributes it was interrupted as it was made; at the very end nobody can write
+        if hasattr(self, "attempt") and not sys.is_finalizing():
             self.let_go()
 
     def let_go(self) -> None:
@@ -81,7 +83,7 @@ class _Taken:
         return self._way_out(*how)
 
     def __del__(self) -> None:
-        if hasattr(self, "_block"):
+        if hasattr(self, "_block") and not sys.is_finalizing():
             self._block.let_go()
 
 

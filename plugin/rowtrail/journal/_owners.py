@@ -26,11 +26,15 @@ unmade_here: ContextVar[weakref.ref[Owner] | None] = ContextVar("rowtrail_unmade
 """The owner of the call that the running code asked for last."""
 
 
-def give_back_unmade() -> None:
-    """Give back the call that this very code was about to make when it was interrupted."""
+def give_back_unmade(attempt: int) -> None:
+    """Give back the call of an attempt that this very code was about to make.
+
+    It was interrupted. A context may be shared by tasks, and a run may end anywhere, by the
+    collector of garbage too: what others are about to make is theirs.
+    """
     found = unmade_here.get()
     owner = None if found is None else found()
-    if owner is not None:
+    if owner is not None and owner.is_unmade and owner.is_by_same_code(Owner(attempt)):
         owner.forgo()
 
 
@@ -56,6 +60,7 @@ class Owner:
         "_task",
         "_thread",
         "attempt",
+        "is_given_back",
     )
 
     def __init__(self, attempt: int, give_back: Callable[[], None] | None = None) -> None:
@@ -66,8 +71,7 @@ class Owner:
             give_back: What is done where the call is never made; it waits for nothing.
         """
         self._give_back = give_back
-        if give_back is not None:
-            unmade_here.set(weakref.ref(self))
+        self.is_given_back = False
         loop = running_loop()
         self.attempt = attempt
         self._frame = enclosing_frame()
@@ -78,16 +82,36 @@ class Owner:
         if loop is not None:
             task = sys.modules["asyncio"].current_task()
             self._task = None if task is None else weakref.ref(task)
+        if give_back is not None:
+            unmade_here.set(weakref.ref(self))
 
     def __del__(self) -> None:
-        if hasattr(self, "_give_back"):  # else it was interrupted as it was made
+        # without attributes it was interrupted as it was made; at the very end nobody can write
+        if hasattr(self, "is_given_back") and not sys.is_finalizing():
             self.forgo()
+
+    @property
+    def is_unmade(self) -> bool:
+        """Tell whether the call can still be given back."""
+        return self._give_back is not None
+
+    def is_by_same_code(self, other: Owner) -> bool:
+        """Return whether both are of one attempt, thread, loop and task."""
+        mine = None if self._task is None else self._task()
+        theirs = None if other._task is None else other._task()
+        return (
+            self.attempt == other.attempt
+            and self._thread is other._thread
+            and self._loop is other._loop
+            and mine is theirs
+        )
 
     def forgo(self) -> bool:
         """Give the call back if it is not made yet, and return whether that was so."""
         give_back, self._give_back = self._give_back, None
         if give_back is None:
             return False
+        self.is_given_back = True
         give_back()
         return True
 

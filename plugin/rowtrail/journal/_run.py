@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rowtrail.content import Codec
 from rowtrail.errors import UsageError
-from rowtrail.journal._active import Entered, enter_run, leave
+from rowtrail.journal._active import Entered, enter_run, leave_run
 from rowtrail.journal._attempt import Attempt, Outcome
 from rowtrail.journal._begin import Beginning
-from rowtrail.journal._flow import Flow, adrive, finish
+from rowtrail.journal._flow import Flow, adrive, finish, launch
 from rowtrail.journal._grip import Door, Grip, let_go
 from rowtrail.journal._scope import Scope
 from rowtrail.replay import culprit
@@ -83,7 +83,10 @@ class Run:
 
     async def _aexit(self, _: object, error: BaseException | None, __: object) -> None:
         try:
-            await adrive(self._leave(error), self._journal.store)
+            if isinstance(error, GeneratorExit):  # the coroutine is being closed, and must not wait
+                launch(self._leave(error), self._journal.store)
+            else:
+                await adrive(self._leave(error), self._journal.store)
         except BaseException:  # Ctrl-C too: the run must not stay held
             self.let_go()
             raise
@@ -107,8 +110,8 @@ class Run:
         grip.attempt = None  # from here on it ends with the block
 
     def _reset(self) -> None:
-        if self._entered is not None:
-            leave(self._entered)
+        if self._entered is not None and self._scope is not None:
+            leave_run(self._scope, self._entered)
             self._entered = None
 
     def _leave(self, error: BaseException | None) -> Flow[None]:

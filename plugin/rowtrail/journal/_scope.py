@@ -128,7 +128,7 @@ class Scope:
         return row in self._raised
 
     def _begin(self, request: Request) -> Flow[Call]:
-        give_back_unmade()
+        give_back_unmade(self.attempt.row)
         yield from self._begin_again()
         with self._lock:
             while self._freed:

@@ -12,6 +12,7 @@ from rowtrail.journal._active import (
 from rowtrail.journal._current import enclosing_frame, lent, running_frame
 from rowtrail.journal._identity import refuse_not_told_apart
 from rowtrail.journal._lent import Carrier, carriers
+from rowtrail.journal._log import log
 from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS
 from rowtrail.journal._threads import stop_handing_on
 
@@ -27,6 +28,7 @@ __all__ = [
     "here",
     "leave",
     "lent",
+    "log",
     "own_run",
     "place_of_scope",
     "refuse_not_told_apart",

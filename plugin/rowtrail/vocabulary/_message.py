@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
+from rowtrail.errors import UsageError
 from rowtrail.vocabulary import _shapes
 from rowtrail.vocabulary._original import ORIGINAL, cut, is_kept, restored
 
@@ -96,9 +97,12 @@ class Message:
         Raises:
             UsageError: It is none of these.
         """
-        if is_message(shape) and is_kept(shape.get(META)):
-            return cls.from_stored(shape)
-        said = _shapes.said(shape)
+        try:
+            if is_message(shape) and is_kept(shape.get(META)):
+                return cls.from_stored(shape)
+            said = _shapes.said(shape)
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise UsageError(f"this is the form of no provider's message: {error!r}") from error
         calls = tuple(ToolCall(*call) for call in said.tool_calls)
         message = cls(
             said.role, said.content, calls, said.tool_call_id, said.name, said.finish_reason
@@ -120,7 +124,11 @@ class Message:
         Raises:
             UsageError: It is no message.
         """
-        return [cls.of(part) for part in _shapes.split(shape)]
+        try:
+            parts = _shapes.split(shape)
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise UsageError(f"this is the form of no provider's message: {error!r}") from error
+        return [cls.of(part) for part in parts]
 
     @property
     def text(self) -> str:

@@ -33,8 +33,25 @@ def restored(kept: Mapping[str, Any], content: Any) -> dict[str, Any]:
 
 def is_kept(meta: object) -> bool:
     """Return whether the `meta` of a message holds what `cut` returned."""
-    kept = cast("Mapping[str, Any]", meta).get(ORIGINAL) if isinstance(meta, Mapping) else None
-    return isinstance(kept, Mapping) and "shape" in kept
+    kept: Any = cast("Mapping[str, Any]", meta).get(ORIGINAL) if isinstance(meta, Mapping) else None
+    if not isinstance(kept, Mapping):
+        return False
+    fields = cast("Mapping[str, Any]", kept)
+    shape, place = fields.get("shape"), fields.get("content_at")
+    return isinstance(shape, Mapping) and (place is None or _leads(place, shape))
+
+
+def _leads(place: Any, shape: Any) -> bool:
+    """Return whether a path leads to a part of an object: what says so may be a stranger's."""
+    keys: list[Any] | None = cast("Any", place) if isinstance(place, list) else None
+    if keys is None:
+        return False
+    for key in keys:
+        try:
+            shape = shape[key]
+        except (LookupError, TypeError):
+            return False
+    return True
 
 
 def _replaced(value: Mapping[Any, Any] | Sequence[Any], place: Path, by: Any) -> Any:

@@ -124,7 +124,7 @@ def _item(shape: Shape) -> Said | None:
         return Said("assistant", tool_calls=(_call(shape, shape.get("call_id")),))
     if kind in _RESULTS:
         content, place = _content(shape.get("output"), ("output",))
-        return Said("tool", content, place, tool_call_id=shape.get("call_id"))
+        return Said("tool", content, place, tool_call_id=_text_or_none(shape.get("call_id")))
     if kind == "reasoning" or ("id" in shape and "content" not in shape):
         return Said("assistant")  # reasoning, or a tool that the provider runs itself
     return None
@@ -239,16 +239,19 @@ def _result(block: Any) -> _Result | None:
     """Return the result of a tool that a block holds, None where it holds none."""
     fields = _mapping(block)
     if fields.get("type") == "tool_result":  # Anthropic
-        return _Result(fields.get("tool_use_id"), None, fields.get("content"), ("content",))
+        return _Result(
+            _text_or_none(fields.get("tool_use_id")), None, fields.get("content"), ("content",)
+        )
     inner = _mapping(fields.get("toolResult"))
     if inner:  # Bedrock
         place = ("toolResult", "content")
-        return _Result(inner.get("toolUseId"), None, inner.get("content"), place)
+        return _Result(_text_or_none(inner.get("toolUseId")), None, inner.get("content"), place)
     for key in ("functionResponse", "function_response"):  # Gemini
         inner = _mapping(fields.get(key))
         if inner:
             inside, content = _response_text(inner.get("response"))
-            return _Result(inner.get("id"), inner.get("name"), content, (key, "response", *inside))
+            call_id, name = _text_or_none(inner.get("id")), _text_or_none(inner.get("name"))
+            return _Result(call_id, name, content, (key, "response", *inside))
     return None
 
 

@@ -1,0 +1,146 @@
+"""Runs that begin and end inside one another in any order, and calls that others give back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rowtrail import Journal, step
+from rowtrail.journal import run_scope
+from rowtrail.store import Store
+
+
+def lines(journal: Journal, name: str) -> Iterator[int]:
+    """Hold a run open, as a generator that reports on work does."""
+    with journal.run(name):
+        yield 1
+        yield 2
+
+
+@step(kind="tool", name="send", effect="write")
+def send(what: str) -> str:
+    """Change the world."""
+    return what
+
+
+def rows(journal: Journal) -> list[tuple[Any, ...]]:
+    found = journal.sql("SELECT run_id, status FROM steps ORDER BY step_id + 0").to_dicts()
+    return [(row["run_id"], row["status"]) for row in found]
+
+
+@pytest.mark.parametrize("order", [*permutations("abc")], ids="".join)
+def test_generators_that_hold_runs_are_closed_in_any_order(
+    journal: Journal, order: tuple[str, ...]
+) -> None:
+    held = {name: lines(journal, name) for name in "abc"}
+    for generator in held.values():
+        next(generator)
+    with journal.run("last"):
+        send("first")
+        for name in order:
+            held[name].close()  # type: ignore[attr-defined]
+            send(name)  # belongs to the run around it, whichever generator was closed
+    assert rows(journal) == [("last", "done")] * 4
+    assert run_scope.get() is None
+    assert send("outside") == "outside"
+
+
+@pytest.mark.parametrize("order", [*permutations("abc")], ids="".join)
+def test_a_run_around_generators_has_its_own_again_when_they_are_closed(
+    journal: Journal, order: tuple[str, ...]
+) -> None:
+    with journal.run("around"):
+        held = {name: lines(journal, name) for name in "abc"}
+        for generator in held.values():
+            next(generator)
+        for name in order:
+            held[name].close()  # type: ignore[attr-defined]
+        send("x")
+    assert rows(journal) == [("around", "done")]
+    assert run_scope.get() is None
+
+
+def test_tasks_that_share_a_context_give_back_no_call_of_each_other(journal: Journal) -> None:
+    made: list[str] = []
+
+    @step(kind="tool", name="send", effect="write")
+    async def asend(what: str) -> None:
+        made.append(what)
+
+    async def main() -> None:
+        async with journal.run("r"):
+            context = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            tasks = [loop.create_task(asend(str(n)), context=context) for n in range(20)]
+            await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert sorted(made) == sorted(map(str, range(20)))
+    assert rows(journal) == [("r", "done")] * 20
+
+
+def test_a_run_that_the_collector_ends_gives_back_no_call_of_another(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Store.write
+
+    def write(self: Store, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        gc.collect()
+        return result
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.held = lines(journal, "garbage")
+            self.me = self
+            next(self.held)
+
+    with journal.run("r"):
+        contextvars.copy_context().run(Cycle)
+        monkeypatch.setattr(Store, "write", write)
+        send("a")
+    assert rows(journal) == [("r", "done")]
+
+
+FORKED = """
+import os, sys
+from rowtrail import Journal
+def lines(journal):
+    with journal.run("g"):
+        yield 1
+journal = Journal(sys.argv[1])
+held = lines(journal)
+next(held)
+with journal.run("r"):
+    if os.fork() == 0:
+        held.close()
+        os._exit(0)
+    os.wait()
+held.close()
+journal.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_leaves_a_run_of_its_parent_says_nothing_and_ends_nothing(db: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", FORKED, str(db)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    with Journal(db) as journal:
+        found = {run["run_id"]: run["status"] for run in journal.runs()}
+        assert found == {"g": "cancelled", "r": "done"}
