@@ -134,7 +134,7 @@ journal.close()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_that_leaves_a_run_of_its_parent_says_nothing_and_ends_nothing(db: Path) -> None:
     told = subprocess.run(
-        [sys.executable, "-c", FORKED, str(db)],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, str(db)],
         capture_output=True,
         text=True,
         timeout=60,
