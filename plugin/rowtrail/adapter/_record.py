@@ -172,6 +172,6 @@ def _so_far(chunks: Chunks[Any]) -> Any:
     """Return what is stored of an answer that broke off; likewise."""
     try:
         return chunks.stored()
-    except Exception:
+    except Exception:  # a form is an adapter's: whatever it raises, the call failed before
         log().warning("what came of an answer is not stored", exc_info=True)
         return None
