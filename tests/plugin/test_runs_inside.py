@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal, step
+from rowtrail.errors import UsageError
 from rowtrail.journal import run_scope
 from rowtrail.store import Store
 
@@ -110,6 +111,37 @@ def test_a_run_that_the_collector_ends_gives_back_no_call_of_another(
         monkeypatch.setattr(Store, "write", write)
         send("a")
     assert rows(journal) == [("r", "done")]
+
+
+def test_a_handler_that_makes_a_step_just_before_a_call_has_it_made_once_or_not_at_all(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal's handler runs between any two instructions: here, between a row and its call."""
+    made: list[str] = []
+    original = Store.write
+    asked: Iterator[bool] = iter(())
+
+    @step(kind="tool", name="pay", effect="write")
+    def pay(what: str) -> None:
+        made.append(what)
+
+    def write(self: Store, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        if next(asked, False):
+            send("from the handler")
+        return result
+
+    with journal.run("r"):
+        asked = iter([True])
+        monkeypatch.setattr(Store, "write", write)
+        with pytest.raises(UsageError, match="handler"):
+            pay("a")
+        monkeypatch.undo()
+    assert made == []
+    for _ in range(2):
+        with journal.run("r"):
+            pay("a")
+    assert made == ["a"]
 
 
 FORKED = """

@@ -52,9 +52,7 @@ def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, tool_input, *args, **kwargs)
         with bubbling():
             request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=False)
-        count = InterruptCount()
-        if kwargs.get("config") is not None:
-            kwargs["config"] = count.counting(kwargs["config"])
+        count = _counting(kwargs)
 
         def restore(replayed: Replayed) -> Any:
             skip_interrupts(config, replayed.interrupts)
@@ -65,12 +63,7 @@ def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
             scope,
             request,
             lambda: original(self, tool_input, *args, **kwargs),
-            Form(
-                restore=restore,
-                failure=failure_of,
-                interrupts=lambda: count.count,
-                guard=bubbling,
-            ),
+            _form(restore, count),
         )
 
     return run
@@ -94,9 +87,7 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
             return await original(self, tool_input, *args, **kwargs)
         with bubbling():
             request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=True)
-        count = InterruptCount()
-        if kwargs.get("config") is not None:
-            kwargs["config"] = count.counting(kwargs["config"])
+        count = _counting(kwargs)
 
         async def restore(replayed: Replayed) -> Any:
             skip_interrupts(config, replayed.interrupts)
@@ -107,15 +98,22 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
             scope,
             request,
             lambda: original(self, tool_input, *args, **kwargs),
-            Form(
-                restore=restore,
-                failure=failure_of,
-                interrupts=lambda: count.count,
-                guard=bubbling,
-            ),
+            _form(restore, count),
         )
 
     return arun
+
+
+def _counting(kwargs: dict[str, Any]) -> InterruptCount:
+    """Count the interrupts of a call by the config among its arguments."""
+    count = InterruptCount()
+    if kwargs.get("config") is not None:
+        kwargs["config"] = count.counting(kwargs["config"])
+    return count
+
+
+def _form(restore: Callable[[Replayed], Any], count: InterruptCount) -> Form[Any]:
+    return Form(restore=restore, failure=failure_of, interrupts=lambda: count.count, guard=bubbling)
 
 
 def _scope_in(

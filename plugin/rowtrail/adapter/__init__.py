@@ -4,7 +4,7 @@ An adapter finds the place at which its framework makes a call, and there does t
 `scope_here` whose call it is, says what is asked in a `Request` (`llm_request`, `tool_request`),
 and hands both to `record` with a function that makes the call. Everything else is the journal's:
 finding what is recorded, waiting for others who make it, doubt, the order of rows, Ctrl-C.
-`docs/adapters.md` is the contract, `examples/template_adapter.py` an adapter of 60 lines.
+`docs/adapters.md` is the contract, `examples/template_adapter` an adapter of 70 lines.
 """
 
 from rowtrail.adapter._form import Chunks, Form, ListOfChunks, Replayed, StreamForm

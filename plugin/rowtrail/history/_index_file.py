@@ -226,7 +226,7 @@ def discard(path: str) -> None:
     for suffix in ("", "-wal", "-shm"):
         try:
             os.unlink(path + suffix)
-        except FileNotFoundError:
+        except FileNotFoundError:  # it is as wanted
             pass
         except OSError as error:
             raise _named(error, path) from error

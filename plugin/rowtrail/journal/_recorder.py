@@ -81,23 +81,13 @@ class Recorder:
         fingerprint, tool_call_id, n = key
         self.replays.write(tx)
         if code == ReasonCode.IN_DOUBT and not request.is_declared:
-            log().warning(
-                "%s %r in scope %r may have happened before it was interrupted, and is made again",
-                request.kind,
-                request.name,
-                scope.name,
-            )
+            _tell_made_again(scope, request)
         prompt = None
         if request.prompt is not None:
             prompt = self.content.put_list(tx, request.prompt_owner, request.prompt)
         arguments = _short_arguments(request)
         started_at = self.store.clock.now_ms()
-        seq = tx.value("run_count_step", run=attempt.run, kind=request.kind)
-        if seq is None:
-            raise UsageError(
-                f"{request.name} was not called: thread {attempt.thread_id!r} was deleted while "
-                f"run {attempt.run_id!r} went on, and nothing can be recorded for it any more"
-            )
+        seq = _next_seq(tx, attempt, request)
         key_n, key_scope = _key_parts(tx, scope, scope_row, request, before)
         row = tx.insert(
             "step_insert",
@@ -314,6 +304,30 @@ def _usage_columns(spent: Spent) -> dict[str, Any]:
         "tokens_source": usage and usage.source,
         "cost_usd": spent.cost_usd,
     }
+
+
+def _tell_made_again(scope: Scope, request: Request) -> None:
+    log().warning(
+        "%s %r in scope %r may have happened before it was interrupted, and is made again",
+        request.kind,
+        request.name,
+        scope.name,
+    )
+
+
+def _next_seq(tx: Tx, attempt: Attempt, request: Request) -> int:
+    """Return the number of a new step of a run.
+
+    Raises:
+        UsageError: The run was deleted with its thread while it went on.
+    """
+    seq: int | None = tx.value("run_count_step", run=attempt.run, kind=request.kind)
+    if seq is None:
+        raise UsageError(
+            f"{request.name} was not called: thread {attempt.thread_id!r} was deleted while "
+            f"run {attempt.run_id!r} went on, and nothing can be recorded for it any more"
+        )
+    return seq
 
 
 def _short_arguments(request: Request) -> str | None:

@@ -198,7 +198,7 @@ class Writer:
                 if not isinstance(entry, Job):
                     return batch, entry, entry is not None
                 batch.append(entry)
-        except queue.Empty:
+        except queue.Empty:  # nobody else waits: the commit need not
             pass
         return batch, None, True
 
