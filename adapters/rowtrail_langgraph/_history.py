@@ -190,7 +190,7 @@ class _History:
             return {}
         scope = active_scope()
         attempt = None if scope is None else scope.attempt
-        if attempt is not None and attempt.journal.store is self._journal.store:
+        if attempt is not None and attempt.recorder.store is self._journal.store:
             if self._scope == "thread" and attempt.thread_id is not None:
                 return {"thread_id": attempt.thread_id}
             return {"run_id": attempt.run_id}  # a run without a thread is a conversation of its own

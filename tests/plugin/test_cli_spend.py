@@ -9,7 +9,7 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
-from rowtrail.journal import Request, active_scope, fingerprint_of
+from rowtrail.journal import Request, active_scope, begin_call, fingerprint_of
 from rowtrail.usage import Usage
 from tests.plugin.conftest import Cli
 
@@ -19,14 +19,15 @@ def ask(model: str, prompt: str, tokens: int) -> None:
     scope = active_scope()
     assert scope is not None
     attempt = scope.attempt
-    call = scope.begin(
+    call = begin_call(
+        scope,
         Request(
             kind="llm",
             name=model,
             fingerprint=fingerprint_of("llm", model, prompt),
             encode=lambda: attempt.prepare(attempt.codec.encode_shown(prompt)),
             model=model,
-        )
+        ),
     )
     if not call.replayed:
         call.complete(prompt, usage=Usage(tokens, tokens // 10, "provider"))

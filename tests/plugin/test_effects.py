@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from rowtrail import NOT_DONE, InDoubtError, Journal, current_step, step
 from rowtrail.errors import UsageError
 from rowtrail.history import why
-from rowtrail.journal import Attempt, Beginning, Request
+from rowtrail.journal import (
+    Attempt,
+    Beginning,
+    Request,
+    abegin_call,
+    aend_attempt,
+    begin_call,
+    end_attempt,
+)
 
 
 class Stop(BaseException):
@@ -238,17 +246,17 @@ def test_a_step_that_would_wait_for_itself_raises(journal: Journal, is_async: bo
     def pay(amount: int) -> None:
         attempt = journal.attempt(Beginning("name", "r"))
         try:
-            attempt.scope("").begin(same_request(attempt))
+            begin_call(attempt.scope(""), same_request(attempt))
         finally:
-            attempt.end("cancelled")
+            end_attempt(attempt, "cancelled")
 
     @step(effect="write")
     async def apay(amount: int) -> None:
         attempt = await journal.aattempt(Beginning("name", "r"))
         try:
-            await attempt.scope("").abegin(same_request(attempt))
+            await abegin_call(attempt.scope(""), same_request(attempt))
         finally:
-            await attempt.aend("cancelled")
+            await aend_attempt(attempt, "cancelled")
 
     with pytest.raises(UsageError, match="part of"), journal.run("r"):
         if is_async:

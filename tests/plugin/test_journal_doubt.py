@@ -11,7 +11,7 @@ import pytest
 
 from rowtrail import InDoubtError, Journal, RowtrailError, Step, current_step, step
 from rowtrail.errors import UnknownIdError, UnstorableError, UsageError
-from rowtrail.journal import Attempt, Beginning, run_scope
+from rowtrail.journal import Attempt, Beginning, end_attempt, run_scope
 from tests.conftest import Rows
 from tests.plugin.conftest import World
 
@@ -266,7 +266,7 @@ def test_answers_that_are_none_come_to_an_end(journal: Journal) -> None:
             send("a")
     finally:
         run_scope.reset(token)
-        attempt.end("done")
+        end_attempt(attempt, "done")
 
 
 def asking(attempt: Attempt, answers: dict[str, Any]) -> list[Step]:
@@ -312,7 +312,7 @@ def test_a_person_decides_about_a_write_in_doubt(
         assert send("a") == result
     finally:
         run_scope.reset(token)
-        attempt.end("done")
+        end_attempt(attempt, "done")
     assert [(step.name, step.input) for step in asked] == [("send", {"args": ["a"], "kwargs": {}})]
 
 
@@ -334,7 +334,7 @@ def test_a_person_is_asked_about_a_call_whose_arguments_were_only_shown(
         assert send(Handle()) == "it arrived"
     finally:
         run_scope.reset(token)
-        attempt.end("done")
+        end_attempt(attempt, "done")
     assert "Handle" in str(asked[0].input)
 
 

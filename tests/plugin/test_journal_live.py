@@ -20,7 +20,7 @@ import pytest
 from rowtrail import Journal, RunBusyError, step
 from rowtrail.checkpoint import Checkpoints
 from rowtrail.errors import ClosedError
-from rowtrail.journal import Attempt, Beginning, _call, run_scope
+from rowtrail.journal import Attempt, Beginning, _call, end_attempt, run_scope
 from rowtrail.store import Tx, current_process
 from rowtrail.store._process import STALE_AFTER_MS
 from tests.plugin.conftest import Agent, World
@@ -226,9 +226,9 @@ def attempt_of(journal: Journal, run_id: str = "r") -> Generator[Attempt]:
     token = run_scope.set(attempt.scope(""))
     try:
         yield attempt
-        attempt.end("done")
+        end_attempt(attempt, "done")
     except BaseException as error:
-        attempt.end("failed", repr(error))
+        end_attempt(attempt, "failed", repr(error))
         raise
     finally:
         run_scope.reset(token)
@@ -304,13 +304,13 @@ WAITED_FOR = HOLDING.replace('journal.run("r")', "joined(journal)").replace(
     """
 from contextlib import contextmanager
 from contextvars import copy_context
-from rowtrail.journal import Beginning, run_scope
+from rowtrail.journal import Beginning, end_attempt, run_scope
 @contextmanager
 def joined(journal):
     attempt = journal.attempt(Beginning("name", "r"))
     run_scope.set(attempt.scope(""))
     yield
-    attempt.end("done")
+    end_attempt(attempt, "done")
 
 with Journal""",
     1,
@@ -352,7 +352,7 @@ def test_a_step_that_another_process_makes_is_waited_for(
 def test_processes_that_resume_one_run_at_once_pay_once(world: World) -> None:
     code = """
 import time
-from rowtrail.journal import Beginning, run_scope
+from rowtrail.journal import Beginning, end_attempt, run_scope
 
 @step(kind="llm")
 def ask(n):
@@ -366,7 +366,7 @@ with Journal(DB) as journal:
     attempt = journal.attempt(Beginning("name", "r"))
     run_scope.set(attempt.scope(""))
     print([ask(n) for n in range(10)])
-    attempt.end("done")
+    end_attempt(attempt, "done")
 """
     processes = [world.begin(code) for _ in range(3)]
     for process in processes:

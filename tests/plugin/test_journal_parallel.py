@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal, current_step, step
-from rowtrail.journal import Call, Request, fingerprint_of
+from rowtrail.journal import Call, Request, begin_call, end_attempt, fingerprint_of
 from tests.plugin.conftest import Agent
 
 WORDS = [f"word {n}" for n in range(12)]
@@ -372,7 +372,7 @@ def test_a_call_is_usable_without_the_decorator(journal: Journal) -> None:
             encode=lambda: attempt.prepare(codec.encode({"at": 1})),
             tool_call_id="call_1",
         )
-        return scope.begin(request)
+        return begin_call(scope, request)
 
     from rowtrail.journal import Beginning
 
@@ -386,7 +386,7 @@ def test_a_call_is_usable_without_the_decorator(journal: Journal) -> None:
             call.complete("saw it")
         else:
             assert call.result == "saw it"
-        attempt.end("done")
+        end_attempt(attempt, "done")
     (row,) = journal.steps("r")
     assert (row["node"], row["scope"], row["tool_call_id"]) == ("node", "node", "call_1")
     assert (row["thread_id"], row["replays"]) == ("t", 1)

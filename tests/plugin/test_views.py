@@ -14,7 +14,16 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 
 from rowtrail import Journal, step
 from rowtrail.content import Codec
-from rowtrail.journal import Attempt, Beginning, Call, Request, active_scope, fingerprint_of
+from rowtrail.journal import (
+    Attempt,
+    Beginning,
+    Call,
+    Request,
+    active_scope,
+    begin_call,
+    end_attempt,
+    fingerprint_of,
+)
 from rowtrail.usage import Usage
 from rowtrail_langgraph import RowtrailSaver
 from tests.conftest import Rows
@@ -97,7 +106,8 @@ def request(attempt: Attempt, kind: Any, asked: Any, **more: Any) -> Request:
 
 def ask(attempt: Attempt, text: str = "", answer: Any = ANSWER, usage: Usage = USAGE) -> Call:
     messages = [*PROMPT, {"role": "user", "content": text}]
-    call = attempt.scope("1/agent", node="agent").begin(
+    call = begin_call(
+        attempt.scope("1/agent", node="agent"),
         request(
             attempt,
             "llm",
@@ -106,7 +116,7 @@ def ask(attempt: Attempt, text: str = "", answer: Any = ANSWER, usage: Usage = U
             prompt_owner="t/prompt",
             model="gpt-4o-mini",
             provider="openai",
-        )
+        ),
     )
     if not call.replayed:
         with call.running():
@@ -116,8 +126,9 @@ def ask(attempt: Attempt, text: str = "", answer: Any = ANSWER, usage: Usage = U
 
 
 def use(attempt: Attempt, city: str, result: Any = "rain") -> None:
-    call = attempt.scope("2/tools[0]", node="tools").begin(
-        request(attempt, "tool", {"city": city}, effect="write", tool_call_id="call_1")
+    call = begin_call(
+        attempt.scope("2/tools[0]", node="tools"),
+        request(attempt, "tool", {"city": city}, effect="write", tool_call_id="call_1"),
     )
     if call.replayed:
         return
@@ -143,15 +154,17 @@ def fill(journal: Journal) -> None:
         attempt = journal.attempt(Beginning("name", "done", thread_id="t", agent="forecaster"))
         ask(attempt)
         use(attempt, "Oslo")
-        attempt.end("done" if number else "failed", None if number else "ValueError: malformed")
+        end_attempt(
+            attempt, "done" if number else "failed", None if number else "ValueError: malformed"
+        )
     attempt = journal.attempt(Beginning("name", "failed", thread_id="t"))
     use(attempt, "Nowhere", LookupError("no such city"))
-    attempt.end("failed", "LookupError: no such city")
+    end_attempt(attempt, "failed", "LookupError: no such city")
     attempt = journal.attempt(Beginning("name", "doubtful", thread_id="u"))
     use(attempt, "Bergen", KeyboardInterrupt())
-    attempt.end("cancelled")
+    end_attempt(attempt, "cancelled")
     attempt = journal.attempt(Beginning("name", "running", thread_id="u"))
-    going_on.append(attempt.scope("").begin(request(attempt, "tool", {"city": "Rome"})))
+    going_on.append(begin_call(attempt.scope(""), request(attempt, "tool", {"city": "Rome"})))
     going_on[-1].made()
     graph = StateGraph(MessagesState)
     graph.add_node("talk", lambda state: {"messages": [("ai", "hello")]})
@@ -238,15 +251,17 @@ def test_replaying_a_tool_saves_what_was_asked_inside_it(journal: Journal, rows:
     for _ in range(2):
         attempt = journal.attempt(Beginning("name", "r"))
         scope = attempt.scope("")
-        call = scope.begin(request(attempt, "tool", {"team": 1}, name="team"))
+        call = begin_call(scope, request(attempt, "tool", {"team": 1}, name="team"))
         if not call.replayed:
             with call.running():
                 inside = active_scope()
                 assert inside is not None and inside.parent_row is not None
-                asked = inside.begin(request(attempt, "llm", {"prompt": 1}, model="gpt-4o-mini"))
+                asked = begin_call(
+                    inside, request(attempt, "llm", {"prompt": 1}, model="gpt-4o-mini")
+                )
                 asked.complete("answer", usage=USAGE)
             call.complete("done")
-        attempt.end("done")
+        end_attempt(attempt, "done")
     assert rows("SELECT saved_input_tokens, saved_output_tokens FROM replays") == [
         {"saved_input_tokens": 1000, "saved_output_tokens": 100}
     ]
@@ -346,7 +361,7 @@ def test_an_answer_without_a_framework_is_shown_too(
 def test_an_unknown_cost_is_not_nothing(journal: Journal, rows: Rows) -> None:
     attempt = journal.attempt(Beginning("name", "r"))
     ask(attempt, usage=Usage(10, 1, "estimate"))
-    attempt.end("done")
+    end_attempt(attempt, "done")
     assert rows("SELECT cost_usd FROM runs UNION ALL SELECT cost_usd FROM spend") == [
         {"cost_usd": None},
         {"cost_usd": None},

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rowtrail import Journal, schema, step
 from rowtrail.content import Codec
 from rowtrail.errors import UsageError
-from rowtrail.journal import Beginning, Request, fingerprint_of
+from rowtrail.journal import Beginning, Request, begin_call, end_attempt, fingerprint_of
 from rowtrail.vocabulary import Answer, Message, ToolCall, finish_reason, text_of
 from tests.conftest import Rows
 
@@ -291,7 +291,8 @@ def test_its_text_is_stored_once(case: Case) -> None:
 def ask(journal: Journal, prompt: list[Any], answer: Any) -> None:
     attempt = journal.attempt(Beginning("name", "r"))
     encoded = attempt.prepare(Codec().encode({}))
-    call = attempt.scope("").begin(
+    call = begin_call(
+        attempt.scope(""),
         Request(
             "llm",
             "model",
@@ -299,12 +300,12 @@ def ask(journal: Journal, prompt: list[Any], answer: Any) -> None:
             lambda: encoded,
             prompt=tuple(attempt.prepare(Codec().encode(each)) for each in prompt),
             prompt_owner="r/prompt",
-        )
+        ),
     )
     with call.running():
         pass
     call.complete(answer)
-    attempt.end("done")
+    end_attempt(attempt, "done")
 
 
 def test_the_views_show_every_shape(journal: Journal, rows: Rows) -> None:

@@ -23,6 +23,8 @@ from rowtrail.journal import (
     Grip,
     ReplayMode,
     Scope,
+    abegin_again,
+    begin_again,
     fingerprint_of,
 )
 from rowtrail.store import Tx
@@ -252,7 +254,7 @@ class Invocation:
     def entered(self) -> RunnableConfig | None:
         """Tell the run around of this graph, and return the config that the graph is given."""
         around = self._scope_around()
-        around.begin_again()
+        begin_again(around)
         base_step = FIRST_STEP
         if self.graph.checkpointer is True:
             base_step = self.journal.store.read(self._inner_base)
@@ -261,7 +263,7 @@ class Invocation:
     async def aentered(self) -> RunnableConfig | None:
         """Async twin of `entered`."""
         around = self._scope_around()
-        await around.abegin_again()
+        await abegin_again(around)
         base_step = FIRST_STEP
         if self.graph.checkpointer is True:
             base_step = await self.journal.store.aread(self._inner_base)

@@ -305,9 +305,9 @@ def model_request(
         memo=run.memo if run is not None else None,
         thread_id=str((config.get("configurable") or {}).get("thread_id")),
         owner=owner,
-        mask=attempt.journal.canonical,
+        mask=attempt.canonical,
     )
-    identity = _identity(model, prompt, parameters, attempt.journal.canonical)
+    identity = _identity(model, prompt, parameters, attempt.canonical)
     identity.warn(name)
     return Request(
         kind="llm",

@@ -62,7 +62,7 @@ def record_refusal(
         return
     with bubbling():
         request = _request(scope, config, asked)
-        if scope.attempt.journal.store.read(lambda tx: _is_recorded(tx, scope, request)):
+        if scope.attempt.recorder.store.read(lambda tx: _is_recorded(tx, scope, request)):
             return
     record(scope, request, lambda: answer, TOOL_RESULTS)
     _blame_the_answer(scope)
@@ -76,7 +76,7 @@ async def arecord_refusal(
         return
     with bubbling():
         request = _request(scope, config, asked)
-        if await scope.attempt.journal.store.aread(lambda tx: _is_recorded(tx, scope, request)):
+        if await scope.attempt.recorder.store.aread(lambda tx: _is_recorded(tx, scope, request)):
             return
 
     async def given() -> Any:

@@ -11,7 +11,14 @@ import langgraph.errors
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
-from rowtrail.journal import Grip, Outcome
+from rowtrail.journal import (
+    Grip,
+    Outcome,
+    aend_attempt,
+    aset_answer_aside,
+    end_attempt,
+    set_answer_aside,
+)
 from rowtrail.replay import culprit
 from rowtrail_langgraph.capture._given_back import given_back
 from rowtrail_langgraph.capture._ids import give_ids
@@ -55,10 +62,10 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             yield from original(self, given, with_run(self, config, run), *args, **kwargs)
         except BaseException as error:  # a closed generator and Ctrl-C too end it
             _blame(run)
-            run.attempt.end(*_failed(run, error))
+            end_attempt(run.attempt, *_failed(run, error))
             raise
         waiting = run.is_waiting or (_may_pause(self, kwargs) and invocation.is_paused())
-        run.attempt.end(_ended(run, waiting=waiting))
+        end_attempt(run.attempt, _ended(run, waiting=waiting))
 
     return stream
 
@@ -103,10 +110,10 @@ def recorded_astream(
                     yield chunk
         except BaseException as error:  # likewise, a cancellation too
             await _ablame(run)
-            await run.attempt.aend(*_failed(run, error))
+            await aend_attempt(run.attempt, *_failed(run, error))
             raise
         waiting = run.is_waiting or (_may_pause(self, kwargs) and await invocation.ais_paused())
-        await run.attempt.aend(_ended(run, waiting=waiting))
+        await aend_attempt(run.attempt, _ended(run, waiting=waiting))
 
     return astream
 
@@ -144,7 +151,7 @@ def _blame(run: GraphRun) -> None:
     """Set aside the answers that made code raise; an error is one scope's fault only."""
     blamed: list[BaseException] = []
     for scope, error in run.failures():
-        if culprit(error, blamed) is None and run.attempt.blame(scope, error):
+        if culprit(error, blamed) is None and set_answer_aside(run.attempt, scope, error):
             blamed.append(error)
 
 
@@ -152,5 +159,5 @@ async def _ablame(run: GraphRun) -> None:
     """Async twin of `_blame`."""
     blamed: list[BaseException] = []
     for scope, error in run.failures():
-        if culprit(error, blamed) is None and await run.attempt.ablame(scope, error):
+        if culprit(error, blamed) is None and await aset_answer_aside(run.attempt, scope, error):
             blamed.append(error)

@@ -20,7 +20,7 @@ NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 def attempt_of(config: Mapping[str, Any], journal: Journal) -> Attempt | None:
     """Return the attempt that a saver's call is part of."""
     run = run_of(config)
-    if run is None or run.attempt.journal is not journal:
+    if run is None or run.attempt.recorder is not journal.recorder:
         return None
     run.has_begun = True
     return run.attempt

@@ -147,7 +147,7 @@ def tool_request(
     codec = run.codec if run is not None else plain_codec()
     declared = (run.effects if run is not None else _NO_EFFECTS).of(tool, is_async=is_async)
     arguments = _visible(tool, tool_input)
-    mask = None if declared.effect == "write" else scope.attempt.journal.canonical
+    mask = None if declared.effect == "write" else scope.attempt.canonical
     identity = identity_of("tool", tool.name, declared.asked(arguments), mask)
     identity.warn(tool.name)
     return Request(

@@ -26,6 +26,8 @@ from rowtrail.journal import (
     Request,
     Scope,
     active_scope,
+    aend_attempt,
+    end_attempt,
     run_scope,
 )
 from rowtrail_langgraph._private import AGENERATE, GENERATE, SCRATCHPAD_KEY
@@ -88,32 +90,32 @@ class ExplicitRuns:
         """Begin the run of a new input."""
         before = self._given_up()
         if before is not None:
-            before.end("failed", NOT_ENDED)
+            end_attempt(before, "failed", NOT_ENDED)
         self._keep(lambda: self._journal.attempt(_new_input(digest)))
 
     async def abegin(self, digest: bytes) -> None:
         """Async twin of `begin`."""
         before = self._given_up()
         if before is not None:
-            await before.aend("failed", NOT_ENDED)
+            await aend_attempt(before, "failed", NOT_ENDED)
         await self._akeep(self._journal.aattempt(_new_input(digest)))
 
     def end(self) -> None:
         """End the run of the thread."""
         attempt = self._ended()
         if attempt is not None:
-            attempt.end("done")
+            end_attempt(attempt, "done")
 
     async def aend(self) -> None:
         """Async twin of `end`."""
         attempt = self._ended()
         if attempt is not None:
-            await attempt.aend("done")
+            await aend_attempt(attempt, "done")
 
     def _found(self) -> Scope | None:
         """Return the scope if the run has begun."""
         found = active_scope()
-        if found is not None and found.attempt.journal is self._journal:
+        if found is not None and self._journal.has_active(found.attempt):
             return found
         config = current_config()
         with self._lock:

@@ -8,7 +8,7 @@ from typing import Any
 from langgraph.errors import GraphBubbleUp
 
 from rowtrail import Journal
-from rowtrail.journal import fingerprint_of
+from rowtrail.journal import aset_answer_aside, fingerprint_of, set_answer_aside
 from rowtrail_langgraph.capture import bubbling
 from rowtrail_langgraph.explicit._tool_nodes import (
     awrap_tool_call,
@@ -79,7 +79,7 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         except GraphBubbleUp:
             raise
         except Exception as error:  # the answer that it failed on is asked again
-            scope.attempt.blame(scope.name, error)
+            set_answer_aside(scope.attempt, scope.name, error)
             raise
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -94,7 +94,7 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         except GraphBubbleUp:
             raise
         except Exception as error:  # likewise
-            await scope.attempt.ablame(scope.name, error)
+            await aset_answer_aside(scope.attempt, scope.name, error)
             raise
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:

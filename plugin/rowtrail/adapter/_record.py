@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from rowtrail.adapter._form import Chunks, Form, StreamForm
-from rowtrail.journal import Request, Scope
+from rowtrail.journal import Request, Scope, abegin_call, begin_call
 from rowtrail.journal.places import log
 
 R = TypeVar("R")
@@ -39,7 +39,7 @@ def record(scope: Scope, request: Request, make: Callable[[], R], form: Form[R] 
         UsageError: The call would wait for its own end.
     """
     with form.guard():
-        call = scope.begin(request)
+        call = begin_call(scope, request)
     if call.replayed:
         restored: R = form.restore(call)
         return restored
@@ -67,7 +67,7 @@ async def arecord(
 ) -> R:
     """Async twin of `record`; `form.restore` may be a coroutine function."""
     with form.guard():
-        call = await scope.abegin(request)
+        call = await abegin_call(scope, request)
     if call.replayed:
         restored: Any = form.restore(call)
         handed_back: R = await restored if inspect.isawaitable(restored) else restored
@@ -101,7 +101,7 @@ def record_stream(
     leaves early leaves a call in doubt, with the output so far: unless it writes, it is made again.
     """
     with form.guard():
-        call = scope.begin(request)
+        call = begin_call(scope, request)
     if call.replayed:
         yield from form.replay(call)
         return
@@ -130,7 +130,7 @@ async def arecord_stream(
 ) -> AsyncGenerator[C]:
     """Async twin of `record_stream`; `form.replay` returns an asynchronous iterator."""
     with form.guard():
-        call = await scope.abegin(request)
+        call = await abegin_call(scope, request)
     if call.replayed:
         async for chunk in form.replay(call):
             yield chunk

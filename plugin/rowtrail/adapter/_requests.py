@@ -35,7 +35,7 @@ def llm_request(
     attempt = scope.attempt
     codec = attempt.codec
     asked = {"messages": list(messages), "parameters": dict(parameters)}
-    identity = identity_of("llm", model, asked, attempt.journal.canonical)
+    identity = identity_of("llm", model, asked, attempt.canonical)
     identity.warn(model)
     thread = attempt.thread if attempt.thread is not None else f"r{attempt.run}"
     return Request(
@@ -112,7 +112,7 @@ def tool_request(
         not_done_on: Exceptions with which a `write` says that it did not happen.
     """
     attempt = scope.attempt
-    mask = None if effect == "write" else attempt.journal.canonical
+    mask = None if effect == "write" else attempt.canonical
     identity = identity_of("tool", name, arguments, mask)
     identity.warn(name)
     return Request(

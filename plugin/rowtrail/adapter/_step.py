@@ -147,7 +147,7 @@ class _Declaration:
         """
         asked = self._asked(args, kwargs)
         attempt = scope.attempt
-        mask = None if self.effect == "write" else attempt.journal.canonical
+        mask = None if self.effect == "write" else attempt.canonical
         identity = identity_of(self.kind, self.name, self._counted(asked, args, kwargs), mask)
         if identity.not_told_apart is not None:
             refuse_not_told_apart(self.name, self._named(asked, args, kwargs))

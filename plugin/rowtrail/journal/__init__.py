@@ -1,11 +1,24 @@
 """The journal: runs, attempts and steps, recorded as they happen and replayed when resumed."""
 
 from rowtrail.journal._active import active_scope, run_scope, scope_finders
-from rowtrail.journal._attempt import Attempt, Outcome
-from rowtrail.journal._begin import Beginning, Finished, Multitask, ReplayMode, check_multitask
+from rowtrail.journal._attempt import Attempt, Scope
+from rowtrail.journal._beginning import (
+    Beginning,
+    Finished,
+    Multitask,
+    ReplayMode,
+    check_multitask,
+)
 from rowtrail.journal._call import CONTROL_FLOW, Call
 from rowtrail.journal._checks import check_durability
-from rowtrail.journal._current import Step, current_frame, current_step
+from rowtrail.journal._current import current_frame
+from rowtrail.journal._ending import (
+    Outcome,
+    aend_attempt,
+    aset_answer_aside,
+    end_attempt,
+    set_answer_aside,
+)
 from rowtrail.journal._environment import (
     DB_VARIABLE,
     DEFAULT_PATH,
@@ -13,13 +26,14 @@ from rowtrail.journal._environment import (
     THREAD_VARIABLE,
     journal_path,
 )
+from rowtrail.journal._find import abegin_again, abegin_call, begin_again, begin_call
 from rowtrail.journal._grip import Grip
 from rowtrail.journal._identity import Identity, differing_attribute, fingerprint_of, identity_of
 from rowtrail.journal._journal import Journal
+from rowtrail.journal._lent import current_step
 from rowtrail.journal._masks import Pattern, masks_of
-from rowtrail.journal._request import NOT_DONE, OnDoubt, Request
+from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, Step
 from rowtrail.journal._run import Run
-from rowtrail.journal._scope import Scope
 
 __all__ = [
     "CONTROL_FLOW",
@@ -44,16 +58,24 @@ __all__ = [
     "Run",
     "Scope",
     "Step",
+    "abegin_again",
+    "abegin_call",
     "active_scope",
+    "aend_attempt",
+    "aset_answer_aside",
+    "begin_again",
+    "begin_call",
     "check_durability",
     "check_multitask",
     "current_frame",
     "current_step",
     "differing_attribute",
+    "end_attempt",
     "fingerprint_of",
     "identity_of",
     "journal_path",
     "masks_of",
     "run_scope",
     "scope_finders",
+    "set_answer_aside",
 ]

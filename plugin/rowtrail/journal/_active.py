@@ -7,17 +7,15 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rowtrail.errors import UsageError
-from rowtrail.journal._current import current_frame, lent
-from rowtrail.journal._live import active_attempts, is_begun_here, is_inherited, is_news
+from rowtrail.journal._attempt import Attempt, Scope, Warned
+from rowtrail.journal._current import current_frame
+from rowtrail.journal._lent import lent
+from rowtrail.journal._live import active_attempts, is_begun_here, is_news
 from rowtrail.journal._log import log
-
-if TYPE_CHECKING:
-    from rowtrail.journal._attempt import Attempt
-    from rowtrail.journal._scope import Scope
-    from rowtrail.replay import Effect
+from rowtrail.replay import Effect
 
 run_scope: ContextVar[Scope | None] = ContextVar("rowtrail_run", default=None)
 """The scope of the `journal.run` block around the running code."""
@@ -43,7 +41,7 @@ class Place:
     """Where code runs: the scope that its calls belong to, or the run that left it behind."""
 
     scope: Scope | None = None
-    left_by: Attempt | None = None
+    left_by: Warned | None = None
     is_submitted: bool = True
     """Whether it is work that the run itself submitted."""
 
@@ -81,17 +79,17 @@ def here() -> Place:
     borrowed = lent.get()
     if borrowed is None:
         return Place()
-    scope, attempt = borrowed.scope, borrowed.attempt
-    if attempt is None or is_inherited(attempt):
+    if borrowed.is_inherited:
         return Place()
-    return Place(scope) if scope is not None else Place(None, attempt, is_submitted=False)
+    scope = borrowed.scope
+    return Place(scope) if scope is not None else Place(None, borrowed.warned, is_submitted=False)
 
 
 def place_of_scope(scope: Scope) -> Place:
     """Return where code runs whose scope is known, unless its run has ended."""
-    if is_inherited(scope.attempt):  # a child that was forked inside the run is outside it
+    if scope.attempt.is_inherited:  # a child that was forked inside the run is outside it
         return Place()
-    return Place(left_by=scope.attempt) if scope.attempt.has_ended else Place(scope)
+    return Place(left_by=scope.attempt.warned) if scope.attempt.has_ended else Place(scope)
 
 
 def active_scope() -> Scope | None:
@@ -133,7 +131,7 @@ def leave(entered: Entered) -> None:
 
 def enter_run(scope: Scope) -> Entered:
     """Make a run of its own what the code here belongs to, whatever step or thread it is in."""
-    scope.attempt.outside = (run_scope.get(), own_run.get())
+    scope.outside = (run_scope.get(), own_run.get())
     return enter((run_scope, scope), (own_run, True), (current_frame, None), (lent, None))
 
 
@@ -148,7 +146,7 @@ def leave_run(scope: Scope, entered: Entered) -> None:
     leave(entered)
     outer, own = found = run_scope.get(), own_run.get()
     while outer is not None and outer.attempt.has_ended:
-        outer, own = outer.attempt.outside
+        outer, own = outer.outside
     if (outer, own) != found:
         run_scope.set(outer)
         own_run.set(own)
@@ -162,20 +160,20 @@ def _may_be_a_run_s() -> bool:
 
 
 def _tell_left_behind(
-    attempt: Attempt, name: str, effect: Callable[[], Effect], *, is_submitted: bool
+    run: Warned, name: str, effect: Callable[[], Effect], *, is_submitted: bool
 ) -> None:
     if is_submitted and effect() == "write":
         raise UsageError(
-            f"{name} was not called: it is a write of run {attempt.run_id!r}, which has ended and "
+            f"{name} was not called: it is a write of run {run.run_id!r}, which has ended and "
             "cannot record it; await the run's tasks and futures inside it, or enter "
             "`with journal.run(...)` around the call"
         )
-    if is_news(name, [attempt]):
+    if is_news(name, [run]):
         log().warning(
             "run %r has ended, and %s is called by code that it left behind: the call is made and "
             "not recorded; await its tasks and join its threads inside the run, or enter "
             "`with journal.run(...)` around the call",
-            attempt.run_id,
+            run.run_id,
             name,
         )
 
@@ -187,7 +185,7 @@ def _tell_unowned(name: str, effect: Callable[[], Effect]) -> None:
             f"{name} was not called: it is a write, a run is active, and nothing tells whether "
             f"this code (in thread {thread!r}) is part of it; {REMEDY}"
         )
-    if is_news(name, active_attempts()):
+    if is_news(name, [attempt.warned for attempt in active_attempts()]):
         log().warning(
             "%s is called while a run is active, and nothing tells whether this code (in thread "
             "%r) is part of it: the call is made and not recorded; %s",

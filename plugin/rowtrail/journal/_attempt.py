@@ -1,34 +1,29 @@
-"""One go at a run: begun, told what becomes of its scopes, and ended."""
+"""A live attempt of a run, and its scopes: what they know while they go on."""
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rowtrail.content import Codec, Encoded, Prepared
-from rowtrail.errors import ClosedError, StorageError
-from rowtrail.journal._begin import Beginning, Begun
-from rowtrail.journal._current import Step
-from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
-from rowtrail.journal._live import is_inherited
-from rowtrail.journal._log import log
-from rowtrail.journal._matching import Claims
-from rowtrail.journal._numbers import Key
-from rowtrail.journal._owners import Owner, give_back_unmade
-from rowtrail.journal._recovery import LEFT
-from rowtrail.journal._request import Request
-from rowtrail.journal._scope import Generation, Scope
-from rowtrail.replay import Aside, ReasonCode, culprit
+from rowtrail.journal._beginning import Beginning, Begun
+from rowtrail.journal._claims import Claimant, Claims, Generation
+from rowtrail.journal._masks import Masks
+from rowtrail.journal._owners import Holder
+from rowtrail.journal._prefetched import Prefetched
+from rowtrail.journal._recorder import Recorder
+from rowtrail.journal._request import Key, Numbers, Request, Step
+from rowtrail.replay import scope_key
 from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-
-    from rowtrail.journal._journal import Journal
 
 
 class Interrupts(Protocol):
@@ -49,90 +44,83 @@ MAX_FAILURES = 100
 MAX_KEPT_SCOPES = 1_000
 """How many tasks of a graph are remembered, the last ones: a retry follows at once."""
 
-Outcome = Literal["done", "failed", "waiting", "cancelled"]
 
-WAYS_OUT = (
-    "the answer before it is kept, since {name!r} (step {step}), which changes the world, was "
-    "begun on it: the code sees the same failure until it is mended; to ask the model anew, "
-    'begin with configurable={{"rowtrail_replay": "never"}} or another run id'
-)
+@dataclass(eq=False, slots=True)
+class Warned:
+    """A run, and the functions of which the log has said that their calls are not recorded.
+
+    It may outlive the attempt: a thread that the run started, say, may live for ever.
+    """
+
+    run_id: str
+    names: set[str] = field(default_factory=set[str])
 
 
-class Attempt:
+class Attempt(Holder):
     """A live attempt of a run; safe to use from several threads and tasks."""
 
     is_over = False
     """Whether its end is written, or can be no more."""
 
-    outside: tuple[Scope | None, bool] = (None, False)
-    """Of a `journal.run`: the scope whose code it was entered in, and whether that is one too."""
+    is_inherited = False
+    """Whether it belongs to the process that this one was forked from."""
 
     def __init__(
         self,
-        journal: Journal,
+        recorder: Recorder,
         beginning: Beginning,
-        row: Begun,
+        begun: Begun,
         codec: Codec,
+        *,
+        strict: bool = False,
+        canonical: Masks | None = None,
+        on_end: Callable[[Attempt], None],
         loop: AbstractEventLoop | None = None,
     ) -> None:
-        self.journal = journal
-        self.recorder = journal.recorder
+        super().__init__(loop)
+        self.recorder = recorder
         self.codec = codec
-        self.row = row.attempt
-        self.run = row.run
-        self.run_id = row.run_id
-        self.thread = row.thread
-        self.thread_id = beginning.thread_id
-        self.n = row.n
-        self.base_step = row.base_step
-        self.continues = row.n > 1
-        self.begun = row
+        self.strict = strict
+        self.canonical = canonical
+        self.on_end = on_end
+        """Called once, before its end is written."""
         self.beginning = beginning
+        self.begun = begun
+        self.row = begun.attempt
+        self.run = begun.run
+        self.run_id = begun.run_id
+        self.warned = Warned(begun.run_id)
+        self.thread = begun.thread
+        self.thread_id = beginning.thread_id
+        self.n = begun.n
+        self.base_step = begun.base_step
+        self.continues = begun.n > 1
         self.replay_always = beginning.replay == "always"
-        self.strict = journal.strict
         self.ask: Callable[[Step | None], Any] | None = None
         """Asks a person about a step in doubt; adapters set it where they can."""
         self.interrupts: Interrupts | None = None
         """Counts the questions that a call asks a person, and passes them by on replay."""
         self.re_executes: Callable[[str, bool], bool] = _all_of_it
         """Whether a scope, by its name and by whether it had finished, is executed again."""
-        self.claims = Claims(self)
+        self.claims = Claims()
         self.replayed: set[int] = set()
         """Steps but those of models that were handed back, with all that was made inside them."""
-        self.raises_handled = row.before is not None and row.before["outcome"] in _NOT_FAILED
+        self.raises_handled = begun.before is not None and begun.before["outcome"] in _NOT_FAILED
         self.has_doubts = False
         """Whether a call that changes the world ended in doubt in this attempt."""
         self.is_rejected = False
         """Whether the framework refused what it was given, and nothing was executed."""
-        self._resumed_done = beginning.intent == "resume" and row.n == 1
+        self.is_resumed_done = beginning.intent == "resume" and begun.n == 1
         self._lock = threading.Lock()
         # Weak: a step's scope lasts as long as its frame or its task does, not as the run.
         self._scopes: weakref.WeakValueDictionary[tuple[str, Generation], Scope] = (
             weakref.WeakValueDictionary()
         )
         self._kept: dict[str, Scope] = {}
-        self._loop = None if loop is None else weakref.ref(loop)
-        self._ended = False
         # Bounded: an exception keeps alive what its frames hold.
         self.failures: deque[BaseException] = deque(maxlen=MAX_FAILURES)
         self.open: set[int] = set()
         """Steps whose ends are not on disk."""
-
-    @property
-    def has_ended(self) -> bool:
-        """Return whether the attempt is over."""
-        return self._ended
-
-    @property
-    def is_left(self) -> bool:
-        """Return whether nobody can go on with it: its event loop is closed.
-
-        One that has ended writes so itself; one that nobody holds any more is gone altogether.
-        """
-        if self._ended or self._loop is None:
-            return False
-        loop = self._loop()
-        return loop is None or loop.is_closed()
 
     def scope(
         self,
@@ -179,190 +167,166 @@ class Attempt:
         """Return the idempotency key of a recorded step."""
         return self.idempotency_key(row["key_scope"], row["fingerprint"], row["key_n"])
 
-    def alike(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
-        """Return a recorded call that a request may stand for, though its own scope has none."""
-        if self.continues or self.has_doubts or any(scope.generation):
-            return self.claims.oldest_alike(tx, scope, request, key)
-        return None
 
-    def doubted_before(self, tx: Tx, request: Request) -> Row | None:
-        """Return a `write` of another run of the thread that is in doubt, and asks for the same.
+class Asked:
+    """What a person was asked about the steps in doubt of one scope.
 
-        One that goes on though its caller has left it is in doubt as well. One of an attempt that
-        goes on counts where that cannot be told dead or alive: it is waited for.
-        """
-        if request.effect != "write" or self.thread is None or self.begun.keeps_doubts:
-            return None
-        row = tx.one(
-            "step_doubted_before",
-            thread=self.thread,
-            run=self.run,
-            fingerprint=request.fingerprint,
-        )
-        if row is None or row["status"] == "in_doubt" or row["ended_at"] is not None:
-            return row
-        owner = tx.one("attempt_owner", attempt=row["attempt"])
-        is_unsure = owner is not None and self.recorder.verdict_in_s(owner) is not None
-        return row if is_unsure else None
+    A framework matches answers to questions by position. The order in which steps were first asked
+    about is on disk, and every call takes the positions of the questions up to its own in this
+    order, answered or not: so parallel calls, which come in any order, get their own answers, and
+    what is asked after them does not get theirs.
+    """
 
-    def by_another_object(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
-        """Return a recorded `write` that was the same but for the object that it was made on."""
-        if request.object_free_fingerprint is None or not self.continues:
-            return None
-        return self.claims.by_another_object(tx, scope, request, key)
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.answers: dict[int, tuple[Any, int]] = {}
+        """By step, the answer and how many were given until one was valid."""
+        self.passed: set[int] = set()
 
-    def code_of(self, code: ReasonCode, request: Request) -> ReasonCode:
-        """Return why a call is made, also where that is decided for the whole run or request."""
-        if request.not_told_apart is not None:
-            return ReasonCode.NOT_TOLD_APART
-        return ReasonCode.NEVER if self.begun.keeps_doubts and code == ReasonCode.FIRST else code
 
-    def blame(self, scope_name: str, error: BaseException) -> bool:
-        """Record that a scope ended with `error`, for the next time that it is executed.
+class Scope:
+    """One scope in one attempt; its requests are numbered by fingerprint, as they are made."""
 
-        If a step raised it, nothing is set aside: failed steps are never replayed. Else the last
-        LLM answer of the scope is, if there is one: False says that the scope around has its turn.
-        """
-        return drive(self._blame(scope_name, error), self.recorder.store)
-
-    async def ablame(self, scope_name: str, error: BaseException) -> bool:
-        """Async twin of `blame`."""
-        return await adrive(self._blame(scope_name, error), self.recorder.store)
-
-    def _blame(self, scope_name: str, error: BaseException) -> Flow[bool]:
-        if culprit(error, self.failures) is not None:
-            return True
-        return (yield from self.setting_aside(scope_name, error))
-
-    def setting_aside(self, scope_name: str, error: BaseException) -> Flow[bool]:
-        """Return the flow that marks the last LLM answer of a scope, while an error passes."""
-        reason = f"set aside: the code after this answer raised {type(error).__name__}"
-        try:
-            kept: bool | Row = yield Write(lambda tx: self.set_aside_answer(tx, scope_name, reason))
-        except StorageError:  # not in place of the error that passes
-            log().warning("an answer of run %r could not be set aside", self.run_id, exc_info=True)
-            return False
-        if isinstance(kept, bool):
-            return kept
-        says = WAYS_OUT.format(name=kept["name"], step=kept["id"])
-        error.add_note(f"rowtrail: {says}")
-        log().warning("run %r failed in scope %r, and %s", self.run_id, scope_name, says)
-        return True
-
-    def set_aside_answer(self, tx: Tx, scope_name: str, reason: str) -> bool | Row:
-        """Mark the last LLM answer of a scope as superseded, and return whether there was one.
-
-        An answer on which a call that changes the world was begun stays: asked again, the model
-        would ask for that call again. The step is returned.
-        """
-        answer = tx.one("last_answer", run=self.run, name=scope_name)
-        if answer is None:
-            return False
-        begun = tx.all("effects_inside", run=self.run, name=scope_name, after=answer["seq"])
-        for step in begun:
-            if _is_of_answer(step["tool_call_id"], answer["text"]):
-                return step
-        tx.run(
-            "step_supersede",
-            id=answer["id"],
-            aside=Aside.ASKED_AGAIN,
-            reason=reason,
-            answers=None,
-        )
-        return True
-
-    def end(self, outcome: Outcome, error: str | None = None) -> None:
-        """End the attempt; further calls do nothing."""
-        try:
-            finish(self.ending(outcome, error), self.recorder.store)
-        except BaseException:  # Ctrl-C too: the run must not stay held
-            self._end_at_once()
-            raise
-
-    async def aend(self, outcome: Outcome, error: str | None = None) -> None:
-        """Async twin of `end`."""
-        try:
-            await adrive(self.ending(outcome, error), self.recorder.store)
-        except BaseException:  # Ctrl-C too: the run must not stay held
-            self._end_at_once()
-            raise
-
-    def _end_at_once(self) -> None:
-        if not self.is_over:  # interrupted while it ended
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Queue the end of an attempt whose caller was interrupted; it waits for nothing."""
-        self._ended = False
-        launch(self.ending("cancelled", None), self.recorder.store)
-
-    def ending(self, outcome: Outcome, error: str | None) -> Flow[None]:
-        """Return the flow that `end` drives."""
-        if self._ended or is_inherited(self):
-            return
-        self._ended = True
-        self.journal.release(self)
-        asker = Owner(self.row)
-        give_back_unmade(self.row)
-
-        def work(tx: Tx) -> None:
-            self.end_rows(tx, outcome, error, asker)
-
-        try:
-            yield Write(work)
-            self.is_over = True
-        except StorageError as failed:
-            self.is_over = True
-            self.recorder.owed[self.row] = work
-            if outcome in ("done", "waiting"):
-                raise
-            if isinstance(failed, ClosedError):  # whoever closed the journal ended its attempts
-                return
-            # Whoever calls is about to raise what went wrong: that must not be hidden.
-            log().warning("the end of run %r could not be recorded", self.run_id, exc_info=True)
-
-    def end_rows(
-        self, tx: Tx, outcome: Outcome, error: str | None, asker: Owner | None = None
+    def __init__(
+        self, attempt: Attempt, name: str, node: str | None, generation: Generation
     ) -> None:
-        """Write the end of the attempt, and of its run where no other attempt goes on."""
-        now = self.recorder.store.clock.now_ms()
-        self.recorder.replays.write(tx)
-        left_open = self._end_open_steps(tx, outcome, asker)
-        is_nothing = outcome == "done" or self.is_rejected
-        if self._resumed_done and is_nothing and tx.run("run_delete_empty", run=self.run):
-            tx.run("attempt_delete", attempt=self.row)  # nothing was left to resume
-            return
-        status: str = outcome
-        if self.is_rejected and self.begun.status_before is not None:
-            status, error = self.begun.status_before, self.begun.error_before
-        is_first = tx.run(
-            "attempt_end", attempt=self.row, outcome=outcome, now=now, left_open=int(left_open)
+        self.attempt = attempt
+        self.name = name
+        self.node = node
+        self.generation = generation
+        self.parent_row: int | None = None
+        """Row of the step whose code makes the calls of this scope, if there is one."""
+        self.around: Scope | None = None
+        """The scope whose code runs the graph that this one is a task of, if there is one."""
+        self.outside: tuple[Scope | None, bool] = (None, False)
+        """Of a `journal.run`: the scope in whose code it was entered, and whether that is one."""
+        self.before: Scope | None = None
+        """The same task's try before this one."""
+        self.ended_with_failure = False
+        """Whether the call that ended last in this scope raised."""
+        self.recorded: Prefetched | None = None
+        """What the scope had when this attempt came to it, once it was read."""
+        self.raised: set[int] = set()
+        """Steps whose recorded failures were raised again."""
+        self.unreadable: set[int] = set()
+        """Steps whose results are of classes that the program does not have any more."""
+        self.is_retry_told = False
+        self.told_in_epoch: int | None = None
+        self._row: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+        self._numbers = Numbers()
+        self._freed: deque[Key] = deque()
+        """What `_numbers` is to be given back: a finalizer must not wait for the lock."""
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Return what stands for the scope in the idempotency keys of its steps."""
+        return scope_key(self.name)
+
+    @functools.cached_property
+    def asked(self) -> Asked:
+        """Return what a person was asked about steps of this scope."""
+        return Asked()
+
+    def claimant(self, key: Key) -> Claimant:
+        """Return how a request of this scope claims a recorded call."""
+        return self.name, self.generation, key
+
+    def number(self, request: Request) -> Key:
+        """Number a request among its equals."""
+        with self._lock:
+            while self._freed:
+                self._numbers.free(self._freed.popleft())
+            return self._numbers.next(request)
+
+    def free(self, key: Key) -> None:
+        """Give back the number of a request that came to nothing, to the next one like it.
+
+        So a call that is made again after it failed has the number of the first: on resume its
+        answer stands where the failure was.
+        """
+        self._freed.append(key)
+
+    def inside(self, place: str, parent_row: int) -> Scope:
+        """Return the scope of the calls made inside a step of this scope."""
+        scope = self.attempt.scope(
+            f"{self.name}>{place}", node=self.node, generation=self.generation
         )
-        if is_first:
-            tx.run("run_end", run=self.run, attempt=self.row, status=status, now=now, error=error)
+        scope.parent_row = parent_row
+        return scope
 
-    def _end_open_steps(self, tx: Tx, outcome: Outcome, asker: Owner | None) -> bool:
-        """Mark the calls that were cancelled or left behind; return whether others still go on."""
-        left_open = False
-        for step in sorted(self.open):
-            if self.recorder.call_goes_on(step, asker):
-                left_open = (
-                    True  # in a thread that its caller left: its result is taken when it comes
-                )
-                continue
-            if outcome == "done":
-                tx.run("step_left_behind", id=step, attempt=self.row)
-            tx.run("step_crash", id=step, attempt=self.row, error=LEFT)
-        return left_open
+    def note_end(self, *, is_failure: bool) -> None:
+        """Note how the call ended that was the last here, and in the scopes around."""
+        scope: Scope | None = self
+        while scope is not None:
+            scope.ended_with_failure = is_failure
+            scope = scope.around
 
+    def row_in(self, tx: Tx) -> int:
+        """Return the row of the scope, which is made when it is first needed."""
+        row = self.known_row
+        if row is None:
+            found: int | None = tx.value("scope_row", run=self.attempt.run, name=self.name)
+            if found is None:
+                # Not kept before the commit: a rolled back row must not be remembered.
+                return self._new_row(tx)
+            self.remember_row(found)
+            return found
+        return row
 
-_NOT_FAILED = ("crashed", "cancelled", "waiting")
+    def _new_row(self, tx: Tx) -> int:
+        return tx.insert(
+            "scope_insert", run=self.attempt.run, name=self.name, node=self.node, key=self.key
+        )
+
+    @property
+    def known_row(self) -> int | None:
+        """Return the row of the scope, None where it is not known or may have been rolled back."""
+        if self._row is None or self._row[1] != self.attempt.recorder.store.epoch:
+            return None
+        return self._row[0]
+
+    def remember_row(self, row: int) -> None:
+        """Keep the row of the scope."""
+        self._row = (row, self.attempt.recorder.store.epoch)
+
+    @property
+    def last_seq(self) -> Mapping[int, int]:
+        """Return the number of the newest step that each attempt began in the scope."""
+        return {} if self.recorded is None else self.recorded.last_seq
+
+    def has_diverged(self, request: Request) -> bool:
+        """Return whether the scope has recorded steps of this kind that no request has claimed."""
+        if self.recorded is None or not self.recorded.rows:
+            return False
+        with self._lock:
+            return any(
+                not self._numbers.has(fingerprint, call)
+                for (fingerprint, call, _), rows in self.recorded.rows.items()
+                if any(row["kind"] == request.kind and row["status"] == "done" for row in rows)
+            )
+
+    def step_of(self, row: int, key: str, request: Request) -> Step:
+        """Return what the code of a step, or its reconciling function, sees of it."""
+        return Step(
+            id=str(row),
+            idempotency_key=key,
+            attempt=self.attempt.n,
+            name=request.name,
+            input=request.arguments,
+        )
+
+    def codec_of(self, request: Request) -> Codec:
+        """Return what reads and writes the results of a request."""
+        return request.codec or self.attempt.codec
+
+    def is_opaque(self, request: Request) -> bool:
+        """Return whether nothing of what a request returns may be stored as text."""
+        return self.codec_of(request).is_opaque
 
 
 def _all_of_it(scope_name: str, finished: bool) -> bool:
     return True
 
 
-def _is_of_answer(tool_call_id: str | None, answer: str | None) -> bool:
-    """Return whether a call may have been asked for by an answer, of which `answer` is the JSON."""
-    return tool_call_id is None or answer is None or tool_call_id in answer
+_NOT_FAILED = ("crashed", "cancelled", "waiting")

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, cast
 
 from rowtrail.content import Codec
 from rowtrail.errors import ClosedError
 from rowtrail.journal._active import attempt_around
 from rowtrail.journal._attempt import Attempt
-from rowtrail.journal._begin import Beginning, Begun, Finished, Hold, begin
+from rowtrail.journal._begin import begin
+from rowtrail.journal._beginning import Beginning, Begun, Finished, Hold
+from rowtrail.journal._ending import end_rows
 from rowtrail.journal._flow import Flow, Sleep, Write, adrive, drive
 from rowtrail.journal._grip import Grip
 from rowtrail.journal._live import note_begun, note_ended
+from rowtrail.journal._masks import Masks
 from rowtrail.journal._owners import running_loop
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._telling import Waiting, tell_beginning
 from rowtrail.journal._threads import hand_on_to_threads
 from rowtrail.store import Store, Tx
-
-if TYPE_CHECKING:
-    from rowtrail.journal._journal import Journal
 
 HOLD_POLL_S = 0.05
 """How often it is looked whether an attempt may begin that another one is in the way of: each look
@@ -44,6 +43,9 @@ class ActiveAttempts:
         self._attempts.discard(attempt)
         note_ended(attempt)
 
+    def __contains__(self, attempt: Attempt) -> bool:
+        return attempt in self._attempts
+
     def close(self) -> None:
         """Say that nothing can record for the attempts any more."""
         for attempt in list(self._attempts):
@@ -55,6 +57,8 @@ class Attempts:
 
     store: Store
     recorder: Recorder
+    strict: bool
+    canonical: Masks | None
     _attempts: ActiveAttempts
     _codec: Codec
 
@@ -130,14 +134,22 @@ class Attempts:
     def _try_to_begin(
         self, beginning: Beginning, codec: Codec | None, grip: Grip
     ) -> Flow[Attempt | Finished | Hold]:
-        owed, loop = list(self.recorder.owed), running_loop()
+        unwritten, loop = list(self.recorder.unwritten_ends), running_loop()
 
         def work(tx: Tx) -> Attempt | Finished | Hold:
-            journal = cast("Journal", self)
-            found = begin(tx, journal, beginning)
+            found = begin(tx, self.recorder, beginning)
             if not isinstance(found, Begun):
                 return found
-            attempt = Attempt(journal, beginning, found, codec or self._codec, loop)
+            attempt = Attempt(
+                self.recorder,
+                beginning,
+                found,
+                codec or self._codec,
+                strict=self.strict,
+                canonical=self.canonical,
+                on_end=self._attempts.discard,
+                loop=loop,
+            )
             self.recorder.attempts[attempt.row] = attempt
             grip.attempt = attempt
             return attempt
@@ -150,8 +162,8 @@ class Attempts:
             else:  # cancelled: it may still begin, and nobody would end it
                 self._give_up(grip, self.store.epoch)
             raise
-        for ended in owed:
-            self.recorder.owed.pop(ended, None)
+        for ended in unwritten:
+            self.recorder.unwritten_ends.pop(ended, None)
         return result
 
     def _give_up(self, grip: Grip, epoch: int) -> None:
@@ -160,15 +172,15 @@ class Attempts:
         def work(tx: Tx) -> None:
             attempt, grip.attempt = grip.attempt, None
             if attempt is not None and self.store.epoch == epoch:  # else it was rolled back
-                attempt.end_rows(tx, "cancelled", None)
+                end_rows(tx, attempt, "cancelled", None)
 
         # Not waited for: the caller is being cancelled. Were it lost, the attempt would be crashed.
         with contextlib.suppress(ClosedError):
             self.store.submit(work)
 
-    def release(self, attempt: Attempt) -> None:
-        """Forget an attempt that has ended."""
-        self._attempts.discard(attempt)
+    def has_active(self, attempt: Attempt) -> bool:
+        """Return whether an attempt was begun by this very journal, and goes on."""
+        return attempt in self._attempts
 
 
 def _new(begun: Attempt | Finished) -> Attempt:

@@ -3,112 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from rowtrail.errors import RunBusyError, UsageError
+from rowtrail.journal._beginning import Beginning, Begun, Finished, Hold
+from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
 from rowtrail.store import Row, Tx
 
-if TYPE_CHECKING:
-    from rowtrail.journal._journal import Journal
-    from rowtrail.journal._recorder import Recorder
-
-Intent = Literal["name", "input", "resume", "fork"]
-ReplayMode = Literal["default", "always", "never", "resume"]
-Multitask = Literal["allow", "enqueue", "reject"]
-
-MULTITASKS = ("allow", "enqueue", "reject")
-RESEND_WITHIN_S = 24 * 60 * 60
 NONCE_BYTES = 8
 _UNFINISHED = ("crashed", "cancelled", "failed")
 
 
-@dataclass(frozen=True)
-class Beginning:
-    """How an attempt begins, and so which run it belongs to.
-
-    Attributes:
-        intent: `name`: the run of this id, whatever its state. `input`: a new request; if the last
-            run of the thread was left unfinished on the same input it is continued. `resume`: the
-            last run of the thread, unless it is done. `fork`: a new run.
-        run_id: The run of this id, for `name`; else the id that a new run is given.
-        input_digest: Tells equal inputs; None where there is none.
-        answer_digest: Likewise the answer to a person's question with which a run is resumed.
-        base_step: Superstep from which the scopes of a new run count.
-        base_shift: By how much the framework's numbering of supersteps moved since, for `resume`.
-        head: Id of the checkpoint that the framework goes on from, and its superstep.
-        exclusive: Refuse when a live attempt holds the run.
-        gives_back: A run that is done is not begun again: where it ended is returned.
-        fresh: Set the recorded steps aside.
-        replay: `never` begins anew; `resume` continues a failed run too that is sent again.
-        resend_within_s: How long after its end an unfinished run is continued by the same input.
-        multitask: What becomes of a second attempt in a thread: it begins beside the first, waits
-            for its end, or is refused.
-    """
-
-    intent: Intent
-    run_id: str | None = None
-    thread_id: str | None = None
-    agent: str | None = None
-    input_digest: bytes | None = None
-    answer_digest: bytes | None = None
-    base_step: int | None = None
-    base_shift: int = 0
-    head: str | None = None
-    head_step: int | None = None
-    exclusive: bool = False
-    gives_back: bool = False
-    fresh: bool = False
-    replay: ReplayMode = "default"
-    resend_within_s: float = RESEND_WITHIN_S
-    multitask: Multitask = "allow"
-
-
-@dataclass(frozen=True)
-class Begun:
-    """An attempt whose rows are written; `before` is the attempt of the run before it."""
-
-    run: int
-    run_id: str
-    attempt: int
-    n: int
-    thread: int | None
-    base_step: int | None
-    nonce: str
-    status_before: str | None = None
-    error_before: str | None = None
-    ended_before: int | None = None
-    before: Row | None = None
-    holds_input: bool = False
-    keeps_doubts: bool = False
-    beside: str | None = None
-    """The run of another attempt that goes on in the thread."""
-
-
-@dataclass(frozen=True)
-class Hold:
-    """Why an attempt cannot begin yet."""
-
-    run_id: str
-    says: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The run is done: its state is that of a checkpoint, and nothing is called."""
-
-    run_id: str
-    checkpoint_id: bytes | str | None
-
-
-def begin(tx: Tx, journal: Journal, beginning: Beginning) -> Begun | Hold | Finished:
+def begin(tx: Tx, recorder: Recorder, beginning: Beginning) -> Begun | Hold | Finished:
     """Find or make the run of an attempt, and the attempt's own row."""
-    recorder = journal.recorder
-    for owed in list(recorder.owed.values()):
-        owed(tx)
+    for write_end in list(recorder.unwritten_ends.values()):
+        write_end(tx)
     record_crashes(tx, recorder)
-    now = journal.store.clock.now_ms()
+    now = recorder.store.clock.now_ms()
     thread = _thread_row(tx, beginning.thread_id, now)
     found = _run_to_continue(tx, recorder, beginning, thread, now)
     if isinstance(found, Hold):
@@ -119,12 +30,12 @@ def begin(tx: Tx, journal: Journal, beginning: Beginning) -> Begun | Hold | Fini
     beside = _beside(tx, recorder, beginning, thread)
     if beside is not None and beginning.multitask == "enqueue":
         return Hold(beside, "another attempt of its thread goes on (multitask='enqueue')")
-    return _write(tx, journal, beginning, thread, found, beside, now)
+    return _write(tx, recorder, beginning, thread, found, beside, now)
 
 
 def _write(
     tx: Tx,
-    journal: Journal,
+    recorder: Recorder,
     beginning: Beginning,
     thread: int | None,
     found: Row | None,
@@ -133,7 +44,7 @@ def _write(
 ) -> Begun:
     run = found
     if run is None:
-        run = _new_run(tx, journal, beginning, thread, now)
+        run = _new_run(tx, recorder, beginning, thread, now)
     before = tx.one("run_last_attempt", run=run["id"])
     holds_input = found is not None and bool(tx.value("run_saved", thread=thread, run=run["id"]))
     base_step = run["base_step"]
@@ -142,8 +53,8 @@ def _write(
         begun_at = None if before is None else before["head_step"]
         known: list[int] = [step for step in (own_step, begun_at) if step is not None]
         base_step = _base_step(beginning, run, holds_input, max(known, default=None))
-        _reopen(tx, journal.recorder, beginning, run, thread, base_step)
-    store = journal.store
+        _reopen(tx, recorder, beginning, run, thread, base_step)
+    store = recorder.store
     attempt = tx.insert(
         "attempt_insert",
         run=run["id"],
@@ -179,8 +90,8 @@ def _thread_row(tx: Tx, thread_id: str | None, now: int) -> int | None:
     return row if row is not None else tx.insert("thread_insert", thread_id=thread_id, now=now)
 
 
-def _new_run(tx: Tx, journal: Journal, beginning: Beginning, thread: int | None, now: int) -> Row:
-    run_id = _free_run_id(tx, journal, beginning)
+def _new_run(tx: Tx, recorder: Recorder, beginning: Beginning, thread: int | None, now: int) -> Row:
+    run_id = _free_run_id(tx, recorder, beginning)
     tx.insert(
         "run_insert",
         run_id=run_id,
@@ -281,9 +192,9 @@ def _beside(tx: Tx, recorder: Recorder, beginning: Beginning, thread: int | None
     return None
 
 
-def _free_run_id(tx: Tx, journal: Journal, beginning: Beginning) -> str:
+def _free_run_id(tx: Tx, recorder: Recorder, beginning: Beginning) -> str:
     if beginning.run_id is None:
-        return journal.store.clock.new_id()
+        return recorder.store.clock.new_id()
     candidate, n = beginning.run_id, 1
     while tx.one("run_by_id", run_id=candidate) is not None:
         n += 1  # one id for several requests: keep it recognisable
@@ -339,13 +250,3 @@ def _reopen(
         agent=beginning.agent,
         thread=thread,
     )
-
-
-def check_multitask(multitask: object) -> None:
-    """Refuse a word that is none of those that say what becomes of a second attempt in a thread.
-
-    Raises:
-        UsageError: It is.
-    """
-    if multitask not in MULTITASKS:
-        raise UsageError(f"multitask={multitask!r} is unknown: use one of {', '.join(MULTITASKS)}")

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rowtrail.content import Prepared
 from rowtrail.errors import NotRecordedError, StorageError, UnstorableError, UsageError
-from rowtrail.journal._current import Frame, Step, current_frame
+from rowtrail.journal._attempt import Scope
+from rowtrail.journal._current import Frame, current_frame
 from rowtrail.journal._failure import failure_text
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
-from rowtrail.journal._request import Request
+from rowtrail.journal._owners import Owner
+from rowtrail.journal._request import Key, Request, Step
+from rowtrail.journal._steps import Spent, Started, complete_step, fail_step, leave_step
 from rowtrail.journal._unstored import warn_not_stored
-from rowtrail.replay import Aside, leaves_in_doubt
+from rowtrail.replay import leaves_in_doubt
 from rowtrail.store import Tx
 from rowtrail.usage import Usage, price_usd
-
-if TYPE_CHECKING:
-    from rowtrail.journal._numbers import Key
-    from rowtrail.journal._owners import Owner
-    from rowtrail.journal._scope import Scope
-
 
 CONTROL_FLOW: list[type[BaseException]] = []
 """Exceptions by which a framework leaves a call that has not failed; adapters add theirs."""
@@ -31,29 +27,6 @@ CONTROL_FLOW: list[type[BaseException]] = []
 
 def _nobody() -> int:
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A step whose row is on disk and whose call may now be made."""
-
-    row: int
-    scope_row: int
-    key_n: int
-    key_scope: str | None
-    """Of the scope whose call it makes again, where that is another one."""
-    at_ms: int
-    clock_s: float
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a call used: the model that was asked, the tokens, and what they cost."""
-
-    usage: Usage | None = None
-    model: str | None = None
-    provider: str | None = None
-    cost_usd: float | None = None
 
 
 class Call:
@@ -83,19 +56,15 @@ class Call:
         self.is_settled = False
         """Whether what became of it is written, or an error holds what could not be."""
         self._scope = scope
+        self._recorder = scope.attempt.recorder
         self._key = key
         self._started = started
         self._owner = owner
         self._asked: Callable[[], int] = _nobody
         """Returns how many questions the call has asked a person."""
         if started is not None:
-            scope.remember_row(started.scope_row)
+            scope.remember_row(started.scope)
             scope.attempt.open.add(started.row)
-
-    @property
-    def identity(self) -> tuple[bytes, int]:
-        """Return the fingerprint of the request, and which of the equal ones of its scope it is."""
-        return self._key[0], self._key[2]
 
     @property
     def step(self) -> Step:
@@ -167,11 +136,11 @@ class Call:
         Raises:
             NotRecordedError: The result could not be written; it is in the error.
         """
-        drive(self._complete(result, **details), self._scope.attempt.recorder.store)
+        drive(self._complete(result, **details), self._recorder.store)
 
     async def acomplete(self, result: Any, **details: Any) -> None:
         """Async twin of `complete`; committed also when the task is cancelled meanwhile."""
-        await adrive(self._complete(result, **details), self._scope.attempt.recorder.store)
+        await adrive(self._complete(result, **details), self._recorder.store)
 
     def fail(self, error: BaseException, **details: Any) -> None:
         """Record that the call raised; a kill or a cancellation leaves a tool in doubt.
@@ -183,12 +152,12 @@ class Call:
             details: `output` (what the call had given so far), its `usage`, `interrupts` as for
                 `complete`, and `is_made`: the call itself raised nothing, its result is lost.
         """
-        finish(self._fail(error, **details), self._scope.attempt.recorder.store)
+        finish(self._fail(error, **details), self._recorder.store)
 
     async def afail(self, error: BaseException, **details: Any) -> None:
         """Async twin of `fail`."""
         flow = self._fail(error, **details)
-        store = self._scope.attempt.recorder.store
+        store = self._recorder.store
         if isinstance(error, GeneratorExit):  # the coroutine is being closed, and must not wait
             launch(flow, store)
         else:
@@ -222,14 +191,14 @@ class Call:
         started = self._started
         assert started is not None
         self.made()
-        attempt = self._scope.attempt
+        attempt, recorder = self._scope.attempt, self._recorder
         asked = self._asked() if interrupts is None else interrupts
 
         def completing(output: Prepared | None, reason: str | None) -> Write:
             def work(tx: Tx) -> None:
                 spent = self._spent(started, usage, model, provider)
-                attempt.recorder.complete_step(
-                    tx, self, started, output, reason=reason, spent=spent, interrupts=asked
+                complete_step(
+                    tx, recorder, started, output, reason=reason, spent=spent, interrupts=asked
                 )
                 self.is_settled = True
 
@@ -252,7 +221,7 @@ class Call:
         except StorageError as error:
             raise self._lost(started, result, error) from error
         finally:
-            attempt.recorder.calls.pop(started.row, None)
+            recorder.calls.pop(started.row, None)
 
     def _spent(
         self, started: Started, usage: Usage | None, model: str | None, provider: str | None
@@ -297,7 +266,7 @@ class Call:
         started, request = self._started, self.request
         assert started is not None
         self.made()
-        attempt = self._scope.attempt
+        attempt, recorder = self._scope.attempt, self._recorder
         attempt.failures.append(error)
         in_doubt = (is_made and request.effect == "write") or leaves_in_doubt(
             error, kind=request.kind, effect=request.effect, not_done_on=request.not_done_on
@@ -311,13 +280,13 @@ class Call:
                 if self.is_settled:  # interrupted as its end was on the way
                     return
                 self.is_settled = True
-                attempt.recorder.fail_step(
+                fail_step(
                     tx,
-                    self,
+                    recorder,
                     started,
                     stored,
                     status="in_doubt" if in_doubt else "failed",
-                    error=attempt.recorder.describe(error, request.codec or attempt.codec),
+                    error=recorder.describe(error, request.codec or attempt.codec),
                     failure=failure,
                     spent=self._spent(started, usage, None, None),
                     interrupts=self._asked() if interrupts is None else interrupts,
@@ -328,7 +297,7 @@ class Call:
         except StorageError:  # not in place of the error that the caller is about to raise
             log().warning("the failure of step %s is not recorded", started.row, exc_info=True)
         finally:
-            attempt.recorder.calls.pop(started.row, None)
+            recorder.calls.pop(started.row, None)
             attempt.has_doubts = attempt.has_doubts or in_doubt
             self._scope.free(self._key)  # the next one like it is this one made again
 
@@ -336,30 +305,9 @@ class Call:
         started = self._started
         assert started is not None
         self.made()
-        reason = f"left by {type(error).__name__}: it runs from its top again when it is resumed"
-
-        def work(tx: Tx) -> None:
-            tx.run(
-                "step_left",
-                id=started.row,
-                attempt=self.attempt_row,
-                aside=Aside.INTERRUPTED,
-                reason=reason,
-            )
-
         try:
-            yield Write(work)
+            yield Write(lambda tx: leave_step(tx, started, error))
             self._scope.attempt.open.discard(started.row)
         finally:
-            self._scope.attempt.recorder.calls.pop(started.row, None)
+            self._recorder.calls.pop(started.row, None)
             self._scope.free(self._key)
-
-    @property
-    def run(self) -> int:
-        """Return the row of the run that the call belongs to."""
-        return self._scope.attempt.run
-
-    @property
-    def attempt_row(self) -> int:
-        """Return the row of the attempt that makes the call."""
-        return self._scope.attempt.row

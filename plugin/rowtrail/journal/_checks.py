@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rowtrail.errors import UsageError
+from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
 from rowtrail.store import MEMORY, Store
 
 if TYPE_CHECKING:
-    from rowtrail.journal._recorder import Recorder
     from rowtrail.verify import DurabilityReport, Progress, Verification
 
 

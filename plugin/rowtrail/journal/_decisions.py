@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rowtrail.content import Content, Prepared
 from rowtrail.errors import UnknownIdError, UsageError
+from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
 from rowtrail.replay import Aside
 from rowtrail.store import Row, Tx
-
-if TYPE_CHECKING:
-    from rowtrail.journal._recorder import Recorder
 
 _TOLD = {
     Aside.RETRIED: "settled: it is made again",

@@ -10,18 +10,16 @@ import sys
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from rowtrail.journal._live import is_inherited
-
-if TYPE_CHECKING:
-    from rowtrail.journal._attempt import Attempt
+from rowtrail.journal._attempt import Attempt
+from rowtrail.journal._ending import abandon_attempt
 
 
 def let_go(attempt: Attempt | None) -> None:
     """Queue the end of an attempt of this process that has not ended; this waits for nothing."""
-    if attempt is not None and not attempt.is_over and not is_inherited(attempt):
-        attempt.abandon()
+    if attempt is not None and not attempt.is_over and not attempt.is_inherited:
+        abandon_attempt(attempt)
 
 
 class Grip:
@@ -47,7 +45,7 @@ class Block(Protocol):
 
     @property
     def is_entered(self) -> bool:
-        """Tell whether it was entered and not left."""
+        """Return whether it was entered and not left."""
         ...
 
     def let_go(self) -> None:

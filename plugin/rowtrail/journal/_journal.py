@@ -12,9 +12,7 @@ from rowtrail._clock import Clock
 from rowtrail.content import Codec, Content
 from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.journal._attempts import ActiveAttempts, Attempts
-from rowtrail.journal._begin import (
-    Beginning,
-)
+from rowtrail.journal._beginning import Beginning
 from rowtrail.journal._checks import Checks, check_durability
 from rowtrail.journal._decisions import settle_by_hand
 from rowtrail.journal._environment import (
@@ -25,7 +23,7 @@ from rowtrail.journal._environment import (
 )
 from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._recorder import Recorder
-from rowtrail.journal._recovery import record_abandoned
+from rowtrail.journal._recovery import beat, record_abandoned
 from rowtrail.journal._run import Run
 from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 
@@ -345,7 +343,7 @@ def _recorder_of(store: Store) -> Recorder:
     """Return the recorder of a store: what it caches is true for one writer thread only."""
     if store.companion is None:
         store.companion = recorder = Recorder(store, Content(store))
-        store.chore = recorder.beat
+        store.chore = partial(beat, recorder=recorder)
         store.farewell = partial(record_abandoned, recorder=recorder)
     assert isinstance(store.companion, Recorder)
     return store.companion

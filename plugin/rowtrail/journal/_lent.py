@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from weakref import ref
 
-from rowtrail.journal._current import Frame
+from rowtrail.errors import UsageError
+from rowtrail.journal._attempt import Attempt, Scope
+from rowtrail.journal._current import Frame, current_frame
 from rowtrail.journal._live import is_another_active
-
-if TYPE_CHECKING:
-    from rowtrail.journal._attempt import Attempt
-    from rowtrail.journal._scope import Scope
+from rowtrail.journal._owners import Owner
+from rowtrail.journal._request import Step
 
 
 class Marker(Protocol):
@@ -55,6 +55,7 @@ class Lent:
     ) -> None:
         self._scope = ref(scope)
         self._attempt = ref(scope.attempt)
+        self.warned = scope.attempt.warned
         self._frame = None if frame is None else ref(frame)
         self._markers = {variable: ref(marker) for variable, marker in markers.items()}
 
@@ -64,9 +65,10 @@ class Lent:
         return None if self._frame is None else self._frame()
 
     @property
-    def attempt(self) -> Attempt | None:
-        """Return the attempt in which the thread was started, None once it is forgotten."""
-        return self._attempt()
+    def is_inherited(self) -> bool:
+        """Return whether the thread was started by the process that this one was forked from."""
+        attempt = self._attempt()
+        return attempt is not None and attempt.is_inherited
 
     @property
     def scope(self) -> Scope | None:
@@ -86,3 +88,45 @@ class Lent:
         if self._frame is not None:
             starters.append(self._frame())
         return all(starter is not None and starter.is_unfinished for starter in starters)
+
+
+lent: ContextVar[Lent | None] = ContextVar("rowtrail_lent", default=None)
+"""What the code that started this thread lent to it."""
+
+
+def enclosing_frame() -> Frame | None:
+    """Return the step that made or submitted the running code, also after the step has ended."""
+    frame, borrowed = current_frame.get(), lent.get()
+    return borrowed.frame if frame is None and borrowed is not None else frame
+
+
+def running_frame() -> Frame | None:
+    """Return the step that the running code is part of, None outside one or after its end."""
+    frame = enclosing_frame()
+    return None if frame is None or frame.has_ended else frame
+
+
+def current_step() -> Step:
+    """Return the step that is running; in work that a step submitted, the step until it ends.
+
+    Raises:
+        UsageError: No step is running here.
+    """
+    frame = running_frame()
+    if frame is None:
+        raise UsageError(
+            "current_step() was called outside a step: call it inside a tool that the journal "
+            "records or a function under @rowtrail.step, before it returns"
+        )
+    return frame.step
+
+
+def owner_here(attempt: Attempt, give_back: Callable[[], None] | None = None) -> Owner:
+    """Return the owner of a call of an attempt that the running code makes, or asks about.
+
+    Args:
+        attempt: The attempt.
+        give_back: What is done where the call is never made; it waits for nothing.
+    """
+    frame = enclosing_frame()
+    return Owner(attempt.row, give_back, is_inside=None if frame is None else frame.is_inside)

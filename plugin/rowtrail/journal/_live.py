@@ -8,12 +8,12 @@ import threading
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet, ref
+from weakref import WeakKeyDictionary, ref
+
+from rowtrail.journal._attempt import Attempt, Warned
 
 if TYPE_CHECKING:
     from asyncio import Task
-
-    from rowtrail.journal._attempt import Attempt
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,12 @@ class _Origin:
     task: ref[Any] | None
 
 
-MAX_TOLD = 100
+MAX_NAMED = 100
 """How many functions are named whose calls are not recorded, for each attempt."""
 
 _lock = threading.RLock()  # the garbage collector may end a run anywhere, also in here
 _numbers = count(1)
 _active: WeakKeyDictionary[Attempt, _Origin] = WeakKeyDictionary()
-_inherited: WeakSet[Attempt] = WeakSet()
-"""Attempts of the process that this one was forked from."""
-_told: WeakKeyDictionary[Attempt, set[str]] = WeakKeyDictionary()
 
 
 def note_begun(attempt: Attempt, around: Attempt | None) -> None:
@@ -56,11 +53,6 @@ def active_attempts() -> list[Attempt]:
     """Return the active attempts of this process."""
     with _lock:
         return list(_active)
-
-
-def is_inherited(attempt: Attempt) -> bool:
-    """Return whether an attempt belongs to the process that this one was forked from."""
-    return attempt in _inherited
 
 
 def is_another_active(than: Attempt) -> bool:
@@ -87,13 +79,12 @@ def is_begun_here() -> bool:
         )
 
 
-def is_news(name: str, attempts: list[Attempt]) -> bool:
-    """Return whether a function was not yet told of in any of these attempts; from now on it is."""
+def is_news(name: str, runs: list[Warned]) -> bool:
+    """Return whether a function was not yet named in any of these runs; from now on it is."""
     with _lock:
-        told = [_told.setdefault(attempt, set()) for attempt in attempts]
-        is_known = any(name in names or len(names) >= MAX_TOLD for names in told)
-        for names in told:
-            names.add(name)
+        is_known = any(name in run.names or len(run.names) >= MAX_NAMED for run in runs)
+        for run in runs:
+            run.names.add(name)
         return not is_known
 
 
@@ -108,7 +99,8 @@ def _here() -> tuple[threading.Thread, Task[Any] | None]:
 
 def _after_fork_in_child() -> None:
     """The attempts go on in the parent; here nothing records for them."""
-    _inherited.update(_active)
+    for attempt in _active:
+        attempt.is_inherited = True
     _active.clear()
     _lock.release()
 

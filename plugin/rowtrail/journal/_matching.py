@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rowtrail.content import Encoded
+from rowtrail.journal._attempt import Scope
 from rowtrail.journal._failure import rebuilt_failure
 from rowtrail.journal._identity import differing_attribute
 from rowtrail.journal._log import log
-from rowtrail.journal._request import Request
+from rowtrail.journal._request import Key, Request
 from rowtrail.replay import Recorded
 from rowtrail.store import Row, Tx
-
-if TYPE_CHECKING:
-    from rowtrail.journal._attempt import Attempt
-    from rowtrail.journal._numbers import Key
-    from rowtrail.journal._scope import Scope
 
 
 def candidates(tx: Tx, scope: Scope, scope_row: int, key: Key) -> list[Row]:
@@ -92,111 +87,84 @@ class Doubtful:
         return f"the same write on another object, as step {self.other['id']} recorded it: {what}"
 
 
-_Claimant = tuple[str, tuple[int, ...], "Key"]
-"""Name and try of a scope, and which of its requests."""
+def alike(tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
+    """Return a recorded call that changes the world, asks for the same, and that nobody has taken.
 
-
-class Claims:
-    """Which recorded calls that change the world the requests of one attempt stand for.
-
-    Where a run re-executes, the model may ask again with other ids, or another task may make the
-    call: so such a call is matched against all that are recorded in the part that re-executes, and
-    each of these is taken once.
+    The oldest, of any scope that this attempt executes again: a request may stand for it though
+    its own scope has none like it.
     """
-
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
-        self._taken: dict[int, _Claimant] = {}
-        self._newest_try: dict[str, tuple[int, ...]] = {}
-        self._decided: set[int] = set()
-        """Calls in doubt of which somebody has decided for one request."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Return whether no call that changes the world was begun or replayed."""
-        return not self._taken
-
-    def take(self, row: int, scope: Scope, key: Key) -> None:
-        """Note that a request of `scope` stands for a row."""
-        self._taken[row] = (scope.name, scope.generation, key)
-        self._begin_try(scope)
-
-    def decide(self, row: int, scope: Scope, key: Key) -> None:
-        """Note that what was decided of a call in doubt is for one request, and for no other."""
-        self.take(row, scope, key)
-        self._decided.add(row)
-
-    def free(self, rows: list[Row], scope: Scope, key: Key) -> list[Row]:
-        """Return the rows that no other request stands for."""
-        if not self._taken:
-            return rows
-        self._begin_try(scope)
-        return [row for row in rows if row["effect"] == "read" or self._is_free(row, scope, key)]
-
-    def oldest_alike(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
-        """Return the oldest recorded call that asks for the same and that nobody has taken."""
-        alike = tx.all("step_effects_alike", run=self._attempt.run, fingerprint=request.fingerprint)
-        row = self._oldest_free(tx, alike, scope, request, key)
-        if row is None:
-            return None
-        return tx.one("step_recorded", id=row["id"], scope=scope.known_row)
-
-    def by_another_object(self, tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
-        """Return the oldest recorded write of which only the object was another one."""
-        alike = tx.all(
-            "step_effects_of_objects",
-            run=self._attempt.run,
-            object_free=request.object_free_fingerprint,
-            fingerprint=request.fingerprint,
-        )
-        return self._oldest_free(tx, alike, scope, request, key)
-
-    def _oldest_free(
-        self, tx: Tx, alike: list[Row], scope: Scope, request: Request, key: Key
-    ) -> Row | None:
-        self._begin_try(scope)
-        for row in alike:
-            is_near = row["scope_name"] == scope.name or row["status"] == "in_doubt"
-            if row["kind"] != request.kind or not self._is_free(row, scope, key):
-                continue
-            if not is_near and not self._attempt.re_executes(row["scope_name"], row["finished"]):
-                continue
-            if row["status"] == "in_doubt" or not self._is_handed_back(tx, row, scope):
-                return row
+    attempt = scope.attempt
+    if not (attempt.continues or attempt.has_doubts or any(scope.generation)):
         return None
+    rows = tx.all("step_effects_alike", run=attempt.run, fingerprint=request.fingerprint)
+    row = _oldest_free(tx, rows, scope, request, key)
+    if row is None:
+        return None
+    return tx.one("step_recorded", id=row["id"], scope=scope.known_row)
 
-    def _is_handed_back(self, tx: Tx, row: Row, scope: Scope) -> bool:
-        """Return whether a step is part of another that is handed back as a whole.
 
-        So it is inside one that was replayed in this attempt, or that may be yet: the step in whose
-        code the request is made asks for the same.
-        """
-        if row["parent"] is None:
-            return False
-        around = tx.one("step_done_around", parent=row["parent"])
-        if around is None or around["id"] in self._attempt.replayed:
-            return around is not None
-        own = scope.parent_row and tx.value("step_fingerprint", id=scope.parent_row)
-        return bool(around["fingerprint"] == own)
+def by_another_object(tx: Tx, scope: Scope, request: Request, key: Key) -> Row | None:
+    """Return the oldest recorded `write` that was the same but for the object it was made on."""
+    if request.object_free_fingerprint is None or not scope.attempt.continues:
+        return None
+    rows = tx.all(
+        "step_effects_of_objects",
+        run=scope.attempt.run,
+        object_free=request.object_free_fingerprint,
+        fingerprint=request.fingerprint,
+    )
+    return _oldest_free(tx, rows, scope, request, key)
 
-    def _begin_try(self, scope: Scope) -> None:
-        known = self._newest_try.get(scope.name, ())
-        self._newest_try[scope.name] = max(known, scope.generation)
 
-    def _is_free(self, row: Row, scope: Scope, key: Key) -> bool:
-        """Return whether no other request stands for a row, or only one of a try that was given up.
+def doubted_before(tx: Tx, scope: Scope, request: Request) -> Row | None:
+    """Return a `write` of another run of the thread that is in doubt, and asks for the same.
 
-        A call in doubt stands for every call like it until somebody has decided.
-        """
-        taken = self._taken.get(row["id"])
-        if taken is None or (row["status"] == "in_doubt" and row["id"] not in self._decided):
-            return True
-        name, generation, _ = taken
-        return taken == (scope.name, scope.generation, key) or any(
-            generation[: len(newest)] < newest
-            for around, newest in self._newest_try.items()
-            if name == around or name.startswith((f"{around}|", f"{around}>"))
-        )
+    One that goes on though its caller has left it is in doubt as well. One of an attempt that
+    goes on counts where that cannot be told dead or alive: it is waited for.
+    """
+    attempt = scope.attempt
+    if request.effect != "write" or attempt.thread is None or attempt.begun.keeps_doubts:
+        return None
+    row = tx.one(
+        "step_doubted_before",
+        thread=attempt.thread,
+        run=attempt.run,
+        fingerprint=request.fingerprint,
+    )
+    if row is None or row["status"] == "in_doubt" or row["ended_at"] is not None:
+        return row
+    owner = tx.one("attempt_owner", attempt=row["attempt"])
+    is_unsure = owner is not None and attempt.recorder.verdict_in_s(owner) is not None
+    return row if is_unsure else None
+
+
+def _oldest_free(tx: Tx, rows: list[Row], scope: Scope, request: Request, key: Key) -> Row | None:
+    attempt, claimant = scope.attempt, scope.claimant(key)
+    attempt.claims.begin_try(claimant)
+    for row in attempt.claims.free(rows, claimant):
+        if row["kind"] != request.kind:
+            continue
+        is_near = row["scope_name"] == scope.name or row["status"] == "in_doubt"
+        if not is_near and not attempt.re_executes(row["scope_name"], row["finished"]):
+            continue
+        if row["status"] == "in_doubt" or not _is_handed_back(tx, row, scope):
+            return row
+    return None
+
+
+def _is_handed_back(tx: Tx, row: Row, scope: Scope) -> bool:
+    """Return whether a step is part of another that is handed back as a whole.
+
+    So it is inside one that was replayed in this attempt, or that may be yet: the step in whose
+    code the request is made asks for the same.
+    """
+    if row["parent"] is None:
+        return False
+    around = tx.one("step_done_around", parent=row["parent"])
+    if around is None or around["id"] in scope.attempt.replayed:
+        return around is not None
+    own = scope.parent_row and tx.value("step_fingerprint", id=scope.parent_row)
+    return bool(around["fingerprint"] == own)
 
 
 def handled_failures(scope: Scope, rows: list[Row], last_seq: Mapping[int, int]) -> set[int]:
@@ -218,7 +186,7 @@ def handled_failures(scope: Scope, rows: list[Row], last_seq: Mapping[int, int])
         if row["status"] == "failed"
         and row["ended_seq"] is not None
         and row["ended_seq"] < last_seq.get(row["attempt"], 0)
-        and not scope.was_raised(row["id"])
+        and row["id"] not in scope.raised
         and (row["output"] is not None or rebuilt_failure(row["failure"]) is not None)
     }
 

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from rowtrail.journal._current import enclosing_frame
-
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
 
@@ -44,6 +42,27 @@ def running_loop() -> AbstractEventLoop | None:
     return None if asyncio is None else asyncio._get_running_loop()
 
 
+class Holder:
+    """What keeps an attempt going: its event loop, where it has one, and that somebody holds it."""
+
+    has_ended = False
+    """Whether the attempt is over."""
+
+    def __init__(self, loop: AbstractEventLoop | None = None) -> None:
+        self._loop = None if loop is None else weakref.ref(loop)
+
+    @property
+    def is_left(self) -> bool:
+        """Return whether nobody can go on with the attempt: its event loop is closed.
+
+        One that has ended writes so itself; one that nobody holds any more is gone altogether.
+        """
+        if self.has_ended or self._loop is None:
+            return False
+        loop = self._loop()
+        return loop is None or loop.is_closed()
+
+
 class Owner:
     """The thread, and in a coroutine the loop and the task, that makes a call of an attempt.
 
@@ -53,8 +72,8 @@ class Owner:
 
     __slots__ = (
         "__weakref__",
-        "_frame",
         "_give_back",
+        "_is_inside",
         "_loop",
         "_still_since_s",
         "_task",
@@ -63,18 +82,26 @@ class Owner:
         "is_given_back",
     )
 
-    def __init__(self, attempt: int, give_back: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        attempt: int,
+        give_back: Callable[[], None] | None = None,
+        *,
+        is_inside: Callable[[int], bool] | None = None,
+    ) -> None:
         """Create the owner of a call that the running code makes, or asks about.
 
         Args:
             attempt: The row of the attempt.
             give_back: What is done where the call is never made; it waits for nothing.
+            is_inside: Returns whether the running code is part of the step of a row; None outside
+                steps.
         """
         self._give_back = give_back
         self.is_given_back = False
         loop = running_loop()
         self.attempt = attempt
-        self._frame = enclosing_frame()
+        self._is_inside = is_inside
         self._thread = threading.current_thread()
         self._loop = loop
         self._task: weakref.ref[Task[Any]] | None = None
@@ -92,7 +119,7 @@ class Owner:
 
     @property
     def is_unmade(self) -> bool:
-        """Tell whether the call can still be given back."""
+        """Return whether the call can still be given back."""
         return self._give_back is not None
 
     def is_by_same_code(self, other: Owner) -> bool:
@@ -135,7 +162,7 @@ class Owner:
         return self._is_left_by_loop(now_s, asker) or self._is_left_by_task(step, asker)
 
     def _has_left(self, step: int, owner: Owner) -> bool:
-        inside = self._frame is not None and self._frame.is_inside(step)
+        inside = self._is_inside is not None and self._is_inside(step)
         return self._thread is owner._thread and not inside
 
     def _is_left_by_loop(self, now_s: float, asker: Owner | None) -> bool:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
 
+from rowtrail.journal._request import Key, Request
 from rowtrail.store import Row, Tx
-
-if TYPE_CHECKING:
-    from rowtrail.journal._numbers import Key
-    from rowtrail.journal._request import Request
 
 MAX_PREFETCHED = 5_000
 """Of a scope with more recorded steps each is looked up by itself: results need memory."""

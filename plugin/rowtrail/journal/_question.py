@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rowtrail.errors import DivergedError
-from rowtrail.journal._call import Started
-from rowtrail.journal._matching import Doubtful, as_recorded, candidates, handled_failures
-from rowtrail.journal._numbers import Key
+from rowtrail.journal._attempt import Scope
+from rowtrail.journal._matching import (
+    Doubtful,
+    alike,
+    as_recorded,
+    by_another_object,
+    candidates,
+    doubted_before,
+    handled_failures,
+)
 from rowtrail.journal._owners import Owner
-from rowtrail.journal._request import Request
+from rowtrail.journal._request import Key, Request
+from rowtrail.journal._steps import Started, start_step
 from rowtrail.replay import Aside, Decision, Live, ReasonCode, Resolve, Wait, decide
 from rowtrail.store import Row, Tx
-
-if TYPE_CHECKING:
-    from rowtrail.journal._scope import Scope
 
 
 @dataclass(frozen=True)
@@ -46,19 +50,19 @@ class Question:
     def decide(self, tx: Tx) -> Verdict:
         """Decide what becomes of the request and, when it is to be made, write its row."""
         scope, request, key = self.scope, self.request, self.key
-        attempt = scope.attempt
+        claims, claimant = scope.attempt.claims, scope.claimant(key)
         scope_row = scope.row_in(tx)
-        rows = attempt.claims.free(candidates(tx, scope, scope_row, key), scope, key)
+        rows = claims.free(candidates(tx, scope, scope_row, key), claimant)
         decision = self._decision(tx, rows)
         if not rows and request.effect != "read":
-            alike = attempt.alike(tx, scope, request, key)
-            if alike is not None:
-                rows = [alike]
+            other = alike(tx, scope, request, key)
+            if other is not None:
+                rows = [other]
                 decision = self._decision(tx, rows)
         if isinstance(decision, Live):
             return self._live(tx, scope_row, rows, decision)
         if request.effect != "read":
-            attempt.claims.take(decision.step, scope, key)
+            claims.take(decision.step, claimant)
         row = next((row for row in rows if row["id"] == decision.step), None)
         if isinstance(decision, Resolve):
             tx.run("step_doubt", id=decision.step)
@@ -81,11 +85,11 @@ class Question:
         scope, request, key = self.scope, self.request, self.key
         attempt = scope.attempt
         before = rows[-1] if rows else None
-        twin = attempt.doubted_before(tx, request) if before is None else None
+        twin = doubted_before(tx, scope, request) if before is None else None
         if twin is not None and twin["status"] == "running" and twin["ended_at"] is None:
             return Verdict(Wait(twin["id"], twin["attempt"]), twin)
         self._refuse_divergence(decision)
-        other = attempt.by_another_object(tx, scope, request, key) if before is None else None
+        other = by_another_object(tx, scope, request, key) if before is None else None
         if decision.supersedes is not None:
             tx.run(
                 "step_supersede",
@@ -94,17 +98,25 @@ class Question:
                 reason=None,
                 answers=None,
             )
-        code = attempt.code_of(self.decided or decision.code, request)
+        code = self._code(decision)
         doubt = Doubtful(twin, other) if twin is not None or other is not None else None
-        started = attempt.recorder.start_step(
+        started = start_step(
             tx, scope, scope_row, request, key, code=code, before=before, doubt=doubt
         )
         if doubt is not None:
             row = candidates(tx, scope, scope_row, key)[-1]
             return Verdict(Resolve(started.row), row)
         if request.effect != "read":
-            attempt.claims.take(started.row, scope, key)
+            attempt.claims.take(started.row, scope.claimant(key))
         return Verdict(decision, None, started, self.owner)
+
+    def _code(self, decision: Live) -> ReasonCode:
+        """Return why a call is made, also where that is decided for the whole run or request."""
+        code = self.decided or decision.code
+        if self.request.not_told_apart is not None:
+            return ReasonCode.NOT_TOLD_APART
+        keeps_doubts = self.scope.attempt.begun.keeps_doubts
+        return ReasonCode.NEVER if keeps_doubts and code == ReasonCode.FIRST else code
 
     def _refuse_divergence(self, decision: Live) -> None:
         scope, request = self.scope, self.request

@@ -1,13 +1,9 @@
-"""Telling the dead from the living, and writing down what the dead left open."""
+"""Crash detection: which attempts are gone, and writing down what they left open."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from rowtrail.journal._recorder import Recorder
 from rowtrail.store import Row, Tx
-
-if TYPE_CHECKING:
-    from rowtrail.journal._recorder import Recorder
 
 DIED = "the process died before its answer was recorded"
 LEFT = "left before its answer was recorded"
@@ -24,6 +20,15 @@ def record_crashes(tx: Tx, recorder: Recorder) -> int:
         why = LEFT if row["process"] == recorder.store.process_row else DIED
         _record_crash(tx, row, max(row["last_seen_at"], last_step_at or 0), why)
     return len(dead)
+
+
+def beat(tx: Tx, recorder: Recorder) -> None:
+    """Do what is done with every heartbeat: write replays, and which attempts are gone.
+
+    Of those of this process nobody else can say: a closed loop, or a run that nobody holds.
+    """
+    recorder.replays.write(tx)
+    record_crashes(tx, recorder)
 
 
 def record_abandoned(tx: Tx, recorder: Recorder) -> None:

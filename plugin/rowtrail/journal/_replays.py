@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
 
-from rowtrail.journal._spend import UNKNOWN_MODEL, utc_day
 from rowtrail.store import Store, Tx
 
-if TYPE_CHECKING:
-    from rowtrail.journal._attempt import Attempt
+UNKNOWN_MODEL = "unknown"
+"""The model that tokens and money of a call count for which names none."""
 
 MAX_WAITING = 4_096
 KEPT_S = 10.0
 """No transaction takes longer: what was written before is committed."""
 
-_Replay = tuple["Attempt", int, int]
-"""Who replayed, the step, and when."""
+_Replay = tuple[int, int, int, int]
+"""Rows of the run, of the attempt that replayed and of the step, and when: UTC milliseconds."""
 
 _Written = tuple[float, int, _Replay]
 """When the row of a replay was written, and its id."""
@@ -32,13 +31,13 @@ class Replays:
         """The last ones: they may be rolled back yet."""
         self._epoch = store.epoch
 
-    def add(self, attempt: Attempt, step: int) -> None:
+    def add(self, run: int, attempt: int, step: int) -> None:
         """Remember a replay: its row is written with the next step, or after `HEARTBEAT_S`.
 
         Losing it in a crash costs nothing but the row; a transaction of its own would cost more
         than the replay.
         """
-        self._waiting.append((attempt, step, self._store.clock.now_ms()))
+        self._waiting.append((run, attempt, step, self._store.clock.now_ms()))
         if len(self._waiting) == MAX_WAITING:
             self._store.submit(self.write)
 
@@ -58,8 +57,8 @@ class Replays:
             kept: deque[_Written] = deque()
             lost: list[_Replay] = []
             for each in self._written:
-                _, row, (attempt, step, now) = each
-                if tx.one("replay_row", id=row, step=step, attempt=attempt.row, now=now):
+                _, row, (_, attempt, step, now) = each
+                if tx.one("replay_row", id=row, step=step, attempt=attempt, now=now):
                     kept.append(each)
                 else:
                     lost.append(each[2])
@@ -68,7 +67,7 @@ class Replays:
         while self._written and self._written[0][0] < self._store.clock.elapsed_s() - KEPT_S:
             self._written.popleft()
 
-    def _insert_replay(self, tx: Tx, attempt: Attempt, step: int, now: int) -> int | None:
+    def _insert_replay(self, tx: Tx, run: int, attempt: int, step: int, now: int) -> int | None:
         """Write the row of a replay and return it; None where its run is there no more."""
         saved = tx.all("saved_by_step", step=step)
         costs = [row["cost_usd"] for row in saved if row["cost_usd"] is not None]
@@ -78,7 +77,7 @@ class Replays:
         row = tx.insert_absent(
             "replay_insert",
             step=step,
-            attempt=attempt.row,
+            attempt=attempt,
             now=now,
             input_tokens=tokens_in if saved else None,
             output_tokens=tokens_out if saved else None,
@@ -86,7 +85,7 @@ class Replays:
         )
         if not saved or row is None:
             return row
-        tx.run("run_add_saved", run=attempt.run, tokens=tokens_in + tokens_out, usd=total)
+        tx.run("run_add_saved", run=run, tokens=tokens_in + tokens_out, usd=total)
         for each in saved:
             tx.run(
                 "spend_add",
@@ -100,3 +99,8 @@ class Replays:
                 saved_usd=each["cost_usd"],
             )
         return row
+
+
+def utc_day(ms: int) -> str:
+    """Return the UTC day of a time, as YYYY-MM-DD."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 from rowtrail.content import Codec
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import Entered, enter_run, leave_run
-from rowtrail.journal._attempt import Attempt, Outcome
-from rowtrail.journal._begin import Beginning
+from rowtrail.journal._attempt import Attempt, Scope
+from rowtrail.journal._attempts import Attempts
+from rowtrail.journal._beginning import Beginning
+from rowtrail.journal._ending import Outcome, ending, setting_answer_aside
 from rowtrail.journal._flow import Flow, adrive, finish, launch
 from rowtrail.journal._grip import Door, Grip, let_go
-from rowtrail.journal._scope import Scope
 from rowtrail.replay import culprit
-
-if TYPE_CHECKING:
-    from rowtrail.journal._journal import Journal
 
 WHOLE_RUN = ""
 """Name of the one scope of a run without a framework."""
@@ -28,7 +26,7 @@ class Run:
         run_id: The id that was given.
     """
 
-    def __init__(self, journal: Journal, beginning: Beginning, codec: Codec) -> None:
+    def __init__(self, journal: Attempts, beginning: Beginning, codec: Codec) -> None:
         assert beginning.run_id is not None
         self.run_id = beginning.run_id
         self._journal = journal
@@ -51,7 +49,7 @@ class Run:
 
     @property
     def is_entered(self) -> bool:
-        """Tell whether the run was entered and not left."""
+        """Return whether the run was entered and not left."""
         return self._attempt is not None and not self._attempt.is_over
 
     def __enter__(self) -> Run:
@@ -119,9 +117,9 @@ class Run:
         assert attempt is not None
         self._reset()
         if isinstance(error, Exception) and culprit(error, attempt.failures) is None:
-            yield from attempt.setting_aside(WHOLE_RUN, error)
+            yield from setting_answer_aside(attempt, WHOLE_RUN, error)
         described = None if error is None else attempt.recorder.describe(error)
-        yield from attempt.ending(_outcome(error), described)
+        yield from ending(attempt, _outcome(error), described)
 
 
 def _outcome(error: BaseException | None) -> Outcome:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rowtrail.errors import UsageError
-from rowtrail.journal._current import enclosing_frame
+from rowtrail.journal._attempt import Attempt
 from rowtrail.journal._flow import Flow, Read, Sleep
+from rowtrail.journal._lent import enclosing_frame, owner_here
 from rowtrail.journal._log import log
-from rowtrail.journal._owners import Owner
 from rowtrail.store import Tx
-
-if TYPE_CHECKING:
-    from rowtrail.journal._attempt import Attempt
 
 OWNER_POLL_S = 0.05
 """How often a step that another live attempt makes is looked at: SQLite tells nobody of a commit of
@@ -29,7 +24,7 @@ def await_owner(attempt: Attempt, step: int) -> Flow[None]:
         UsageError: The code that asks runs inside that very call.
     """
     _refuse_waiting_inside(step)
-    clock, asker = attempt.recorder.store.clock, Owner(attempt.row)
+    clock, asker = attempt.recorder.store.clock, owner_here(attempt)
     began_s, is_told = clock.elapsed_s(), False
 
     def has_ended(tx: Tx) -> bool:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from rowtrail._clock import Clock
+from rowtrail.journal._attempt import Attempt
+from rowtrail.journal._beginning import Hold
 from rowtrail.journal._log import log
-
-if TYPE_CHECKING:
-    from rowtrail._clock import Clock
-    from rowtrail.journal._attempt import Attempt
-    from rowtrail.journal._begin import Hold
 
 TOLD_AFTER_S = 2.0
 """A wait that takes longer is said in the log: what is over sooner is nobody's concern."""

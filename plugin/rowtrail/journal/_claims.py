@@ -1,0 +1,69 @@
+"""Which recorded calls that change the world the requests of one attempt stand for."""
+
+from __future__ import annotations
+
+from rowtrail.journal._request import Key
+from rowtrail.store import Row
+
+Generation = tuple[int, ...]
+"""Which execution of a scope inside one attempt: a retry of each task around it counts one."""
+
+Claimant = tuple[str, Generation, Key]
+"""Name and try of a scope, and which of its requests."""
+
+
+class Claims:
+    """Which of the calls that change the world are taken, and by which request.
+
+    Where a run re-executes, the model may ask again with other ids, or another task may make the
+    call: so such a call is matched against all that are recorded in the part that re-executes, and
+    each of these is taken once.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[int, Claimant] = {}
+        self._newest_try: dict[str, Generation] = {}
+        self._decided: set[int] = set()
+        """Calls in doubt of which somebody has decided for one request."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether no call that changes the world was begun or replayed."""
+        return not self._taken
+
+    def take(self, row: int, claimant: Claimant) -> None:
+        """Note that a request stands for a row."""
+        self._taken[row] = claimant
+        self.begin_try(claimant)
+
+    def decide(self, row: int, claimant: Claimant) -> None:
+        """Note that what was decided of a call in doubt is for one request, and for no other."""
+        self.take(row, claimant)
+        self._decided.add(row)
+
+    def free(self, rows: list[Row], claimant: Claimant) -> list[Row]:
+        """Return the rows that no other request stands for; calls that only read are all free."""
+        if not self._taken:
+            return rows
+        self.begin_try(claimant)
+        return [row for row in rows if row["effect"] == "read" or self._is_free(row, claimant)]
+
+    def begin_try(self, claimant: Claimant) -> None:
+        """Note that a scope is executed in this try: what an earlier one took is free again."""
+        name, generation, _ = claimant
+        self._newest_try[name] = max(self._newest_try.get(name, ()), generation)
+
+    def _is_free(self, row: Row, claimant: Claimant) -> bool:
+        """Return whether no other request stands for a row, or only one of a try that was given up.
+
+        A call in doubt stands for every call like it until somebody has decided.
+        """
+        taken = self._taken.get(row["id"])
+        if taken is None or (row["status"] == "in_doubt" and row["id"] not in self._decided):
+            return True
+        name, generation, _ = taken
+        return taken == claimant or any(
+            generation[: len(newest)] < newest
+            for around, newest in self._newest_try.items()
+            if name == around or name.startswith((f"{around}|", f"{around}>"))
+        )

@@ -1,0 +1,312 @@
+"""The rows of steps: begun, completed, failed. Every function that takes a `Tx` runs inside one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rowtrail.content import Prepared
+from rowtrail.errors import UsageError
+from rowtrail.journal._attempt import Attempt, Scope
+from rowtrail.journal._decisions import set_twins_aside, settle_twins
+from rowtrail.journal._log import log
+from rowtrail.journal._matching import Doubtful
+from rowtrail.journal._recorder import Recorder
+from rowtrail.journal._replays import UNKNOWN_MODEL, utc_day
+from rowtrail.journal._request import Key, Request
+from rowtrail.replay import Aside, ReasonCode, Status, sentence
+from rowtrail.store import Row, Tx
+from rowtrail.usage import Usage
+
+MAX_SHORT_CHARS = 1_000
+"""How long the text of arguments may be that the row of their step holds itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A step whose row is on disk and whose call may now be made."""
+
+    row: int
+    request: Request
+    key: Key
+    key_n: int
+    key_scope: str | None
+    """Of the scope whose call it makes again, where that is another one."""
+    run: int
+    attempt: int
+    scope: int
+    at_ms: int
+    clock_s: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a call used: the model that was asked, the tokens, and what they cost."""
+
+    usage: Usage | None = None
+    model: str | None = None
+    provider: str | None = None
+    cost_usd: float | None = None
+
+
+def start_step(
+    tx: Tx,
+    scope: Scope,
+    scope_row: int,
+    request: Request,
+    key: Key,
+    *,
+    code: ReasonCode,
+    before: Row | None,
+    doubt: Doubtful | None,
+) -> Started:
+    """Write the row of a step that is about to be made.
+
+    Args:
+        tx: The transaction.
+        scope: Where the call is made.
+        scope_row: The row of the scope.
+        request: What is asked.
+        key: What the step is found by.
+        code: Why the call is made.
+        before: The step that it makes again: it keeps its idempotency key.
+        doubt: Why it is in doubt before it is made, None where it is not.
+    """
+    attempt = scope.attempt
+    recorder, content = attempt.recorder, attempt.recorder.content
+    recorder.replays.write(tx)
+    if code == ReasonCode.IN_DOUBT and not request.is_declared:
+        _warn_made_again(scope, request)
+    prompt = None
+    if request.prompt is not None:
+        prompt = content.put_list(tx, request.prompt_owner, request.prompt)
+    arguments = _short_arguments(request)
+    clock = recorder.store.clock
+    started_at = clock.now_ms()
+    seq = _next_seq(tx, attempt, request)
+    key_n, key_scope = _key_parts(tx, scope, scope_row, request, before)
+    row = tx.insert(
+        "step_insert",
+        scope=scope_row,
+        attempt=attempt.row,
+        parent=scope.parent_row,
+        seq=seq,
+        n=key[2],
+        key_n=key_n,
+        key_scope=key_scope,
+        now=started_at,
+        arguments=arguments,
+        input=content.put(tx, request.input) if arguments is None else None,
+        prompt=prompt,
+        reason_code=code,
+        reason=sentence(code, request.effect),
+        **_doubt_columns(request, doubt),
+        **_request_columns(request),
+    )
+    return Started(
+        row,
+        request,
+        key,
+        key_n,
+        key_scope,
+        attempt.run,
+        attempt.row,
+        scope_row,
+        started_at,
+        clock.elapsed_s(),
+    )
+
+
+def complete_step(
+    tx: Tx,
+    recorder: Recorder,
+    started: Started,
+    output: Prepared | None,
+    *,
+    reason: str | None,
+    spent: Spent,
+    interrupts: int,
+) -> None:
+    """Write a step's result, and add its usage to the run and to the day.
+
+    Where somebody has decided meanwhile what became of it, the result is kept beside that.
+    """
+    content, (fingerprint, _, n) = recorder.content, started.key
+    was_open = tx.run(
+        "step_complete",
+        id=started.row,
+        attempt=started.attempt,
+        duration_us=_duration_us(recorder, started),
+        output=None if output is None else content.put(tx, output),
+        seal=None if output is None else content.seal(output.encoded, fingerprint, n),
+        reason_code=None if output is not None else ReasonCode.NOT_STORED,
+        reason=reason,
+        model=spent.model,
+        provider=spent.provider,
+        interrupts=interrupts,
+        **_usage_columns(spent),
+    )
+    if was_open and started.request.effect == "write":
+        settle_twins(tx, content, started.row, output)
+    elif not was_open:
+        _keep_late(tx, started, output, None)
+    if started.request.kind == "llm":
+        _add_usage(tx, started, spent)
+
+
+def fail_step(
+    tx: Tx,
+    recorder: Recorder,
+    started: Started,
+    output: Prepared | None,
+    *,
+    status: Status,
+    error: str,
+    failure: str | None,
+    spent: Spent,
+    interrupts: int,
+) -> None:
+    """Write that a step raised, and what it had used; what comes late is kept beside."""
+    was_open = tx.run(
+        "step_fail",
+        id=started.row,
+        attempt=started.attempt,
+        status=status,
+        error=error,
+        failure=failure,
+        output=None if output is None else recorder.content.put(tx, output),
+        interrupts=interrupts,
+        duration_us=_duration_us(recorder, started),
+        **_usage_columns(spent),
+    )
+    if was_open and status == "failed" and started.request.effect == "write":
+        set_twins_aside(tx, started.row)
+    elif not was_open:
+        _keep_late(tx, started, output, error)
+    if spent.usage is not None:
+        _add_usage(tx, started, spent)
+
+
+def leave_step(tx: Tx, started: Started, error: BaseException) -> None:
+    """Write that a framework left a step which has not failed, to run it again from its top."""
+    reason = f"left by {type(error).__name__}: it runs from its top again when it is resumed"
+    tx.run(
+        "step_left",
+        id=started.row,
+        attempt=started.attempt,
+        aside=Aside.INTERRUPTED,
+        reason=reason,
+    )
+
+
+def _keep_late(tx: Tx, started: Started, output: Prepared | None, error: str | None) -> None:
+    """Keep what came after somebody had decided beside the decision, never over it."""
+    text = None if output is None else output.encoded.text
+    tx.run("step_late", id=started.row, attempt=started.attempt, output=text, error=error)
+    log().warning(
+        "step %s (%r) ended after it was decided what became of it: the decision stands, and "
+        "what came late is kept beside it",
+        started.row,
+        started.request.name,
+    )
+
+
+def _add_usage(tx: Tx, started: Started, spent: Spent) -> None:
+    usage, cost = spent.usage, spent.cost_usd
+    tokens = {
+        "input_tokens": usage.input_tokens if usage else 0,
+        "output_tokens": usage.output_tokens if usage else 0,
+    }
+    tx.run("run_add_usage", run=started.run, cost_usd=cost, **tokens)
+    tx.run(
+        "spend_add",
+        day=utc_day(started.at_ms),
+        model=spent.model or UNKNOWN_MODEL,
+        calls=1,
+        cost_usd=cost,
+        saved_tokens=0,
+        saved_usd=None,
+        **tokens,
+    )
+
+
+def _duration_us(recorder: Recorder, started: Started) -> int:
+    return int((recorder.store.clock.elapsed_s() - started.clock_s) * 1_000_000)
+
+
+def _key_parts(
+    tx: Tx, scope: Scope, scope_row: int, request: Request, before: Row | None
+) -> tuple[int, str | None]:
+    """Return which of the equal calls of its scope a call is, and of which scope if another."""
+    if before is not None:
+        return before["key_n"], before["key_scope"] if before["key_scope"] != scope.key else None
+    if request.kind == "llm":
+        return 1, None
+    return tx.value("step_key_n", scope=scope_row, fingerprint=request.fingerprint), None
+
+
+def _request_columns(request: Request) -> dict[str, Any]:
+    return {
+        "kind": request.kind,
+        "name": request.name,
+        "effect": request.effect,
+        "fingerprint": request.fingerprint,
+        "masked": request.masked_fingerprint,
+        "object_free": request.object_free_fingerprint,
+        "tool_call_id": request.tool_call_id,
+        "model": request.model,
+        "provider": request.provider,
+    }
+
+
+def _doubt_columns(request: Request, doubt: Doubtful | None) -> dict[str, Any]:
+    if doubt is None:
+        return {"status": "running", "error": None, "twin": None}
+    twin = None if doubt.twin is None else doubt.twin["root"]
+    return {"status": "in_doubt", "error": doubt.says(request), "twin": twin}
+
+
+def _usage_columns(spent: Spent) -> dict[str, Any]:
+    usage = spent.usage
+    return {
+        "input_tokens": usage and usage.input_tokens,
+        "output_tokens": usage and usage.output_tokens,
+        "cache_read_tokens": usage and usage.cache_read_tokens,
+        "cache_write_tokens": usage and usage.cache_write_tokens,
+        "reasoning_tokens": usage and usage.reasoning_tokens,
+        "tokens_source": usage and usage.source,
+        "cost_usd": spent.cost_usd,
+    }
+
+
+def _warn_made_again(scope: Scope, request: Request) -> None:
+    log().warning(
+        "%s %r in scope %r may have happened before it was interrupted, and is made again",
+        request.kind,
+        request.name,
+        scope.name,
+    )
+
+
+def _next_seq(tx: Tx, attempt: Attempt, request: Request) -> int:
+    """Return the number of a new step of a run.
+
+    Raises:
+        UsageError: The run was deleted with its thread while it went on.
+    """
+    seq: int | None = tx.value("run_count_step", run=attempt.run, kind=request.kind)
+    if seq is None:
+        raise UsageError(
+            f"{request.name} was not called: thread {attempt.thread_id!r} was deleted while "
+            f"run {attempt.run_id!r} went on, and nothing can be recorded for it any more"
+        )
+    return seq
+
+
+def _short_arguments(request: Request) -> str | None:
+    """Return the arguments that the step's own row holds: a row of their own costs more."""
+    encoded = request.input.encoded
+    if request.kind == "llm" or encoded.type != "dict" or encoded.data is not None:
+        return None
+    text = encoded.text
+    return text if text is not None and len(text) <= MAX_SHORT_CHARS else None
