@@ -36,7 +36,7 @@ CORE_MAY_IMPORT = {
     "pandas",
     "pytz",
 }
-SQLITE_ROOM = "rowtrail.store"
+SQLITE_ROOM = "rowtrail.engine.sqlite"
 PUBLIC_SUBMODULES = {
     # for everybody
     "rowtrail.errors",
@@ -45,13 +45,14 @@ PUBLIC_SUBMODULES = {
     "rowtrail.adapter",
     "rowtrail.checkpoint",
     "rowtrail.content",
+    "rowtrail.engine",
+    "rowtrail.engine.files",
+    "rowtrail.engine.reading",
     "rowtrail.history",
     "rowtrail.history.searching",
     "rowtrail.journal",
     "rowtrail.journal.places",
     "rowtrail.replay",
-    "rowtrail.store",
-    "rowtrail.store.reading",
     "rowtrail.usage",
     "rowtrail.vocabulary",
 }
@@ -72,7 +73,7 @@ READS_A_SENTENCE = {
     "understand: of all of them the code is SQLITE_ERROR",
     "rowtrail.journal._failure:rebuilt_failure": "an exception that is built anew is the same only "
     "if it says the same",
-    "rowtrail.store._faults:storage_error": "sqlite3.Row raises a bare IndexError",
+    "rowtrail.engine.sqlite._faults:storage_error": "sqlite3.Row raises a bare IndexError",
     "rowtrail_langgraph.values._guard:_is_told_otherwise": "LangGraph's log record has no code",
 }
 NAMES_THAT_SAY_NOTHING = {"base", "common", "helpers", "misc", "util", "utils"}
@@ -192,7 +193,7 @@ def dependencies(
 ) -> tuple[dict[str, set[str]], dict[tuple[str, str], Import]]:
     """Give who imports whom at run time, with one import as the proof of each edge.
 
-    With `rooms`, `rowtrail.store._open` counts as its room `rowtrail.store`.
+    With `rooms`, `rowtrail.engine.sqlite._open` counts as its room `rowtrail.engine`.
     """
     graph: dict[str, set[str]] = {}
     proofs: dict[tuple[str, str], Import] = {}
@@ -261,7 +262,7 @@ def test_frameworks_words_are_found(line: str) -> None:
     assert FRAMEWORK_WORDS.search(line)
 
 
-def test_only_the_store_imports_sqlite3(
+def test_only_one_room_imports_sqlite3(
     core: dict[str, Module], adapters: dict[str, Module]
 ) -> None:
     wrong = [
@@ -558,7 +559,7 @@ def test_every_room_is_drawn(core: dict[str, Module], adapters: dict[str, Module
     packages = {module.name for module in (core | adapters).values() if module.is_package}
     rooms = {name.removeprefix("rowtrail.") for name in packages if name.count(".") <= 1}
     rooms = {room for room in rooms if "." not in room} - {"rowtrail"}
-    assert "store" in rooms
+    assert "engine" in rooms
     assert {room for room in rooms if f"| `{room}` |" not in drawn} == set()
 
 

@@ -6,9 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import RowtrailError, UnknownIdError
 from rowtrail.history import Answer, Only, cell_text, query, visible
-from rowtrail.store.reading import Reader
 from rowtrail.usage import count_tokens
 from rowtrail_mcp._sdk import ResourceError, ResourceNotFoundError, ToolError
 

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langgraph.graph import START, StateGraph, add_messages
 from typing_extensions import TypedDict
 
-from rowtrail.store import Tx
+from rowtrail.engine import Tx
 from rowtrail_langgraph import RowtrailSaver
 from tests.adapters._savers import QUICK, checkpoint, thread
 from tests.conftest import Rows

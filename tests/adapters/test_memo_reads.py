@@ -20,7 +20,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph, add_messages
 from typing_extensions import TypedDict
 
-from rowtrail.store import Tx
+from rowtrail.engine import Tx
 from rowtrail_langgraph import RowtrailSaver
 from tests.adapters._savers import QUICK, checkpoint, thread
 from tests.adapters.test_memo import MANY, MUTATIONS

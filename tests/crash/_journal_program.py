@@ -109,7 +109,7 @@ class Executioner:
 
     def watch_commits(self) -> None:
         """Count the commits of the writer, as the writer makes them."""
-        from rowtrail.store import Store
+        from rowtrail.engine import Store
 
         executioner = self
         begin: Any = Store.__init__

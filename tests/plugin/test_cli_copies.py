@@ -18,8 +18,8 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
+from rowtrail.engine.files import back_up
 from rowtrail.errors import StorageError
-from rowtrail.store.reading import back_up
 from tests.plugin.conftest import Cli
 
 HOSTILE = 'a "quoted", \x1b[31mred\u202e line\nand another'
@@ -170,7 +170,7 @@ def test_a_backup_is_a_private_journal_in_one_file(cli: Cli, filled: Path, tmp_p
 def test_a_backup_beside_a_busy_writer_is_one_snapshot(
     journal: Journal, db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rowtrail.store._backup.PAGES_AT_ONCE", 2)
+    monkeypatch.setattr("rowtrail.engine.sqlite._backup.PAGES_AT_ONCE", 2)
     with journal.run("before"):
         for number in range(300):
             add(number, 0)

@@ -13,7 +13,7 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
-from rowtrail.store.reading import file_system_of, has_wal_reset_fault
+from rowtrail.engine.files import file_system_of, has_wal_reset_fault
 from tests.plugin.conftest import Cli, Done
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from rowtrail import Journal
 from rowtrail.content import Codec, Content, Encoded, Prepared, stored
+from rowtrail.engine import Tx
 from rowtrail.errors import CorruptRowError
-from rowtrail.store import Tx
 from rowtrail.testing import temporary_journal
 from tests.conftest import Child
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rowtrail import Journal, step
-from rowtrail.store.reading import Reader
+from rowtrail.engine.reading import Reader
 from rowtrail.verify import recent_durability
 from tests.conftest import Child
 

@@ -19,6 +19,8 @@ import pytest
 
 from rowtrail import Journal, RunBusyError, step
 from rowtrail.checkpoint import Checkpoints
+from rowtrail.engine import Tx, current_process
+from rowtrail.engine._process import STALE_AFTER_MS
 from rowtrail.errors import ClosedError
 from rowtrail.journal import Attempt, Beginning, _call, end_attempt, run_scope
 from rowtrail.store import Tx, current_process
@@ -163,7 +165,7 @@ def test_a_process_elsewhere_is_known_by_its_heartbeat(world: World, field: str)
 def test_a_process_with_open_work_gives_signs_of_life(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rowtrail.store._store.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("rowtrail.engine.sqlite._store.HEARTBEAT_S", 0.05)
 
     def seen() -> int:
         (attempt,) = journal.store.read(lambda tx: tx.all("open_attempts"))

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowtrail import Journal
+from rowtrail.engine import Row, current_process
+from rowtrail.engine._process import STALE_AFTER_MS, Identity, _start_by_ps
+from rowtrail.engine.sqlite._liveness import Liveness
 from rowtrail.errors import RunBusyError
-from rowtrail.store import Row, current_process
-from rowtrail.store._liveness import Liveness
-from rowtrail.store._process import STALE_AFTER_MS, Identity, _start_by_ps
 from rowtrail.testing import FakeClock
 from tests.conftest import Child
 
@@ -184,7 +184,7 @@ def test_a_living_process_of_this_host_is_alive_however_silent(clock: FakeClock)
 
 
 def start_of(pid: int) -> str:
-    from rowtrail.store import _process
+    from rowtrail.engine import _process
 
     started = _process._start_of(pid)
     assert started is not None
@@ -208,7 +208,7 @@ def zombie() -> Generator[tuple[int, str]]:
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="Linux and others")
 def test_a_zombie_is_dead(clock: FakeClock) -> None:
-    from rowtrail.store._process import ProcessIdentity
+    from rowtrail.engine._process import ProcessIdentity
 
     with zombie() as (pid, pid_start):
         row = row_of(last_seen_at=clock.now_ms(), pid=pid, pid_start=pid_start)
@@ -220,7 +220,7 @@ def test_a_zombie_is_dead(clock: FakeClock) -> None:
 
 
 def test_many_owners_are_forgotten(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowtrail.store._liveness.MAX_OBSERVED", 3)
+    monkeypatch.setattr("rowtrail.engine.sqlite._liveness.MAX_OBSERVED", 3)
     liveness = Liveness(clock)
     for process in range(10):
         liveness.verdict_in_ms(row_of(last_seen_at=clock.now_ms(), host="else", process=process))
@@ -272,7 +272,7 @@ def test_short_processes_get_a_run_of_the_dead_in_the_end(
 
 LOOK = """
 import sys, time, rowtrail
-from rowtrail.store import _process
+from rowtrail.engine import _process
 _process._boot_id = lambda: "another"
 with rowtrail.Journal(sys.argv[1]) as journal:
     begun = time.monotonic()

@@ -14,10 +14,10 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 
 import rowtrail
 from rowtrail import Journal
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import QueryError, UnknownIdError, UsageError
 from rowtrail.history import Only, query
 from rowtrail.schema import PUBLIC_VIEWS
-from rowtrail.store.reading import Reader
 from rowtrail_langgraph import RowtrailSaver
 
 MINE, OTHER, QUOTED = "thread-mine", "thread-other", 'it\'s "x" -- ; DROP\0'

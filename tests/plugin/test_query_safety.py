@@ -13,10 +13,10 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import QueryError
 from rowtrail.history import query
 from rowtrail.schema import PUBLIC_VIEWS
-from rowtrail.store.reading import Reader
 
 TIMEOUT_S = 0.5
 LATE_S = 1.5  # the grace of a query that cannot be interrupted, and a slow machine
@@ -273,7 +273,7 @@ ATTACK = """
 import json, resource, sys, time
 from rowtrail.errors import QueryError
 from rowtrail.history import Only, query
-from rowtrail.store.reading import Reader
+from rowtrail.engine.reading import Reader
 hostile = json.load(sys.stdin)
 with Reader(sys.argv[1]) as reader:
     query(reader, "SELECT 1")

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal, step
+from rowtrail.engine import Store
 from rowtrail.errors import UsageError
 from rowtrail.journal import run_scope
-from rowtrail.store import Store
 
 
 def lines(journal: Journal, name: str) -> Iterator[int]:

@@ -15,9 +15,9 @@ import sqlite_vec  # pyright: ignore[reportMissingTypeStubs]
 
 import rowtrail
 from rowtrail import Journal, schema
+from rowtrail.engine import Store
 from rowtrail.replay import Effect, Kind, Status
 from rowtrail.schema import Change
-from rowtrail.store import Store
 
 STATEMENTS = schema.statements()
 SEARCH_STATEMENTS = schema.search_statements()

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal
+from rowtrail.engine import Store, Tx
 from rowtrail.errors import ClosedError, StorageError, UsageError
-from rowtrail.store import Store, Tx
 
 JOBS = 200
 SIGNALS = 1_200

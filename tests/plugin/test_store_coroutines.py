@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rowtrail import Journal
-from rowtrail.store import Store, Tx
+from rowtrail.engine import Store, Tx
 
 
 @pytest.fixture

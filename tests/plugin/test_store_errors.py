@@ -17,6 +17,8 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal, schema
+from rowtrail.engine import Tx
+from rowtrail.engine.sqlite._open import _refuse_foreign  # what races with other processes
 from rowtrail.errors import (
     BusyError,
     DamagedError,
@@ -28,8 +30,6 @@ from rowtrail.errors import (
     StorageError,
     UnsupportedError,
 )
-from rowtrail.store import Tx
-from rowtrail.store._open import _refuse_foreign  # what races with other processes
 from tests.conftest import Child
 
 TINY_DISK_KB = 1500
@@ -362,7 +362,7 @@ def test_a_limit_on_the_size_of_files_loses_nothing(db: Path, child: Child) -> N
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowtrail.store._open.BUSY_TIMEOUT_MS", 200)
+    monkeypatch.setattr("rowtrail.engine.sqlite._open.BUSY_TIMEOUT_MS", 200)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from rowtrail import Journal
+from rowtrail.engine.files import DamagedFile, back_up, inspect_file
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import SecondNameError, StorageError
-from rowtrail.store.reading import DamagedFile, Reader, back_up, inspect_file
 
 AGENT = """
 import os, signal, sys, rowtrail

@@ -20,8 +20,8 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal, schema
+from rowtrail.engine import Store, Tx
 from rowtrail.errors import ClosedError, ForkedError
-from rowtrail.store import Store, Tx
 from tests.conftest import Child, Rows
 
 PROCESSES = 8
@@ -471,7 +471,7 @@ def test_a_generator_that_is_collected_inside_a_transaction_ends_its_run(journal
 
 COLLECTED = """
 import gc, sys, time, rowtrail
-from rowtrail.store import Store
+from rowtrail.engine import Store
 say_goodbye = Store._say_goodbye
 def slowly(self, tx):
     time.sleep(0.3)

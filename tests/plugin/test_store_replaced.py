@@ -17,9 +17,10 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
+from rowtrail.engine import Tx
+from rowtrail.engine.files import back_up
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import NotRecordedError, ReplacedError, StorageError
-from rowtrail.store import Tx
-from rowtrail.store.reading import Reader, back_up
 from tests.conftest import Child
 
 
@@ -302,7 +303,7 @@ def text(path: Path, journal: Journal) -> bytes:
 def test_a_file_that_is_written_over_is_found_out_with_a_heartbeat(
     path: Path, content: Callable[[Path, Journal], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rowtrail.store._store.HEARTBEAT_S", 0.02)
+    monkeypatch.setattr("rowtrail.engine.sqlite._store.HEARTBEAT_S", 0.02)
     with Journal(path) as journal, journal.run("before"):
         look("before")
     with Journal(path) as journal:
@@ -330,7 +331,7 @@ def wait_for_beats(journal: Journal, count: int = 3) -> None:
 def test_checkpoints_of_others_are_not_taken_for_another_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rowtrail.store._store.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("rowtrail.engine.sqlite._store.HEARTBEAT_S", 0.01)
     code = """
 import sys, rowtrail
 @rowtrail.step

@@ -16,8 +16,8 @@ import pytest
 
 from rowtrail import Journal, schema, step
 from rowtrail.cli import main
+from rowtrail.engine.sqlite import _damaged
 from rowtrail.errors import BusyError, NewerSchemaError, StorageError, UsageError
-from rowtrail.store import _damaged
 from rowtrail.verify import Fault, verify
 from tests._cli import cli_runner
 from tests.plugin._damage import (

@@ -15,6 +15,7 @@ from langgraph.types import Command
 
 from rowtrail import Journal
 from rowtrail.checkpoint import newest_checkpoint, step_of_checkpoint, unpack_id
+from rowtrail.engine import Tx
 from rowtrail.errors import UsageError
 from rowtrail.journal import (
     Attempt,
@@ -27,7 +28,6 @@ from rowtrail.journal import (
     begin_again,
     fingerprint_of,
 )
-from rowtrail.store import Tx
 from rowtrail_langgraph._private import CHECKPOINTER_KEY, RESUMING_KEY, ensure_config
 from rowtrail_langgraph.capture._ask import Positions, ask_a_person
 from rowtrail_langgraph.capture._handed import RUN_KEY

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from rowtrail.adapter import arecord, record
+from rowtrail.engine import Tx
 from rowtrail.journal import Request, Scope, fingerprint_of
-from rowtrail.store import Tx
 from rowtrail_langgraph.capture._bubble import bubbling
 from rowtrail_langgraph.capture._models import plain_codec
 from rowtrail_langgraph.capture._place import current_config, place_in, place_of, run_of

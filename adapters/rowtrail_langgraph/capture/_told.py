@@ -9,8 +9,8 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple
 from langgraph.checkpoint.serde.types import RESUME
 
 from rowtrail import Journal
+from rowtrail.engine import Tx
 from rowtrail.journal import Attempt
-from rowtrail.store import Tx
 from rowtrail_langgraph.capture._place import run_of
 
 NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"

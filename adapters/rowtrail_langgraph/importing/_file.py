@@ -18,8 +18,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from rowtrail.engine.files import ForeignFile
 from rowtrail.errors import ImportSourceError, UnknownIdError
-from rowtrail.store.reading import ForeignFile
 
 CHECKPOINT_COLUMNS = (
     "thread_id",

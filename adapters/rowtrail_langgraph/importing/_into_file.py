@@ -17,9 +17,9 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from rowtrail import Journal
 from rowtrail.checkpoint import threads_among
+from rowtrail.engine import current_process
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import StorageError
-from rowtrail.store import current_process
-from rowtrail.store.reading import Reader
 from rowtrail_langgraph.importing._file import SqliteSaverFile
 from rowtrail_langgraph.importing._threads import (
     ImportReport,

@@ -12,7 +12,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from rowtrail import Journal
 from rowtrail.checkpoint import Checkpoints, NewWrite
 from rowtrail.content import Encoded
-from rowtrail.store import Tx
+from rowtrail.engine import Tx
 from rowtrail_langgraph.importing._file import Original
 from rowtrail_langgraph.saver import Address, Transactions
 from rowtrail_langgraph.values import GraphCodec, Memo, Values

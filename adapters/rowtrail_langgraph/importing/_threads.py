@@ -14,8 +14,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from rowtrail import Journal
 from rowtrail.checkpoint import threads_among
+from rowtrail.engine import Tx
 from rowtrail.errors import CorruptRowError, ImportMismatchError, ThreadsExistError
-from rowtrail.store import Tx
 from rowtrail_langgraph.importing._file import Original, SqliteSaverFile
 from rowtrail_langgraph.importing._target import ImportTarget
 from rowtrail_langgraph.saver import RowtrailSaver

@@ -13,8 +13,8 @@ from typing import Generic, Protocol, TypeVar
 
 from rowtrail import Journal
 from rowtrail.checkpoint import Checkpoints
+from rowtrail.engine import MEMORY, Store
 from rowtrail.errors import ClosedError, ReadOnlyError
-from rowtrail.store import MEMORY, Store
 
 
 class Closable(Protocol):

@@ -23,6 +23,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from rowtrail import Journal
+from rowtrail.engine import Durability, Store
 from rowtrail.journal import (
     Multitask,
     Pattern,
@@ -31,7 +32,6 @@ from rowtrail.journal import (
     journal_path,
     masks_of,
 )
-from rowtrail.store import Durability, Store
 from rowtrail_langgraph.capture import (
     Effects,
     install,

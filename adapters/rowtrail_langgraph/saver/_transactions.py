@@ -30,8 +30,8 @@ from rowtrail.checkpoint import (
     Value,
 )
 from rowtrail.content import LONGEST_INT, Prepared
+from rowtrail.engine import Tx
 from rowtrail.errors import CorruptRowError, UnstorableError, UsageError
-from rowtrail.store import Tx
 from rowtrail_langgraph.capture import attempt_of, finishing
 from rowtrail_langgraph.saver._address import Address, address_of, configurable_of
 from rowtrail_langgraph.values import Values, logger, metadata_text

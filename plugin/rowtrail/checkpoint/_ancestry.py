@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from rowtrail.store import Tx
+from rowtrail.engine import Tx
 
 COUNTERS = "counters_since_delta_snapshot"
 """Key of a checkpoint's metadata; its keys are the channels that the checkpoint does not store."""

@@ -31,8 +31,8 @@ from rowtrail.checkpoint._rows import (
     Value,
 )
 from rowtrail.content import Content, Prepared, is_sweeping
+from rowtrail.engine import Row, Store, Tx
 from rowtrail.errors import BusyError, CorruptRowError
-from rowtrail.store import Row, Store, Tx
 
 _LAST_ID = b"\xff" * 17
 """Greater than every id, packed or not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rowtrail.store import Tx
+from rowtrail.engine import Tx
 
 MAX_CACHED_LABELS = 10_000
 

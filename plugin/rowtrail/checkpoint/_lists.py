@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 
 from rowtrail.content import Encoded, Prepared
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import CorruptRowError
-from rowtrail.store import Row, Tx
 
 MOST_PIECES = 256
 """Eight times what a writer makes; of more, a few bytes each would repeat a log without end."""

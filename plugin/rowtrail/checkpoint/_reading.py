@@ -10,8 +10,8 @@ from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import unpack_body, unpack_id, values_fault
 from rowtrail.checkpoint._rows import Known, Placed, StoredCheckpoint, StoredWrite, Value
 from rowtrail.content import Content, Prepared
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import CorruptRowError
-from rowtrail.store import Row, Tx
 
 LIST_OF_ONE = 0
 """In place of the row of a list: a list that holds the row's one item, and needs no log."""

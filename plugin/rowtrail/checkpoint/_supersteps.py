@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rowtrail.checkpoint._packing import pack_id, unpack_id
-from rowtrail.store import Tx
+from rowtrail.engine import Tx
 
 
 def newest_checkpoint(tx: Tx, thread_id: str, ns: str) -> tuple[int | None, str | None, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rowtrail.store import Tx
+from rowtrail.engine import Tx
 
 
 def threads_among(tx: Tx, thread_ids: Iterable[str]) -> list[str]:

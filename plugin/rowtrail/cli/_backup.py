@@ -9,8 +9,8 @@ import click
 
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._output import say
+from rowtrail.engine.files import back_up
 from rowtrail.history import json_text
-from rowtrail.store.reading import back_up
 
 
 @click.command("backup", short_help="Copy the journal into a new file, while agents go on.")

@@ -17,19 +17,19 @@ from rowtrail import __version__, schema
 from rowtrail.cli._group import Failure, NotFound
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._output import Style
-from rowtrail.errors import RowtrailError
-from rowtrail.history import json_text, visible
-from rowtrail.store import Row
-from rowtrail.store.reading import (
+from rowtrail.engine import Row
+from rowtrail.engine.files import (
     MEMORY_FILE_SYSTEMS,
     NETWORK_FILE_SYSTEMS,
     FileFacts,
-    Reader,
     file_system_of,
     has_wal_reset_fault,
     inspect_file,
     sqlite_version,
 )
+from rowtrail.engine.reading import Reader
+from rowtrail.errors import RowtrailError
+from rowtrail.history import json_text, visible
 from rowtrail.usage import has_prices, tiktoken_encoding
 from rowtrail.verify import recent_durability
 

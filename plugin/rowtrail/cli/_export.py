@@ -22,9 +22,9 @@ from rowtrail.cli._journal import (
 from rowtrail.cli._out import Write, writing
 from rowtrail.cli._output import csv_pieces, say
 from rowtrail.cli._when import since_option
+from rowtrail.engine import Row, Tx
+from rowtrail.engine.reading import Reader, public_columns
 from rowtrail.history import json_text
-from rowtrail.store import Row, Tx
-from rowtrail.store.reading import Reader, public_columns
 
 FORMATS = ("jsonl", "csv")
 

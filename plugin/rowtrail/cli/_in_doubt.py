@@ -27,9 +27,9 @@ from rowtrail.cli._output import (
     say,
     shorten,
 )
+from rowtrail.engine import Row, Tx
+from rowtrail.engine.reading import Reader
 from rowtrail.history import json_text, step_whole
-from rowtrail.store import Row, Tx
-from rowtrail.store.reading import Reader
 
 PAGE_ROWS = 100
 SHOWN_CHARS = 100

@@ -11,11 +11,11 @@ import click
 
 from rowtrail._clock import Clock
 from rowtrail.cli._group import NotFound
+from rowtrail.engine import ProcessIdentity, Row, Tx
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import RowtrailError, StorageError, UnknownIdError
 from rowtrail.history import visible
 from rowtrail.journal import DB_VARIABLE, DEFAULT_PATH, Journal
-from rowtrail.store import ProcessIdentity, Row, Tx
-from rowtrail.store.reading import Reader
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table
-from rowtrail.store import Row
+from rowtrail.engine import Row
 
 MAX_ROWS = 1_000_000
 MAX_TOKENS = 1_000_000

@@ -8,8 +8,8 @@ import click
 
 from rowtrail.cli._group import Failure
 from rowtrail.cli._journal import db_option, find_run, find_thread, open_journal
+from rowtrail.engine import Tx
 from rowtrail.history import Only
-from rowtrail.store import Tx
 
 
 @click.command("mcp", short_help="Serve the journal to MCP clients, read-only, on stdio.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 import click
 
 from rowtrail.cli._group import Failure
-from rowtrail.store.reading import sync_folder
+from rowtrail.engine.files import sync_folder
 
 Write = Callable[[str], object]
 

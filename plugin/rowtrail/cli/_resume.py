@@ -20,11 +20,11 @@ from rowtrail.cli._journal import (
     run_argument,
 )
 from rowtrail.cli._output import Cell, print_fields, say
+from rowtrail.engine import Row
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import UnknownIdError
 from rowtrail.history import ResumePlan, json_text, resume_plan
 from rowtrail.journal import DB_VARIABLE, RUN_VARIABLE, THREAD_VARIABLE
-from rowtrail.store import Row
-from rowtrail.store.reading import Reader
 
 _BY_EFFECT = {
     "read": "made again",

@@ -21,8 +21,8 @@ from rowtrail.cli._journal import (
 from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import Cell, Column, say, terminal_columns
 from rowtrail.cli._when import since_option
-from rowtrail.store import Row, Tx
-from rowtrail.store.reading import Reader
+from rowtrail.engine import Row, Tx
+from rowtrail.engine.reading import Reader
 
 PAGE_ROWS = 200
 BEFORE_ALL = 2**63 - 1

@@ -34,10 +34,10 @@ from rowtrail.cli._output import (
     terminal_columns,
 )
 from rowtrail.cli._timeline import MAX_CELLS, MIN_CELLS, Axis, millis, tree_order
+from rowtrail.engine import Row
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import UnknownIdError
 from rowtrail.history import cell_text, json_text, visible
-from rowtrail.store import Row
-from rowtrail.store.reading import Reader
 
 LINE_CHARS = 100
 

@@ -18,8 +18,8 @@ from rowtrail.cli._journal import (
 )
 from rowtrail.cli._output import say
 from rowtrail.cli._when import MAX_SECONDS, Seconds
+from rowtrail.engine.reading import Reader
 from rowtrail.history import Follower, json_text
-from rowtrail.store.reading import Reader
 
 GOING_ON = "running"
 

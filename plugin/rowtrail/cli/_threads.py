@@ -13,8 +13,8 @@ from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import Cell, Column, say
 from rowtrail.cli._when import since_option
-from rowtrail.store import Row, Tx
-from rowtrail.store.reading import Reader
+from rowtrail.engine import Row, Tx
+from rowtrail.engine.reading import Reader
 
 PAGE_ROWS = 1_000
 AFTER_ALL = "~"

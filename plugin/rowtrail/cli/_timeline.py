@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rowtrail.store import Row
+from rowtrail.engine import Row
 
 MIN_CELLS = 12
 MAX_CELLS = 80

@@ -19,8 +19,8 @@ from rowtrail.content._function import LAMBDA, STEP_MARK, closure_of, function_p
 from rowtrail.content._lists import MAX_CACHED_LOGS, Lists
 from rowtrail.content._object import counts
 from rowtrail.content._tagged import TAG, TypeCodec, class_name
+from rowtrail.engine import Row, Store, Tx
 from rowtrail.errors import CorruptRowError
-from rowtrail.store import Row, Store, Tx
 
 __all__ = [
     "LAMBDA",

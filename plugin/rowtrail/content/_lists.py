@@ -12,8 +12,8 @@ from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from rowtrail.engine import Store, Tx
 from rowtrail.errors import CorruptRowError
-from rowtrail.store import Store, Tx
 
 MAX_PIECES = 32  # a list in more pieces is written out anew: 10 B an item, and reads stay short
 MAX_CACHED_LOGS = 256

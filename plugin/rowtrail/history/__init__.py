@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rowtrail.engine.reading import Only
 from rowtrail.history._answer import Answer
 from rowtrail.history._budget import fit
 from rowtrail.history._compare import Difference
@@ -14,7 +15,6 @@ from rowtrail.history._schema import describe_schema, schema_text
 from rowtrail.history._spend import Spend, SpendBy, spend
 from rowtrail.history._text import cell_text, json_text, visible
 from rowtrail.history._why import Why, step_whole, why
-from rowtrail.store.reading import Only
 
 __all__ = [
     "Answer",

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from rowtrail.engine import Row, Store, Tx
+from rowtrail.engine.reading import Reader
 from rowtrail.history._compare import Difference, differences, essence, parsed
 from rowtrail.history._text import json_text
-from rowtrail.store import Row, Store, Tx
-from rowtrail.store.reading import Reader
 
 Mark = Literal["same", "answer", "changed", "missing"]
 

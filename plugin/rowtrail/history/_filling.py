@@ -24,8 +24,8 @@ from rowtrail.history._index_file import IndexFile
 from rowtrail.history._plain import parts, plain_text, spaced
 
 if TYPE_CHECKING:
-    from rowtrail.store import Row, Store, Tx
-    from rowtrail.store.reading import Reader
+    from rowtrail.engine import Row, Store, Tx
+    from rowtrail.engine.reading import Reader
 
 PAGE_STEPS = 300
 """Steps that are read in one transaction; others get their turn between two."""

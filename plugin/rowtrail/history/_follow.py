@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rowtrail._clock import iso_utc
+from rowtrail.engine import Row, Store, Tx
+from rowtrail.engine.reading import Reader
 from rowtrail.history._text import json_text
-from rowtrail.store import Row, Store, Tx
-from rowtrail.store.reading import Reader
 
 PAGE_ROWS = 500
 

@@ -19,8 +19,8 @@ from rowtrail import schema
 from rowtrail.errors import BusyError, DiskFullError, ReadOnlyError, StorageError, UnsupportedError
 
 if TYPE_CHECKING:
-    from rowtrail.store import Store
-    from rowtrail.store.reading import Reader
+    from rowtrail.engine import Store
+    from rowtrail.engine.reading import Reader
 
 T = TypeVar("T")
 

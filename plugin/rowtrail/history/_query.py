@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from rowtrail.engine import Store
+from rowtrail.engine.reading import Found, Only, Reader, UnansweredError, ask
 from rowtrail.errors import QueryError, UsageError
 from rowtrail.history import _statement
 from rowtrail.history._answer import Answer, unique
 from rowtrail.history._budget import fit
 from rowtrail.history._named import resolved
 from rowtrail.history._wording import misquoted, worded
-from rowtrail.store import Store
-from rowtrail.store.reading import Found, Only, Reader, UnansweredError, ask
 
 _PARAMS: tuple[type, ...] = (Sequence, dict)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rowtrail.store import Row, Store, Tx
-from rowtrail.store.reading import Reader
+from rowtrail.engine import Row, Store, Tx
+from rowtrail.engine.reading import Reader
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rowtrail import schema
+from rowtrail.engine.reading import public_columns
 from rowtrail.history._named import named_queries
-from rowtrail.store.reading import public_columns
 
 MIN_SAME_COLUMNS = 4
 _VIEW_OF = {"run": "runs", "attempt": "attempts", "step": "steps"}

@@ -23,8 +23,8 @@ from rowtrail.history._words import COMMON, expressions, words
 from rowtrail.vocabulary import Kind
 
 if TYPE_CHECKING:
-    from rowtrail.store import Store
-    from rowtrail.store.reading import Reader
+    from rowtrail.engine import Store
+    from rowtrail.engine.reading import Reader
 
 Mode = Literal["auto", "keyword", "semantic", "hybrid"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rowtrail._clock import iso_utc
-from rowtrail.store import Row, Store, Tx
-from rowtrail.store.reading import Reader
+from rowtrail.engine import Row, Store, Tx
+from rowtrail.engine.reading import Reader
 
 SpendBy = Literal["model", "tool", "thread", "agent", "day"]
 

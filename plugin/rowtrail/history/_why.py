@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any, cast
 
 from rowtrail._clock import iso_utc
+from rowtrail.engine import Row, Store, Tx
+from rowtrail.engine.reading import Reader
 from rowtrail.errors import UnknownIdError
 from rowtrail.history._compare import MISSING, Difference, differences, essence, parsed
 from rowtrail.history._remedy import remedy
 from rowtrail.replay import Aside, ReasonCode
-from rowtrail.store import Row, Store, Tx
-from rowtrail.store.reading import Reader
 
 MAX_DIFFERENCES = 5
 SAME_ITEM = 4

@@ -6,9 +6,9 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from rowtrail.engine.reading import UnansweredError, public_columns
 from rowtrail.history import _statement
 from rowtrail.schema import PUBLIC_VIEWS
-from rowtrail.store.reading import UnansweredError, public_columns
 
 VIEWS = ", ".join(PUBLIC_VIEWS)
 _JSON_COLUMNS = (

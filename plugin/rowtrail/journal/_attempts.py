@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from rowtrail.content import Codec
+from rowtrail.engine import Store, Tx
 from rowtrail.errors import ClosedError
 from rowtrail.journal._active import attempt_around
 from rowtrail.journal._attempt import Attempt
@@ -19,7 +20,6 @@ from rowtrail.journal._owners import running_loop
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._telling import Waiting, tell_beginning
 from rowtrail.journal._threads import hand_on_to_threads
-from rowtrail.store import Store, Tx
 
 HOLD_POLL_S = 0.05
 """How often it is looked whether an attempt may begin that another one is in the way of: each look

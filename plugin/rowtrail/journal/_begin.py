@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import RunBusyError, UsageError
 from rowtrail.journal._beginning import Beginning, Begun, Finished, Hold
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
-from rowtrail.store import Row, Tx
 
 NONCE_BYTES = 8
 _UNFINISHED = ("crashed", "cancelled", "failed")

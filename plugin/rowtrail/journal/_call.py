@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rowtrail.content import Prepared
+from rowtrail.engine import Tx
 from rowtrail.errors import NotRecordedError, StorageError, UnstorableError, UsageError
 from rowtrail.journal._attempt import Scope
 from rowtrail.journal._current import Frame, current_frame

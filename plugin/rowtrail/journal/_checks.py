@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rowtrail.engine import MEMORY, Store
 from rowtrail.errors import UsageError
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
-from rowtrail.store import MEMORY, Store
 
 if TYPE_CHECKING:
     from rowtrail.verify import DurabilityReport, Progress, Verification

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rowtrail.content import Content, Prepared
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import UnknownIdError, UsageError
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
 from rowtrail.replay import Aside
-from rowtrail.store import Row, Tx
 
 _TOLD = {
     Aside.RETRIED: "settled: it is made again",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rowtrail.content import Encoded, Prepared
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import InDoubtError, UnstorableError, UsageError
 from rowtrail.journal._attempt import Scope
 from rowtrail.journal._call import Call
@@ -13,7 +14,6 @@ from rowtrail.journal._flow import Ask, Flow, Read, Write
 from rowtrail.journal._request import NOT_DONE, Key, Request, Step
 from rowtrail.journal._unstored import warn_not_stored
 from rowtrail.replay import Aside
-from rowtrail.store import Row, Tx
 
 RETRY, SKIP = "retry", "skip"
 SKIPPED_TEXT = "skipped: a person decided that this call is not made"

@@ -10,9 +10,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from rowtrail.engine import Store, Tx
 from rowtrail.errors import StorageError, UsageError
 from rowtrail.journal._log import log
-from rowtrail.store import Store, Tx
 
 T = TypeVar("T")
 

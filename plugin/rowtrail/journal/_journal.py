@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rowtrail._clock import Clock
 from rowtrail.content import Codec, Content
+from rowtrail.engine import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.journal._attempts import ActiveAttempts, Attempts
 from rowtrail.journal._beginning import Beginning
@@ -25,7 +26,6 @@ from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import beat, record_abandoned
 from rowtrail.journal._run import Run
-from rowtrail.store import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

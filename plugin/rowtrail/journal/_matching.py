@@ -12,7 +12,6 @@ from rowtrail.journal._identity import differing_attribute
 from rowtrail.journal._log import log
 from rowtrail.journal._request import Key, Request
 from rowtrail.replay import Recorded
-from rowtrail.store import Row, Tx
 
 
 def candidates(tx: Tx, scope: Scope, scope_row: int, key: Key) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import DivergedError
 from rowtrail.journal._attempt import Scope
 from rowtrail.journal._matching import (
@@ -19,7 +20,6 @@ from rowtrail.journal._owners import Owner
 from rowtrail.journal._request import Key, Request
 from rowtrail.journal._steps import Started, start_step
 from rowtrail.replay import Aside, Decision, Live, ReasonCode, Resolve, Wait, decide
-from rowtrail.store import Row, Tx
 
 
 @dataclass(frozen=True)

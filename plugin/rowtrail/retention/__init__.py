@@ -19,7 +19,7 @@ from rowtrail.retention._marks import Bits, Doomed, Garbage, find_garbage
 
 if TYPE_CHECKING:
     from rowtrail.checkpoint import Checkpoints
-    from rowtrail.store import Store, Tx
+    from rowtrail.engine import Store, Tx
 
 __all__ = ["Bits", "Policy", "Progress", "Pruned", "find_garbage", "plan_prune", "prune"]
 

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from rowtrail.store import Tx
+from rowtrail.engine import Tx
 
 
 class Bits:

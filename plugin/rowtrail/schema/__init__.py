@@ -186,7 +186,7 @@ def statements() -> dict[str, str]:
 def step_changes() -> dict[str, Change]:
     """Return the named statements that are marked as changing steps, and how each does.
 
-    What is committed unsynced is told by this (`rowtrail.store`): a test holds the marks against
+    What is committed unsynced is told by this (`rowtrail.engine`): a test holds the marks against
     what the statements mean to SQLite.
     """
     return {

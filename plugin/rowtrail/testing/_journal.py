@@ -8,8 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from rowtrail._clock import Clock
+from rowtrail.engine import Durability
 from rowtrail.journal import Journal
-from rowtrail.store import Durability
 
 
 @contextmanager

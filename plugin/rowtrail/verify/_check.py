@@ -11,10 +11,10 @@ from importlib import import_module
 from rowtrail import schema
 from rowtrail.checkpoint import body_fault, unpack_id, values_fault
 from rowtrail.content import Encoded, is_sweeping
+from rowtrail.engine import Row
+from rowtrail.engine.files import DamagedFile
 from rowtrail.errors import BusyError, DamagedError, NotAJournalError
 from rowtrail.retention import Bits, find_garbage
-from rowtrail.store import Row
-from rowtrail.store.reading import DamagedFile
 from rowtrail.verify._contents import (
     MAX_ROW,
     Contents,

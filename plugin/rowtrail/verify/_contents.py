@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from rowtrail.content import TAG, Encoded, is_for_show, is_genuine, seal_of, stored
+from rowtrail.engine import Row
+from rowtrail.engine.files import DamagedFile
 from rowtrail.errors import DamagedError
 from rowtrail.retention import Bits
-from rowtrail.store import Row
-from rowtrail.store.reading import DamagedFile
 from rowtrail.verify._report import Progress
 
 MAX_ROW = 2**34

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from rowtrail.store import NORMAL, Row, Tx
+from rowtrail.engine import NORMAL, Row, Tx
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from rowtrail.engine import Row
+from rowtrail.engine.files import DamagedFile, NewFile
 from rowtrail.errors import DamagedError
 from rowtrail.replay import scope_key
-from rowtrail.store import Row
-from rowtrail.store.reading import DamagedFile, NewFile
 from rowtrail.verify._contents import (
     MAX_ROW,
     Contents,

@@ -6,9 +6,9 @@ import json
 from collections.abc import Collection
 
 from rowtrail.checkpoint import body_fault, has_delta_channels, unpack_id, values_fault
+from rowtrail.engine import Row
+from rowtrail.engine.files import DamagedFile, NewFile
 from rowtrail.errors import DamagedError
-from rowtrail.store import Row
-from rowtrail.store.reading import DamagedFile, NewFile
 from rowtrail.verify._contents import Contents, counted, metadata_fault
 from rowtrail.verify._report import Progress
 

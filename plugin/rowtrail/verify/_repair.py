@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from rowtrail.engine.files import DamagedFile, NewFile
 from rowtrail.errors import DamagedError
-from rowtrail.store.reading import DamagedFile, NewFile
 from rowtrail.verify._check import say_nothing, verify
 from rowtrail.verify._rebuild import Rebuild
 from rowtrail.verify._report import Progress, Verification

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rowtrail.store._tx import Tx
+from rowtrail.engine.sqlite._tx import Tx
 
 if TYPE_CHECKING:
     import asyncio

@@ -13,23 +13,20 @@ import warnings
 import weakref
 
 from rowtrail._clock import Clock
-from rowtrail.store._home import MEMORY, refuse_second_name_here
-from rowtrail.store._open import Durability, open_reader
-from rowtrail.store._process import ProcessIdentity, current_process
-from rowtrail.store._store import NORMAL, Store, forked
-from rowtrail.store._tx import Row, Tx
+from rowtrail.engine.sqlite._home import MEMORY, refuse_second_name_here
+from rowtrail.engine.sqlite._open import Durability, open_reader
+from rowtrail.engine.sqlite._store import NORMAL, Store, forked
+from rowtrail.engine.sqlite._tx import Row, Tx
 
 __all__ = [
     "MEMORY",
     "NORMAL",
     "Connection",
     "Durability",
-    "ProcessIdentity",
     "Row",
     "Store",
     "Tx",
     "close_store",
-    "current_process",
     "open_reader",
     "open_store",
     "warn_unclosed",

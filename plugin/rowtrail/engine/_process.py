@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rowtrail.store._tx import Row
+    from rowtrail.engine._row import Row
 
 STALE_VARIABLE = "ROWTRAIL_STALE_AFTER_MS"
 """For tests: the environment variable with another `STALE_AFTER_MS`, for every process alike."""

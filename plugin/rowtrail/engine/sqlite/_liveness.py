@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rowtrail._clock import Clock
-from rowtrail.store._process import STALE_AFTER_MS, Identity, ProcessIdentity, current_process
-from rowtrail.store._tx import Row
+from rowtrail.engine._process import STALE_AFTER_MS, Identity, ProcessIdentity, current_process
+from rowtrail.engine.sqlite._tx import Row
 
 SILENT = "silent/"
 """In `meta`, before the row of a process whose heartbeat lies in the future: `AT SINCE`, when it

@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from rowtrail import schema
-from rowtrail.errors import NewerSchemaError, NotAJournalError, ReadOnlyError, StorageError
-from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_errors
-from rowtrail.store._home import (
+from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_errors
+from rowtrail.engine.sqlite._home import (
     Home,
     has_wal,
     home_if_sound,
@@ -23,9 +22,10 @@ from rowtrail.store._home import (
     refuse_second_name_here,
     refuse_wal_elsewhere,
 )
-from rowtrail.store._open import CACHE_KIB, check_sqlite_version
-from rowtrail.store._tx import Tx
-from rowtrail.store._watch import Watch
+from rowtrail.engine.sqlite._open import CACHE_KIB, check_sqlite_version
+from rowtrail.engine.sqlite._tx import Tx
+from rowtrail.engine.sqlite._watch import Watch
+from rowtrail.errors import NewerSchemaError, NotAJournalError, ReadOnlyError, StorageError
 
 T = TypeVar("T")
 

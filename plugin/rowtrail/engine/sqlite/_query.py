@@ -14,13 +14,13 @@ from functools import cache
 from typing import Any, Literal, Protocol, TypeVar
 
 from rowtrail import schema
-from rowtrail.store._faults import named_errors
-from rowtrail.store._functions import ALLOWED, LINEAR, MAX_VALUE_BYTES
-from rowtrail.store._home import MEMORY
-from rowtrail.store._memory import value_limit
-from rowtrail.store._only import Only, only_tables
-from rowtrail.store._reader import attach, create_views, decode
-from rowtrail.store._tx import Tx
+from rowtrail.engine.sqlite._faults import named_errors
+from rowtrail.engine.sqlite._functions import ALLOWED, LINEAR, MAX_VALUE_BYTES
+from rowtrail.engine.sqlite._home import MEMORY
+from rowtrail.engine.sqlite._memory import value_limit
+from rowtrail.engine.sqlite._only import Only, only_tables
+from rowtrail.engine.sqlite._reader import attach, create_views, decode
+from rowtrail.engine.sqlite._tx import Tx
 
 MAX_CELL_CHARS = 20_000
 """A longer text, or a blob of more bytes, is cut in the answer."""

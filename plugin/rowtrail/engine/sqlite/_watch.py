@@ -9,8 +9,8 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
+from rowtrail.engine.sqlite._home import MEMORY
 from rowtrail.errors import ReplacedError
-from rowtrail.store._home import MEMORY
 
 SMALLEST_FILE_BYTES = 512  # the smallest page: SQLite takes what is shorter for an empty database
 LOOK_AGAIN_S = 0.05  # a checkpoint that writes the first page has gone on by then

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+from rowtrail.engine.sqlite._faults import named_errors
+from rowtrail.engine.sqlite._inspect import inspect_file
+from rowtrail.engine.sqlite._reader import JOURNAL, attach
+from rowtrail.engine.sqlite._whole_file import beside, give_name, refuse_existing
 from rowtrail.errors import DamagedError
-from rowtrail.store._faults import named_errors
-from rowtrail.store._inspect import inspect_file
-from rowtrail.store._reader import JOURNAL, attach
-from rowtrail.store._whole_file import beside, give_name, refuse_existing
 
 PAGES_AT_ONCE = 2_000
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rowtrail.engine.sqlite._faults import storage_error
+from rowtrail.engine.sqlite._jobs import Awaited, Job, WaitedFor, wake_all
+from rowtrail.engine.sqlite._open import Durability, begin, set_durability
+from rowtrail.engine.sqlite._tx import Tx
+from rowtrail.engine.sqlite._unsynced import Unsynced
+from rowtrail.engine.sqlite._watch import Watch
 from rowtrail.errors import ClosedError, ReplacedError, StorageError
-from rowtrail.store._faults import storage_error
-from rowtrail.store._jobs import Awaited, Job, WaitedFor, wake_all
-from rowtrail.store._open import Durability, begin, set_durability
-from rowtrail.store._tx import Tx
-from rowtrail.store._unsynced import Unsynced
-from rowtrail.store._watch import Watch
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

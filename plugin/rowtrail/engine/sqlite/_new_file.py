@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from rowtrail._clock import Clock
-from rowtrail.store._faults import named_errors
-from rowtrail.store._open import PAGE_BYTES, apply_schema, check_sqlite_version
-from rowtrail.store._tx import Tx
-from rowtrail.store._whole_file import COMPANIONS, beside, give_name, refuse_existing
+from rowtrail.engine.sqlite._faults import named_errors
+from rowtrail.engine.sqlite._open import PAGE_BYTES, apply_schema, check_sqlite_version
+from rowtrail.engine.sqlite._tx import Tx
+from rowtrail.engine.sqlite._whole_file import COMPANIONS, beside, give_name, refuse_existing
 
 
 class NewFile:

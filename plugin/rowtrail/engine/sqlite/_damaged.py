@@ -13,17 +13,17 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from rowtrail import schema
-from rowtrail.errors import DamagedError, StorageError
-from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_error
-from rowtrail.store._home import (
+from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_error
+from rowtrail.engine.sqlite._home import (
     has_wal,
     home_if_sound,
     refuse_second_name_here,
     refuse_wal_elsewhere,
 )
-from rowtrail.store._open import CACHE_KIB, check_sqlite_version
-from rowtrail.store._reader import check_version, decode
-from rowtrail.store._tx import Row, Tx
+from rowtrail.engine.sqlite._open import CACHE_KIB, check_sqlite_version
+from rowtrail.engine.sqlite._reader import check_version, decode
+from rowtrail.engine.sqlite._tx import Row, Tx
+from rowtrail.errors import DamagedError, StorageError
 
 MAX_KEY = 2**63 - 1
 """The largest key that SQLite has."""

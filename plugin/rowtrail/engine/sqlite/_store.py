@@ -11,21 +11,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from rowtrail._clock import Clock
-from rowtrail.errors import ClosedError, DamagedError, ForkedError
-from rowtrail.store._faults import named_errors
-from rowtrail.store._home import MEMORY, note_closed, note_open
-from rowtrail.store._jobs import Awaited, Job, Promised
-from rowtrail.store._liveness import Liveness
-from rowtrail.store._open import (
+from rowtrail.engine._process import HEARTBEATS_UNTIL_STALE, STALE_AFTER_MS, current_process
+from rowtrail.engine.sqlite._faults import named_errors
+from rowtrail.engine.sqlite._home import MEMORY, note_closed, note_open
+from rowtrail.engine.sqlite._jobs import Awaited, Job, Promised
+from rowtrail.engine.sqlite._liveness import Liveness
+from rowtrail.engine.sqlite._open import (
     Durability,
     checkpoint_wal,
     free_pages,
     open_reader,
     open_writer,
 )
-from rowtrail.store._process import HEARTBEATS_UNTIL_STALE, STALE_AFTER_MS, current_process
-from rowtrail.store._tx import Row, Tx
-from rowtrail.store._writer import Writer, leak
+from rowtrail.engine.sqlite._tx import Row, Tx
+from rowtrail.engine.sqlite._writer import Writer, leak
+from rowtrail.errors import ClosedError, DamagedError, ForkedError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -17,8 +17,8 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rowtrail.engine.sqlite._faults import named_errors
 from rowtrail.errors import SecondNameError
-from rowtrail.store._faults import named_errors
 
 MEMORY = ":memory:"
 HOME = "home"

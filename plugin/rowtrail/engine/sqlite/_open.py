@@ -11,6 +11,9 @@ import time
 from typing import Literal
 
 from rowtrail import schema
+from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_error, named_errors
+from rowtrail.engine.sqlite._home import HOME, MEMORY, Home, move_home, told_home, wal_of
+from rowtrail.engine.sqlite._watch import SMALLEST_FILE_BYTES, Watch
 from rowtrail.errors import (
     NewerSchemaError,
     NotAJournalError,
@@ -18,9 +21,6 @@ from rowtrail.errors import (
     StorageError,
     UnsupportedError,
 )
-from rowtrail.store._faults import BUSY_TIMEOUT_MS, named_error, named_errors
-from rowtrail.store._home import HOME, MEMORY, Home, move_home, told_home, wal_of
-from rowtrail.store._watch import SMALLEST_FILE_BYTES, Watch
 
 Durability = Literal["full", "normal"]
 

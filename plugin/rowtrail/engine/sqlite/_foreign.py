@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from rowtrail import schema
+from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS
+from rowtrail.engine.sqlite._open import check_sqlite_version
 from rowtrail.errors import ImportSourceError
-from rowtrail.store._faults import BUSY_TIMEOUT_MS
-from rowtrail.store._open import check_sqlite_version
 
 PAGE_ROWS = 200
 """Rows that `rows` fetches at once."""

@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from rowtrail.store._faults import named_errors
-from rowtrail.store._home import wal_of
-from rowtrail.store._reader import JOURNAL, attach
+from rowtrail.engine.sqlite._faults import named_errors
+from rowtrail.engine.sqlite._home import wal_of
+from rowtrail.engine.sqlite._reader import JOURNAL, attach
 
 MAX_FAULTS = 20
 

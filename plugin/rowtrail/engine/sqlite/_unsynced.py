@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from rowtrail.store._home import wal_of
+from rowtrail.engine.sqlite._home import wal_of
 
 MAX_NOTED = 100_000
 """How many steps are remembered, the newest; nobody asks for so many."""
