@@ -23,8 +23,6 @@ from rowtrail.engine import Tx, current_process
 from rowtrail.engine._process import STALE_AFTER_MS
 from rowtrail.errors import ClosedError
 from rowtrail.journal import Attempt, Beginning, _call, end_attempt, run_scope
-from rowtrail.store import Tx, current_process
-from rowtrail.store._process import STALE_AFTER_MS
 from tests.plugin.conftest import Agent, World
 
 HOLDING = """

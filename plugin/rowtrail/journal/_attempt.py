@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rowtrail.content import Codec, Encoded, Prepared
+from rowtrail.engine import Row, Tx
 from rowtrail.journal._beginning import Beginning, Begun
 from rowtrail.journal._claims import Claimant, Claims, Generation
 from rowtrail.journal._masks import Masks
@@ -20,7 +21,6 @@ from rowtrail.journal._prefetched import Prefetched
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._request import Key, Numbers, Request, Step
 from rowtrail.replay import scope_key
-from rowtrail.store import Row, Tx
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

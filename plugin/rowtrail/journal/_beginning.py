@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rowtrail.engine import Row
 from rowtrail.errors import UsageError
-from rowtrail.store import Row
 
 Intent = Literal["name", "input", "resume", "fork"]
 ReplayMode = Literal["default", "always", "never", "resume"]

@@ -19,7 +19,6 @@ from rowtrail.journal._request import Key, Request, Step
 from rowtrail.journal._steps import Spent, Started, complete_step, fail_step, leave_step
 from rowtrail.journal._unstored import warn_not_stored
 from rowtrail.replay import leaves_in_doubt
-from rowtrail.store import Tx
 from rowtrail.usage import Usage, price_usd
 
 CONTROL_FLOW: list[type[BaseException]] = []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rowtrail.engine import Row
 from rowtrail.journal._request import Key
-from rowtrail.store import Row
 
 Generation = tuple[int, ...]
 """Which execution of a scope inside one attempt: a retry of each task around it counts one."""

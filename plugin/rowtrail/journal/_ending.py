@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import ClosedError, StorageError
 from rowtrail.journal._attempt import Attempt
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
@@ -12,7 +13,6 @@ from rowtrail.journal._log import log
 from rowtrail.journal._owners import Owner, give_back_unmade
 from rowtrail.journal._recovery import LEFT
 from rowtrail.replay import Aside, culprit
-from rowtrail.store import Row, Tx
 
 Outcome = Literal["done", "failed", "waiting", "cancelled"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from rowtrail.content import UnknownClassError
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import StorageError
 from rowtrail.journal._attempt import Scope
 from rowtrail.journal._call import Call
@@ -21,7 +22,6 @@ from rowtrail.journal._question import Question, Verdict
 from rowtrail.journal._request import Key, Request
 from rowtrail.journal._single_flight import await_owner
 from rowtrail.replay import Live, Raise, ReasonCode, Replay, Resolve, Wait, decide
-from rowtrail.store import Row, Tx
 
 
 def begin_call(scope: Scope, request: Request) -> Call:

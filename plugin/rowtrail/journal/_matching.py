@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rowtrail.content import Encoded
+from rowtrail.engine import Row, Tx
 from rowtrail.journal._attempt import Scope
 from rowtrail.journal._failure import rebuilt_failure
 from rowtrail.journal._identity import differing_attribute

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from rowtrail.engine import Row, Tx
 from rowtrail.journal._request import Key, Request
-from rowtrail.store import Row, Tx
 
 MAX_PREFETCHED = 5_000
 """Of a scope with more recorded steps each is looked up by itself: results need memory."""

@@ -6,9 +6,9 @@ import weakref
 from collections.abc import Callable
 
 from rowtrail.content import Codec, Content
+from rowtrail.engine import Row, Store, Tx
 from rowtrail.journal._owners import Holder, Owner
 from rowtrail.journal._replays import Replays
-from rowtrail.store import Row, Store, Tx
 
 MAX_ERROR_CHARS = 20_000
 

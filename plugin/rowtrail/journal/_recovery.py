@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rowtrail.engine import Row, Tx
 from rowtrail.journal._recorder import Recorder
-from rowtrail.store import Row, Tx
 
 DIED = "the process died before its answer was recorded"
 LEFT = "left before its answer was recorded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime
 
-from rowtrail.store import Store, Tx
+from rowtrail.engine import Store, Tx
 
 UNKNOWN_MODEL = "unknown"
 """The model that tokens and money of a call count for which names none."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from rowtrail.engine import Tx
 from rowtrail.errors import UsageError
 from rowtrail.journal._attempt import Attempt
 from rowtrail.journal._flow import Flow, Read, Sleep
 from rowtrail.journal._lent import enclosing_frame, owner_here
 from rowtrail.journal._log import log
-from rowtrail.store import Tx
 
 OWNER_POLL_S = 0.05
 """How often a step that another live attempt makes is looked at: SQLite tells nobody of a commit of

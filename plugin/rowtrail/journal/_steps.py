@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rowtrail.content import Prepared
+from rowtrail.engine import Row, Tx
 from rowtrail.errors import UsageError
 from rowtrail.journal._attempt import Attempt, Scope
 from rowtrail.journal._decisions import set_twins_aside, settle_twins
@@ -15,7 +16,6 @@ from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._replays import UNKNOWN_MODEL, utc_day
 from rowtrail.journal._request import Key, Request
 from rowtrail.replay import Aside, ReasonCode, Status, sentence
-from rowtrail.store import Row, Tx
 from rowtrail.usage import Usage
 
 MAX_SHORT_CHARS = 1_000
