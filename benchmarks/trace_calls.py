@@ -80,6 +80,8 @@ class Passed:
     longest: int = 0
     entered: dict[str, int] = field(default_factory=dict[str, int])
     """By file, how often it was called."""
+    tree: list[str] = field(default_factory=list[str])
+    """The calls in their order, indented by how deep they lie among files of ours."""
 
 
 class Tracer:
@@ -123,6 +125,7 @@ class Tracer:
                     return
                 self._begun.add(frame)
             self._functions.add(code)
+            passed.tree.append(f"{'  ' * _depth(frame)}{code.co_qualname}  {file}")
             passed.calls += 1
             passed.reentries += is_from_outside and file in passed.entered
             passed.entered[file] = passed.entered.get(file, 0) + 1
@@ -141,6 +144,15 @@ def _caller(frame: FrameType) -> str | None:
             return file
         below = below.f_back
     return None
+
+
+def _depth(frame: FrameType) -> int:
+    """Return how many frames of ours a frame lies on."""
+    depth, below = 0, frame.f_back
+    while below is not None:
+        depth += _ours(below.f_code) is not None
+        below = below.f_back
+    return depth
 
 
 def _ours(code: CodeType) -> str | None:
@@ -322,6 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--files", action="store_true", help="name the files, with their calls")
+    parser.add_argument("--tree", action="store_true", help="print the calls in their order")
     given = parser.parse_args(arguments)
     with scratch_folder() as folder:
         found = trace(folder)
@@ -335,6 +348,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"\n{passed.operation}:")
             for file, calls in sorted(passed.entered.items()):
                 print(f"  {calls:>4}  {file} ({_lines(file)} lines)")
+    if given.tree:
+        for passed in found:
+            print("\n".join([f"\n{passed.operation}:", *passed.tree]))
     print(f"\n{read.text()}")
     return 0
 

@@ -250,7 +250,7 @@ async def test_a_fault_of_the_journal_is_no_message_to_the_model(
         raise DiskFullError("no space left", path=str(bench.path))
 
     async def node(state: MessagesState, calls: Calls) -> Any:
-        writes = "_question.start_step" if write == "begin" else "_call.complete_step"
+        writes = "_find.start_step" if write == "begin" else "_call.complete_step"
         with monkeypatch.context() as patched:
             patched.setattr(f"rowtrail.journal.{writes}", full)
             return await calls.ask(tools, state)

@@ -7,9 +7,18 @@ finding what is recorded, waiting for others who make it, doubt, the order of ro
 `docs/adapters.md` is the contract, `examples/template_adapter` an adapter of 70 lines.
 """
 
-from rowtrail.adapter._form import Chunks, Form, ListOfChunks, Replayed, StreamForm
 from rowtrail.adapter._places import leaves_calls_by, scope_here
-from rowtrail.adapter._record import arecord, arecord_stream, record, record_stream
+from rowtrail.adapter._record import (
+    Chunks,
+    Form,
+    ListOfChunks,
+    Replayed,
+    StreamForm,
+    arecord,
+    arecord_stream,
+    record,
+    record_stream,
+)
 from rowtrail.adapter._requests import ANSWERS, llm_request, tool_request
 from rowtrail.adapter._step import DECLARED, check_effect, step
 from rowtrail.journal import Request, Scope

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from rowtrail.adapter._form import Form, Replayed
+from rowtrail.adapter._record import Form, Replayed
 from rowtrail.content import Codec, Encoded
 from rowtrail.errors import UnstorableError, UsageError
 from rowtrail.journal import OnDoubt, Request, Scope, identity_of

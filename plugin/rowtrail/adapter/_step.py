@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from rowtrail.adapter._bound import bound_of, owner_of, unpassed_of
-from rowtrail.adapter._form import Form, Replayed
-from rowtrail.adapter._record import arecord, record
+from rowtrail.adapter._record import Form, Replayed, arecord, record
 from rowtrail.adapter._results import Results
 from rowtrail.content import STEP_MARK
 from rowtrail.errors import UsageError

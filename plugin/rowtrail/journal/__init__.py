@@ -11,7 +11,7 @@ from rowtrail.journal._beginning import (
 )
 from rowtrail.journal._call import CONTROL_FLOW, Call
 from rowtrail.journal._checks import check_durability
-from rowtrail.journal._current import current_frame
+from rowtrail.journal._current import current_frame, current_step
 from rowtrail.journal._ending import (
     Outcome,
     aend_attempt,
@@ -30,7 +30,6 @@ from rowtrail.journal._find import abegin_again, abegin_call, begin_again, begin
 from rowtrail.journal._grip import Grip
 from rowtrail.journal._identity import Identity, differing_attribute, fingerprint_of, identity_of
 from rowtrail.journal._journal import Journal
-from rowtrail.journal._lent import current_step
 from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, Step
 from rowtrail.journal._run import Run

@@ -11,8 +11,7 @@ from typing import Any
 
 from rowtrail.errors import UsageError
 from rowtrail.journal._attempt import Attempt, Scope, Warned
-from rowtrail.journal._current import current_frame
-from rowtrail.journal._lent import lent
+from rowtrail.journal._current import current_frame, lent
 from rowtrail.journal._live import active_attempts, is_begun_here, is_news
 from rowtrail.journal._log import log
 from rowtrail.replay import Effect

@@ -7,8 +7,8 @@ from typing import Literal
 from rowtrail.engine import Row, Tx
 from rowtrail.errors import ClosedError, StorageError
 from rowtrail.journal._attempt import Attempt
+from rowtrail.journal._current import owner_here
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
-from rowtrail.journal._lent import owner_here
 from rowtrail.journal._log import log
 from rowtrail.journal._owners import Owner, give_back_unmade
 from rowtrail.journal._recovery import LEFT

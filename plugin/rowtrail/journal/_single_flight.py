@@ -5,8 +5,8 @@ from __future__ import annotations
 from rowtrail.engine import Tx
 from rowtrail.errors import UsageError
 from rowtrail.journal._attempt import Attempt
+from rowtrail.journal._current import enclosing_frame, owner_here
 from rowtrail.journal._flow import Flow, Read, Sleep
-from rowtrail.journal._lent import enclosing_frame, owner_here
 from rowtrail.journal._log import log
 
 OWNER_POLL_S = 0.05

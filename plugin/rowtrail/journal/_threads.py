@@ -15,8 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from rowtrail.journal._active import enter, here, leave, own_run, run_scope
-from rowtrail.journal._current import current_frame
-from rowtrail.journal._lent import Lent, Marker, carriers, lent
+from rowtrail.journal._current import Lent, Marker, carriers, current_frame, lent
 from rowtrail.journal._live import active_attempts
 
 Held = tuple[tuple[ContextVar[Any], Any], ...]

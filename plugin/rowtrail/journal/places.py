@@ -9,8 +9,8 @@ from rowtrail.journal._active import (
     own_run,
     place_of_scope,
 )
+from rowtrail.journal._current import Carrier, carriers, enclosing_frame, lent, running_frame
 from rowtrail.journal._identity import refuse_not_told_apart
-from rowtrail.journal._lent import Carrier, carriers, enclosing_frame, lent, running_frame
 from rowtrail.journal._log import log
 from rowtrail.journal._request import EFFECTS, ON_DOUBT_WORDS
 from rowtrail.journal._threads import stop_handing_on

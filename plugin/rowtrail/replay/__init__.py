@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import cast
 
 from rowtrail.replay._codes import Aside, ReasonCode, sentence
-from rowtrail.replay._keys import scope_key
 from rowtrail.replay._outcome import leaves_in_doubt
 from rowtrail.vocabulary import Effect, Kind, OnDoubt, Status
 
@@ -179,3 +178,10 @@ def culprit(error: BaseException, failed: Collection[BaseException]) -> BaseExce
                 return found[0]
         link = link.__cause__ or link.__context__
     return None
+
+
+def scope_key(name: str) -> str:
+    """Return what stands for a scope in idempotency keys: the same in every copy of the file."""
+    from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
+
+    return blake2b(name.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
