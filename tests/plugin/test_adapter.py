@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rowtrail import InDoubtError, Journal
+from rowtrail import InDoubtError, Journal, step
 from rowtrail.adapter import (
     ANSWERS,
     Effect,
@@ -465,6 +465,33 @@ def test_the_views_mean_the_same_whatever_the_provider_s_form(journal: Journal, 
     assert (row["answer"], row["finish_reason"], row["replays"]) == ("I look.", finish_reason, 1)
     [call] = json.loads(row["tool_calls"])
     assert (call["id"], call["name"], call["args"]) == ("c1", "look", CALL)
+
+
+@pytest.mark.parametrize("form", TALKS)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_llm_function_s_answer_is_shown_as_one_and_returned_as_it_came(
+    journal: Journal, form: str, is_async: bool
+) -> None:
+    _, answer, finish_reason = TALKS[form]
+    made: list[str] = []
+
+    @step(kind="llm")
+    def ask(question: str) -> Any:
+        made.append(question)
+        return answer
+
+    @step(kind="llm")
+    async def aask(question: str) -> Any:
+        made.append(question)
+        return answer
+
+    for _ in range(2):
+        with journal.run("r"):
+            given = asyncio.run(aask("The weather?")) if is_async else ask("The weather?")
+            assert given == answer
+    assert made == ["The weather?"]
+    [row] = journal.sql("SELECT * FROM llm_calls").to_dicts()
+    assert (row["answer"], row["finish_reason"]) == ("I look.", finish_reason)
 
 
 def test_a_form_that_is_not_known_is_shown_as_it_is(journal: Journal) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from rowtrail.adapter._bound import bound_of, owner_of, unpassed_of
 from rowtrail.adapter._record import Form, Replayed, arecord, record
+from rowtrail.adapter._requests import ANSWERS
 from rowtrail.adapter._results import Results
 from rowtrail.content import STEP_MARK
 from rowtrail.errors import UsageError
@@ -75,7 +76,8 @@ def step(
 
     Args:
         name: Name in the journal; the function's qualified name when None.
-        kind: `function`, or `tool` or `llm` where that is what the function does.
+        kind: `function`, or `tool` or `llm` where that is what the function does; what an `llm`
+            returns as a provider's JSON is shown as an answer, and handed back as it came.
         effect: What a call does to the world: `read`, `idempotent` or `write`.
         on_doubt: What decides when a `write` call may or may not have happened: `fail` (also when
             None), `ask`, `retry`, or a function of the `Step` that returns its result or
@@ -204,6 +206,7 @@ class _Declaration:
 def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise UsageError(f"{declared.name} is a generator: a step has one result, so return a list")
+    form = ANSWERS_AS_THEY_WERE if declared.kind == "llm" else AS_IT_WAS
     decorated: Any
     if inspect.iscoroutinefunction(fn):
 
@@ -213,7 +216,7 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
             if scope is None:
                 return await fn(*args, **kwargs)
             request = declared.request(scope, args, kwargs)
-            return await arecord(scope, request, lambda: fn(*args, **kwargs), AS_IT_WAS)
+            return await arecord(scope, request, lambda: fn(*args, **kwargs), form)
 
         decorated = arecorded
     else:
@@ -225,7 +228,7 @@ def _decorate(fn: Callable[P, R], declared: _Declaration) -> Callable[P, R]:
                 return fn(*args, **kwargs)
             request = declared.request(scope, args, kwargs)
             make = functools.partial(_not_a_coroutine, declared.name, fn, *args, **kwargs)
-            return record(scope, request, make, AS_IT_WAS)
+            return record(scope, request, make, form)
 
         decorated = recorded
     setattr(decorated, DECLARED, (declared.effect, declared.on_doubt, declared.not_done_on))
@@ -246,7 +249,15 @@ def _as_it_was(replayed: Replayed) -> Any:
     return replayed.result
 
 
+def _answer_as_it_was(replayed: Replayed) -> Any:
+    replayed.pass_interrupts()
+    return ANSWERS.restore(replayed)
+
+
 AS_IT_WAS: Form[Any] = Form(restore=_as_it_was)
+
+ANSWERS_AS_THEY_WERE: Form[Any] = Form(store=ANSWERS.store, restore=_answer_as_it_was)
+"""What a function with `kind="llm"` returns: the views show a provider's JSON as an answer."""
 
 
 def _not_a_coroutine(name: str, fn: Callable[..., R], *args: Any, **kwargs: Any) -> R:
