@@ -451,7 +451,9 @@ def test_a_canonical_without_a_meaning_is_refused(tmp_path: Path, given: Any, sa
 
 
 @pytest.mark.parametrize("effect", ["read", "idempotent", "write"])
-def test_masks_give_a_second_fingerprint_but_never_to_a_write(tmp_path: Path, effect: Any) -> None:
+def test_masks_give_a_second_fingerprint_but_never_to_a_write(
+    tmp_path: Path, effect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Any] = []
 
     @step(effect=effect)
@@ -462,14 +464,15 @@ def test_masks_give_a_second_fingerprint_but_never_to_a_write(tmp_path: Path, ef
 
     masks: list[Any] = [r"\d{3,}", str.lower]
     with Journal(tmp_path / "a.db", canonical=masks) as journal, journal.run("r"):
-        scope: Any = active_scope()
-        begin = scope.begin
+        scope = active_scope()
+        assert scope is not None
+        number = scope.number
 
         def noted(request: Any) -> Any:
             seen.append(request)
-            return begin(request)
+            return number(request)
 
-        scope.begin = noted
+        monkeypatch.setattr(scope, "number", noted)
         for n in ("1234", "5678"):
             ask(f"At {n}", [Spy(f"X {n}", 1)])
     one, other = seen
