@@ -31,7 +31,7 @@ SOURCES := $(shell find plugin adapters -name __pycache__ -prune -o ! -name '*.p
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak crash lint types format wheel test-lowest test-newest constraints clean
+.PHONY: help demo test extras check bench soak crash lint types format wheel test-lowest test-newest constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ demo: $(VENV)/.wheel ## Run the main job: an agent that is killed, resumed, and 
 
 test: $(VENV)/.wheel ## Build the wheel, install it and run all tests on it
 	ROWTRAIL_TEST_WHEEL=1 $(BIN)/pytest $(PYTEST_ARGS) $(ARGS)
+
+extras: $(VENV)/.wheel ## Every combination of the extras, and the base alone as pip installs it
+	ROWTRAIL_TEST_WHEEL=1 ROWTRAIL_TEST_EXTRAS=1 $(BIN)/pytest $(PYTEST_ARGS) tests/extras $(ARGS)
 
 check: lint types ## ruff, mypy --strict, pyright strict
 
@@ -97,7 +100,7 @@ $(VENV)/.deps: pyproject.toml $(filter-out /dev/null,$(CONSTRAINTS))
 	@echo "installing the dependencies into $(VENV)"
 	@$(PIP) install -c $(CONSTRAINTS) --upgrade pip
 	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --group dev
-	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --no-build-isolation ".[cost,mcp]"
+	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --no-build-isolation ".[all]"
 	@mv $@.new $@
 
 $(VENV)/.wheel: $(VENV)/.deps $(SOURCES) README.md LICENSE
@@ -108,7 +111,7 @@ $(VENV)/.wheel: $(VENV)/.deps $(SOURCES) README.md LICENSE
 	@$(PIP) install --no-deps --force-reinstall $(VENV)/dist/rowtrail-*.whl
 	@mv $@.new $@
 
-# the floors of the dependencies and of the extras
+# the floors of the dependencies and of the extras; `all` names the other extras, without floors
 build/lowest.txt: pyproject.toml
 	@mkdir -p build
 	$(PYTHON) -c 'import re, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \

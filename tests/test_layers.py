@@ -48,6 +48,7 @@ PUBLIC_SUBMODULES = {
     "rowtrail.engine",
     "rowtrail.engine.files",
     "rowtrail.engine.reading",
+    "rowtrail.extras",
     "rowtrail.history",
     "rowtrail.history.searching",
     "rowtrail.journal",

@@ -10,12 +10,17 @@ on the function that makes them), calls in other threads (logged once; a `write`
 processes, and a chat model's `stream_events(version="v3")` called directly in a node.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-try:
-    import langgraph.checkpoint.base  # noqa: F401  # pyright: ignore[reportUnusedImport]
-except ImportError as error:
-    raise ImportError("rowtrail_langgraph needs langgraph: pip install rowtrail") from error
+from rowtrail.extras import Package, needed
+
+with needed(Package("langgraph", "1.2.15", extra="langgraph"), by="rowtrail_langgraph"):
+    import_module("langgraph.pregel")
+with needed(Package("langgraph-checkpoint", "4.3", extra="langgraph"), by="rowtrail_langgraph"):
+    import_module("langgraph.checkpoint.base")
+with needed(Package("langchain-core", "1.4.7", extra="langgraph"), by="rowtrail_langgraph"):
+    import_module("langchain_core.messages")
 
 from rowtrail_langgraph._history import history_tool
 from rowtrail_langgraph.capture import install, uninstall

@@ -12,6 +12,7 @@ from pydantic import Field
 from rowtrail import Journal
 from rowtrail.errors import QueryError, UnknownIdError, UsageError
 from rowtrail.history import Answer, fit, schema_text
+from rowtrail.history.searching import check_can_search
 from rowtrail.journal import active_scope
 from rowtrail.usage import count_tokens
 from rowtrail_langgraph.capture import current_config
@@ -75,6 +76,8 @@ def history_tool(
     thread's rows. Like every tool call, questions are recorded, and replayed when the agent is
     resumed. A wrong query is answered with what is wrong and what is near.
 
+    It needs the extra `search`.
+
     Args:
         journal_or_saver: The journal, or the saver on it; it stays the caller's to close.
         scope: `thread`: the conversation of the running graph. `run`: its run, from the input to
@@ -84,11 +87,13 @@ def history_tool(
     Raises:
         UsageError: The scope is none of these, or `max_tokens` leaves no room; by a tool, where no
             graph with a thread or run is running.
+        MissingPackageError: The extra `search` is not installed.
     """
     if scope not in _SEES:
         raise UsageError(f"scope={scope!r} is unknown: use one of {', '.join(_SEES)}")
     if max_tokens < 1:
         raise UsageError(f"max_tokens={max_tokens!r} leaves no room: use 1 or more")
+    check_can_search("history_tool")
     asked = journal_or_saver
     journal = asked.journal if isinstance(asked, RowtrailSaver) else asked
     history = _History(journal, scope, max_tokens)

@@ -5,12 +5,12 @@ values a part at a time). Resources: `rowtrail://schema` and `rowtrail://runs/{r
 recorded and nothing can be written; `search` fills the index beside the journal.
 """
 
-try:
-    import mcp.server  # noqa: F401  # pyright: ignore[reportUnusedImport]
-except ImportError as error:
-    raise ImportError(
-        f"rowtrail_mcp needs the MCP SDK, 1.24 or newer ({error}): pip install 'rowtrail[mcp]'"
-    ) from error
+from importlib import import_module
+
+from rowtrail.extras import Package, needed
+
+with needed(Package("mcp", "1.24", extra="mcp"), by="rowtrail_mcp"):
+    import_module("mcp.server")
 
 from rowtrail_mcp._server import history_server, serve
 

@@ -83,6 +83,22 @@ class UnsupportedError(RowtrailError):
     """This machine lacks something that rowtrail needs, such as a recent SQLite."""
 
 
+class MissingPackageError(UnsupportedError, ImportError):
+    """A package that is no part of the base install is missing, too old, or cannot be imported.
+
+    Attributes:
+        package: Its name for pip.
+        extra: The extra of rowtrail that brings it, None where no extra does.
+        install: The command that installs it.
+    """
+
+    def __init__(self, message: str, *, package: str, extra: str | None, install: str) -> None:
+        super().__init__(message)
+        self.package = package
+        self.extra = extra
+        self.install = install
+
+
 class UnstorableError(RowtrailError):
     """A value has no form in which it can be stored and given back equal.
 

@@ -272,5 +272,5 @@ main(["mcp", "--db", sys.argv[1]], prog_name="rowtrail")
 def test_without_the_sdk_the_extra_is_named(filled: Path, child: Any) -> None:
     done = child(WITHOUT_SDK, filled, status=1)
 
-    assert "pip install 'rowtrail[mcp]'" in done.stderr
+    assert 'pip install "rowtrail[mcp]"' in done.stderr
     assert done.stdout == "" and "Traceback" not in done.stderr

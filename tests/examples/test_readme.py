@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from rowtrail.testing import LLMServer, Reply
 
@@ -74,6 +75,9 @@ def test_sessions_print_what_the_page_shows(written: Path, server: LLMServer) ->
             name, *arguments = shlex.split(command)
             if name == "make":
                 run(["make", "-n", *arguments], ROOT, server)
+                continue
+            if name == "pip":  # tests/extras installs it
+                assert arguments[0] == "install" and Requirement(arguments[1]).name == "rowtrail"
                 continue
             assert name == "rowtrail", command
             output = run([sys.executable, "-m", "rowtrail", *arguments], written, server)

@@ -23,7 +23,8 @@ def command(as_json: bool, folder: Path | None, model: str | None, no_baseline: 
     """Run a LangGraph agent, kill its process three times with SIGKILL, and resume it each time.
 
     Without a key or a network: the model is an endpoint on this machine that counts what it is
-    asked. The exit code is 0 only if nothing was paid, run or written twice.
+    asked. The exit code is 0 only if nothing was paid, run or written twice. It needs the extra
+    `langgraph`, and langchain-openai.
 
     \b
     Example:

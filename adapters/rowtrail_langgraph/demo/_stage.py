@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from rowtrail.extras import Package, needed
 from rowtrail_langgraph.demo import _report
 from rowtrail_langgraph.demo._corpus import copy_corpus
 from rowtrail_langgraph.demo._director import (
@@ -90,10 +91,12 @@ def run_demo(folder: Path | None, model: str | None, *, as_json: bool, baseline:
     """Run the demo, print its figures, and return the exit code: 0 if nothing was repeated.
 
     Raises:
+        MissingPackageError: The agent needs langchain-openai.
         click.ClickException: it could not be carried out; the message says why.
     """
-    if importlib.util.find_spec("langchain_openai") is None:
-        raise click.ClickException("the demo needs langchain-openai: pip install langchain-openai")
+    with needed(Package("langchain-openai", "1.0", extra=None), by="the demo"):
+        if find_spec("langchain_openai") is None:  # its import takes a second: for the agent
+            raise ModuleNotFoundError(name="langchain_openai")
     stage = Stage(_new_folder(folder), model)
     try:
         figures, compared = stage.run(baseline=baseline)

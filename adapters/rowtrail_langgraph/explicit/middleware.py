@@ -8,6 +8,7 @@ from typing import Any
 from langgraph.errors import GraphBubbleUp
 
 from rowtrail import Journal
+from rowtrail.extras import Package, needed
 from rowtrail.journal import aset_answer_aside, fingerprint_of, set_answer_aside
 from rowtrail_langgraph.capture import bubbling
 from rowtrail_langgraph.explicit._tool_nodes import (
@@ -20,10 +21,8 @@ from rowtrail_langgraph.explicit._tool_nodes import (
 )
 from rowtrail_langgraph.values import canonical_input
 
-try:
+with needed(Package("langchain", "1.0", extra=None), by="JournalMiddleware"):
     from langchain.agents.middleware import AgentMiddleware
-except ImportError as error:
-    raise ImportError("JournalMiddleware needs langchain: pip install langchain") from error
 
 
 class JournalMiddleware(AgentMiddleware[Any, Any, Any]):

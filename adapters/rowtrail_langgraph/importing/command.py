@@ -65,7 +65,7 @@ def langgraph(
 
     They can be resumed afterwards with a RowtrailSaver on the journal. OLD.db is only read, also
     while others use it. All of it is checked before anything is written, and each thread is kept
-    only if every checkpoint reads back as it was.
+    only if every checkpoint reads back as it was. It needs the extra `langgraph`.
 
     \b
     Example:

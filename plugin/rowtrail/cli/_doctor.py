@@ -259,17 +259,29 @@ def _machine() -> Iterator[Finding]:
     yield Finding("rowtrail", "ok", f"{__version__} on Python {python}, {sys.platform}")
     yield _sqlite()
     yield _adapters()
-    if tiktoken_encoding("gpt-4o") is None:
-        says = "no vocabulary on this machine: tokens that a provider does not tell are estimates"
-        remedy = "put a cache of tiktoken here and name it in $TIKTOKEN_CACHE_DIR"
-        yield Finding("tiktoken", "note", says, remedy)
+    yield _tiktoken()
+    if util.find_spec("apsw") is None:
+        yield Finding("search", "note", "apsw is not installed", 'pip install "rowtrail[search]"')
     else:
-        yield Finding("tiktoken", "ok", "its vocabulary is here: tokens are counted exactly")
+        yield Finding("search", "ok", f"apsw {_version('apsw')}")
     if has_prices():
         yield Finding("prices", "ok", f"genai-prices {_version('genai-prices')}")
     else:
         says = "not installed: the cost of new calls stays unknown"
-        yield Finding("prices", "note", says, "pip install 'rowtrail[cost]'")
+        yield Finding("prices", "note", says, 'pip install "rowtrail[cost]"')
+
+
+def _tiktoken() -> Finding:
+    if tiktoken_encoding("gpt-4o") is not None:
+        return Finding("tiktoken", "ok", "its vocabulary is here: tokens are counted exactly")
+    estimates = "tokens that a provider does not tell are estimates"
+    if util.find_spec("tiktoken") is None:
+        return Finding(
+            "tiktoken", "note", f"not installed: {estimates}", 'pip install "rowtrail[tokens]"'
+        )
+    says = f"no vocabulary on this machine: {estimates}"
+    remedy = "put a cache of tiktoken here and name it in $TIKTOKEN_CACHE_DIR"
+    return Finding("tiktoken", "note", says, remedy)
 
 
 def _sqlite() -> Finding:
@@ -283,15 +295,15 @@ def _sqlite() -> Finding:
 
 def _adapters() -> Finding:
     names = sorted(m.name for m in pkgutil.iter_modules() if m.name.startswith("rowtrail_"))
-    if not names:
-        return Finding("adapters", "note", "none: only @rowtrail.step records calls")
     frameworks = [
         f"{name} {_version(name)}"
         for name in ("langgraph", "langchain-core", "langchain")
         if util.find_spec(name.replace("-", "_")) is not None
     ]
-    on = f" on {', '.join(frameworks)}" if frameworks else ", but no framework is installed"
-    return Finding("adapters", "ok" if frameworks else "warn", f"{', '.join(names)}{on}")
+    if not names or not frameworks:
+        says = "no framework is installed: only @rowtrail.step records calls"
+        return Finding("adapters", "note", says, 'pip install "rowtrail[langgraph]"')
+    return Finding("adapters", "ok", f"{', '.join(names)} on {', '.join(frameworks)}")
 
 
 def _version(distribution: str) -> str:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from rowtrail.cli._output import is_colored, protect_streams
-from rowtrail.errors import BusyError, RowtrailError, RunBusyError, UnknownIdError
+from rowtrail.errors import (
+    BusyError,
+    MissingPackageError,
+    RowtrailError,
+    RunBusyError,
+    UnknownIdError,
+)
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -72,6 +78,8 @@ class LazyGroup(click.Group):
         module, _, attribute = self._entries[cmd_name].target.partition(":")
         try:
             command = getattr(import_module(module), attribute)
+        except MissingPackageError as error:
+            raise failure(error) from error
         except ImportError as error:
             raise Failure(
                 f"`rowtrail {cmd_name}` cannot be loaded ({error}): install rowtrail again, with "

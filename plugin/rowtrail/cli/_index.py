@@ -27,7 +27,7 @@ def command(rebuild: bool, embedder: EmbedderLike | None, db: str, as_json: bool
 
     The index is a file `-search` beside the journal, which is not written. Only what is new is
     read; killed in the middle, the next call goes on from there. With --embedder every text gets a
-    vector, once.
+    vector, once. It needs the extra `search`.
 
     \b
     Example:

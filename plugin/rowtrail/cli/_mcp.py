@@ -6,7 +6,6 @@ from importlib import import_module
 
 import click
 
-from rowtrail.cli._group import Failure
 from rowtrail.cli._journal import db_option, find_run, find_thread, open_journal
 from rowtrail.engine import Tx
 from rowtrail.history import Only
@@ -37,11 +36,7 @@ def command(thread: str | None, run: str | None, db: str) -> None:
         reader.read(_nothing)
         thread_id = None if thread is None else find_thread(reader, thread)
         only = Only(thread_id, None if run is None else find_run(reader, run))
-    try:
-        package = import_module("rowtrail_mcp")
-    except ImportError as error:
-        raise Failure(str(error)) from error
-    package.serve(db, only)
+    import_module("rowtrail_mcp").serve(db, only)
 
 
 def _nothing(tx: Tx) -> None:

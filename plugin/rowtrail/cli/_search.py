@@ -65,7 +65,8 @@ def command(
     """Find TEXT in messages, tool arguments, results and errors; the best rows come first.
 
     Any text may be searched for; "words in quotes" are looked for side by side. The search index is
-    a file `-search` beside the journal: it is filled first, and may be deleted at any time.
+    a file `-search` beside the journal: it is filled first, and may be deleted at any time. Needs
+    the extra `search`.
 
     \b
     Example:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from rowtrail import schema
 from rowtrail.errors import BusyError, DiskFullError, ReadOnlyError, StorageError, UnsupportedError
+from rowtrail.extras import Package, needed
 
 if TYPE_CHECKING:
     from rowtrail.engine import Store
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+APSW = Package("apsw", "3.51.3.0", extra="search")
+SQLITE_VEC = Package("sqlite-vec", "0.1.6", extra="search")
 SUFFIX = "-search"
 MEMORY = ":memory:"
 BUSY_TIMEOUT_MS = 30_000  # that of the journal: a long fill of another process holds the lock
@@ -141,19 +144,20 @@ class IndexFile:
         """Load sqlite-vec, which compares vectors.
 
         Raises:
-            UnsupportedError: It is not there.
+            MissingPackageError: It is not installed.
+            UnsupportedError: It cannot be loaded.
         """
         if self._can_compare:
             return
-        try:
+        with needed(SQLITE_VEC, by="searching by meaning"):
             import sqlite_vec  # pyright: ignore[reportMissingTypeStubs]
-
+        try:
             self._connection.enable_load_extension(True)
             self._connection.load_extension(sqlite_vec.loadable_path())
-        except Exception as error:  # its wheel may be missing, or built for another system
+        except Exception as error:  # it may be built for another system
             raise UnsupportedError(
                 f"searching by meaning needs sqlite-vec, which cannot be loaded ({error}): install "
-                "it, or search with mode='keyword'"
+                "it anew, or search with mode='keyword'"
             ) from error
         self._connection.enable_load_extension(False)
         self._can_compare = True
@@ -172,6 +176,16 @@ _in_memory: weakref.WeakKeyDictionary[object, IndexFile] = weakref.WeakKeyDictio
 _memory_lock = threading.RLock()
 
 
+def check_can_search(needed_by: str) -> None:
+    """Import what every search needs.
+
+    Raises:
+        MissingPackageError: The extra `search` is not installed.
+    """
+    with needed(APSW, by=needed_by):
+        import apsw  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+
 def index_path(journal_path: str) -> str:
     """Return the path of a journal's search index."""
     return MEMORY if journal_path == MEMORY else os.path.abspath(journal_path) + SUFFIX
@@ -181,8 +195,10 @@ def with_index(source: Store | Reader, work: Callable[[IndexFile], T]) -> T:
     """Run `work` on the index of a journal; one that is missing or damaged is made anew.
 
     Raises:
+        MissingPackageError: apsw is not installed.
         StorageError: The index cannot be read or written; the leaf and the message say why.
     """
+    check_can_search("searching")
     import apsw
 
     path = index_path(source.path)

@@ -16,7 +16,14 @@ from rowtrail.history._answer import Answer
 from rowtrail.history._budget import fit
 from rowtrail.history._embedder import Embedder, EmbedderLike, quantized
 from rowtrail.history._filling import Progress, fill
-from rowtrail.history._index_file import MEMORY, IndexFile, discard, index_path, with_index
+from rowtrail.history._index_file import (
+    MEMORY,
+    IndexFile,
+    check_can_search,
+    discard,
+    index_path,
+    with_index,
+)
 from rowtrail.history._plain import unspaced
 from rowtrail.history._vectors import embed_missing
 from rowtrail.history._words import COMMON, expressions, words
@@ -129,6 +136,7 @@ def search(
     Raises:
         UsageError: An argument makes no sense.
         UnknownIdError: There is no such thread or run.
+        MissingPackageError: The extra `search` is not installed.
         EmbedderError: The embedder failed, with `mode` `semantic` or `hybrid`.
         StorageError: The journal cannot be read, or the index cannot be written.
     """
@@ -158,11 +166,13 @@ def build_index(
 
     Raises:
         UsageError: The embedder embeds nothing.
+        MissingPackageError: The extra `search` is not installed.
         EmbedderError: The embedder failed.
         StorageError: The journal cannot be read, or the index cannot be written.
     """
     chosen = None if embedder is None else Embedder(embedder)
     path = index_path(source.path)
+    check_can_search("searching")  # before anything is deleted
     if rebuild and path != MEMORY:
         discard(path)
 

@@ -1,4 +1,4 @@
-"""Counting tokens without a network: tiktoken where its vocabulary is here, else an estimate."""
+"""Counting tokens without a network: by tiktoken and its vocabulary, or else an estimate."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _count(encoding: Encoding, text: str) -> int | None:
 
 
 def tiktoken_encoding(model: str) -> Encoding | None:
-    """Return the encoding of a model when its vocabulary is on this machine, else None.
+    """Return the encoding of a model, None where tiktoken or its vocabulary is not on this machine.
 
     Never fetches: tiktoken would download what is missing, with no time limit.
     """
@@ -82,6 +82,8 @@ def _load(name: str, folder: str) -> Encoding | None:
         return None
     if hashlib.sha256(content).hexdigest() != _SHA256[name]:
         return None
-    import tiktoken
-
+    try:
+        import tiktoken
+    except ImportError:  # the extra `tokens` is not installed
+        return None
     return tiktoken.get_encoding(name)

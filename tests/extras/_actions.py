@@ -1,0 +1,201 @@
+"""What rowtrail does with some extras: run in an environment that holds nothing else.
+
+    python _actions.py FOLDER EXTRA...
+
+Each action is done, where its extra is missing the error is looked at. Prints what was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+import rowtrail
+from rowtrail.cli import main
+from rowtrail.errors import MissingPackageError
+from rowtrail.usage import Usage, count_tokens, has_prices, price_usd
+
+FOLDER, EXTRAS = Path(sys.argv[1]), sys.argv[2:]
+DB = FOLDER / "agent.db"
+VOCABULARY = b"".join(b"%d\n" % n for n in range(256))
+
+
+def command(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, list(map(str, arguments)), env={"ROWTRAIL_DB": str(DB)})
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+@contextmanager
+def missing(extra: str, package: str) -> Generator[None]:
+    """Expect the error that names the extra."""
+    error: ImportError | None = None
+    try:
+        yield
+    except ImportError as raised:
+        error = raised
+    assert isinstance(error, MissingPackageError), f"nobody misses {package}: {error!r}"
+    assert (error.extra, error.package) == (extra, package), vars(error)
+    assert error.install == f'pip install "rowtrail[{extra}]"', error.install
+    assert error.install in str(error), str(error)
+
+
+def is_refused(extra: str, *arguments: object) -> None:
+    """Expect that a command ends with the error that names the extra."""
+    status, out, err = command(*arguments)
+    assert (status, out) == (1, ""), (status, out, err)
+    assert f'pip install "rowtrail[{extra}]"' in err, err
+
+
+def base() -> None:
+    calls: list[str] = []
+
+    @rowtrail.step(effect="write")
+    def send(to: str) -> str:
+        calls.append(to)
+        return f"sent to {to}"
+
+    for _ in range(2):  # the second time it is replayed
+        with rowtrail.Journal(DB) as journal, journal.run("run"):
+            assert send("a@example.org") == "sent to a@example.org"
+    assert calls == ["a@example.org"]
+    status, out, err = command("runs", "--json")
+    assert status == 0, err
+    assert [run["run_id"] for run in json.loads(out)] == ["run"]
+    assert json.loads(out)[0]["status"] == "done"
+    for arguments in (["show", "run"], ["sql", "@spend"], ["verify"], ["doctor"], ["schema"]):
+        status, out, err = command(*arguments)
+        assert (status, bool(out)) == (0, True), (arguments, err)
+
+
+def langgraph(is_here: bool) -> None:
+    if not is_here:
+        for _ in range(2):  # the second import fails like the first
+            with missing("langgraph", "langgraph"):
+                import_module("rowtrail_langgraph")
+        is_refused("langgraph", "demo", "--dir", FOLDER / "demo")
+        is_refused("langgraph", "import", "langgraph", DB)
+        return
+    from langchain_core.language_models import GenericFakeChatModel
+    from langchain_core.messages import AIMessage
+    from langgraph.graph import START, MessagesState, StateGraph
+
+    from rowtrail_langgraph import RowtrailSaver
+
+    model = GenericFakeChatModel(messages=iter([AIMessage("An answer of six words, all of it.")]))
+
+    def ask(state: MessagesState) -> Any:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node(ask)
+    builder.add_edge(START, "ask")
+    with RowtrailSaver(DB) as saver:
+        graph: Any = builder.compile(checkpointer=saver)
+        config: Any = {"configurable": {"thread_id": "t"}}
+        asked = {"messages": [("user", "What is it?")]}
+        assert len(graph.invoke(asked, config)["messages"]) == 2
+        (call,) = saver.journal.sql("SELECT answer, status FROM llm_calls").to_dicts()
+        assert call == {"answer": "An answer of six words, all of it.", "status": "done"}
+    assert command("verify")[0] == 0
+
+
+def search(is_here: bool) -> None:
+    with rowtrail.Journal(DB, embedder=lambda texts: [[len(text), 1.0] for text in texts]) as kept:
+        if is_here:
+            for mode in ("keyword", "semantic"):
+                assert kept.search("example", mode=mode).rows, mode
+        else:
+            with missing("search", "apsw"):
+                kept.search("example")
+            with missing("search", "apsw"):
+                kept.index(rebuild=True)
+    if is_here:
+        assert command("search", "example")[0] == command("index")[0] == 0
+    else:
+        is_refused("search", "search", "example")
+        is_refused("search", "index")
+
+
+def history_tool(has_search: bool) -> None:
+    from rowtrail_langgraph import history_tool
+
+    with rowtrail.Journal(DB) as journal:
+        if has_search:
+            tools = history_tool(journal, scope="all")
+            assert "example" in tools[1].invoke({"text": "example"})
+        else:
+            with missing("search", "apsw"):
+                history_tool(journal)
+
+
+def tokens(is_here: bool) -> None:
+    """Count with a vocabulary of bytes in the place of OpenAI's, which is downloaded."""
+    from rowtrail.usage import _count
+
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(FOLDER)
+    (FOLDER / "fb374d419588a4632f3f557e76b4b70aebbca790").write_bytes(VOCABULARY)
+    _count._SHA256["o200k_base"] = hashlib.sha256(VOCABULARY).hexdigest()
+    if is_here:
+        import tiktoken
+
+        ranks = {bytes([n]): n for n in range(256)}
+        by_bytes = tiktoken.Encoding(
+            "bytes", pat_str=r"\w+|\s+", mergeable_ranks=ranks, special_tokens={}
+        )
+
+        def get_encoding(encoding_name: str) -> tiktoken.Encoding:
+            assert encoding_name == "o200k_base"
+            return by_bytes
+
+        tiktoken.get_encoding = get_encoding
+    expected = (12, "tiktoken") if is_here else (3, "estimate")
+    assert count_tokens("twelve bytes", "gpt-4o") == expected
+
+
+def cost(is_here: bool) -> None:
+    paid = price_usd(
+        Usage(1000, 100, "provider"), model="gpt-4o", provider="openai", at_ms=1_795_000_000_000
+    )
+    assert has_prices() is (paid is not None) is is_here, paid
+
+
+def mcp(is_here: bool) -> None:
+    if not is_here:
+        with missing("mcp", "mcp"):
+            import_module("rowtrail_mcp")
+        is_refused("mcp", "mcp")
+        return
+    import asyncio
+
+    from rowtrail_mcp import history_server
+
+    served = asyncio.run(history_server(str(DB)).list_tools())
+    assert "search" in {tool.name for tool in served}
+
+
+ACTIONS: dict[str, Callable[[bool], None]] = {
+    "cost": cost,
+    "langgraph": langgraph,
+    "mcp": mcp,
+    "search": search,
+    "tokens": tokens,
+}
+
+if __name__ == "__main__":
+    base()
+    for name, action in ACTIONS.items():
+        action(name in EXTRAS)
+    if "langgraph" in EXTRAS:
+        history_tool("search" in EXTRAS)
+    print(json.dumps(sorted(ACTIONS)))
