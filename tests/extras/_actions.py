@@ -61,13 +61,13 @@ def base() -> None:
     calls: list[str] = []
 
     @rowtrail.step(effect="write")
-    def send(to: str) -> str:
+    def send(to: str) -> tuple[str, int]:
         calls.append(to)
-        return f"sent to {to}"
+        return f"sent to {to}", len(calls)
 
     for _ in range(2):  # the second time it is replayed
         with rowtrail.Journal(DB) as journal, journal.run("run"):
-            assert send("a@example.org") == "sent to a@example.org"
+            assert send("a@example.org") == ("sent to a@example.org", 1)
     assert calls == ["a@example.org"]
     status, out, err = command("runs", "--json")
     assert status == 0, err
@@ -85,6 +85,8 @@ def langgraph(is_here: bool) -> None:
                 import_module("rowtrail_langgraph")
         is_refused("langgraph", "demo", "--dir", FOLDER / "demo")
         is_refused("langgraph", "import", "langgraph", DB)
+        status, out, _ = command("verify")
+        assert (status, 'pip install "rowtrail[langgraph]"' in out) == (0, True), out
         return
     from langchain_core.language_models import GenericFakeChatModel
     from langchain_core.messages import AIMessage
@@ -107,7 +109,8 @@ def langgraph(is_here: bool) -> None:
         assert len(graph.invoke(asked, config)["messages"]) == 2
         (call,) = saver.journal.sql("SELECT answer, status FROM llm_calls").to_dicts()
         assert call == {"answer": "An answer of six words, all of it.", "status": "done"}
-    assert command("verify")[0] == 0
+    status, out, _ = command("verify")
+    assert (status, "note: " in out) == (0, False), out
 
 
 def search(is_here: bool) -> None:

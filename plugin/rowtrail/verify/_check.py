@@ -18,6 +18,7 @@ from rowtrail.retention import Bits, find_garbage
 from rowtrail.verify._contents import (
     MAX_ROW,
     Contents,
+    ValueFault,
     counted,
     hash_key,
     metadata_fault,
@@ -100,7 +101,7 @@ class _Journal:
         quick: bool,
         values: bool,
     ) -> None:
-        self._fault_of = _value_fault if values else None
+        self._fault_of = _value_judge(findings) if values else None
         self._file, self._findings, self._tell, self._quick = file, findings, tell, quick
         self._rows: dict[str, Bits] = defaultdict(Bits)
         self._contents = Contents()
@@ -346,14 +347,21 @@ def _closed_lists() -> dict[str, list[tuple[str, tuple[str, ...]]]]:
     return found
 
 
-def _value_fault(stored: Encoded) -> str | None:
-    """Ask the adapter that wrote it; without one, what its serializer wrote is not judged."""
+def _value_judge(findings: Findings) -> ValueFault:
+    """Return what asks the adapter that wrote a value; without it, a note says that none was."""
     try:
         adapter = import_module("rowtrail_langgraph.verifying")
-    except ImportError:
-        return None
-    why: str | None = adapter.value_fault(stored)
-    return why
+    except ImportError as error:
+        note = f"values that are more than JSON were not looked into: {error}"
+    else:
+        judge: ValueFault = adapter.value_fault
+        return judge
+
+    def leave(_: Encoded) -> None:
+        if note not in findings.notes:
+            findings.notes.append(note)
+
+    return leave
 
 
 def _is_near(counted_before: float | None, summed: float | None) -> bool:
