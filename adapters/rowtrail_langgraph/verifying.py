@@ -38,7 +38,7 @@ def _payload_fault(payload: bytes) -> str | None:
     except Exception as error:  # each parser has errors of its own
         return f"its bytes cannot be read ({type(error).__name__}: {error})"
     for name, now in safe.changed.items():
-        return f"it holds a {'.'.join(name)}, which is no data type and is read as {now}"
+        return f"it holds a {'.'.join(name)}, which is not a data type and is read as {now}"
     return None
 
 

@@ -84,7 +84,7 @@ class UnsupportedError(RowtrailError):
 
 
 class MissingPackageError(UnsupportedError, ImportError):
-    """A package that is no part of the base install is missing, too old, or cannot be imported.
+    """A package outside the base install is missing, too old, or cannot be imported.
 
     Attributes:
         package: Its name for pip.
@@ -231,7 +231,7 @@ class UsageError(RowtrailError, RuntimeError):
 
 
 class ImportSourceError(RowtrailError):
-    """A file cannot be imported from: it is something else, damaged, or holds what nobody can read.
+    """A file cannot be imported from: it is something else, damaged, or holds what cannot be read.
 
     Attributes:
         path: The file.

@@ -110,7 +110,7 @@ def test_a_changed_byte_names_the_item_the_step_its_run_and_its_thread(broken: P
         ("DROP INDEX step_key", "layout", "schema", "step_key is missing"),
         ("DELETE FROM meta WHERE key = 'hash_key'", "reference", "meta", "key of the hashes"),
         ("UPDATE meta SET value = '-' WHERE key = 'generation'", "reference", "meta", "number"),
-        ("UPDATE item SET id = 9000000000000000000 WHERE id = 3", "hash", "item 9", "none of a"),
+        ("UPDATE item SET id = 9000000000000000000 WHERE id = 3", "hash", "item 9", "not one of a"),
         ("UPDATE item SET digest = NULL WHERE id = 3", "hash", "item 3", "hash is wrong"),
         ("UPDATE item SET type = 'int' WHERE id = 3", "hash", "item 3", "hash is wrong"),
         ("UPDATE item SET data = x'00' WHERE id = 3", "hash", "item 3", "hash is wrong"),
@@ -135,7 +135,7 @@ def test_a_value_outside_its_closed_list_is_found(broken: Path, name: str, quick
     unchecked = "PRAGMA ignore_check_constraints = ON"
     sql(broken, unchecked, f"UPDATE {table} SET {column} = 'other' WHERE id = 1")
     found = verify(str(broken), quick=quick).faults
-    says = f"its {column} 'other' is none of {', '.join(schema.values()[name])}"
+    says = f"its {column} 'other' is not one of {', '.join(schema.values()[name])}"
     assert (f"{table} 1", says) in [(fault.row, fault.says) for fault in found], found
 
 

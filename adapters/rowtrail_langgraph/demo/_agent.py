@@ -90,7 +90,7 @@ def answer_question(graph: CompiledStateGraph[Any, Any, Any, Any]) -> str:
 @click.option("--ledger", type=click.Path(path_type=Path), required=True)
 @click.option("--base-url", required=True, help="The model's endpoint.")
 @click.option("--model", required=True)
-@click.option("--hold", multiple=True, help="Stand still at this point, to be killed.")
+@click.option("--hold", multiple=True, help="Pause at this point, to be killed.")
 def main(
     journal: str, db: str, files: Path, ledger: Path, base_url: str, model: str, hold: tuple[str]
 ) -> None:
@@ -101,7 +101,7 @@ def main(
     tools = build_tools(files, Ledger(ledger), probe, journaled=journal == "rowtrail")
     with open_saver(journal, db) as saver:
         answer = answer_question(build_graph(chat, tools, saver))
-    probe.tell("answer", text=answer)
+    probe.emit("answer", text=answer)
 
 
 if __name__ == "__main__":

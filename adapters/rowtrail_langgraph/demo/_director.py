@@ -66,7 +66,7 @@ def plan_kills(names: Sequence[str]) -> tuple[Kill, ...]:
 
 
 def has_sqlite_saver() -> bool:
-    """Tell whether LangGraph's `SqliteSaver` is installed."""
+    """Return whether LangGraph's `SqliteSaver` is installed."""
     return importlib.util.find_spec("langgraph.checkpoint.sqlite") is not None
 
 

@@ -15,35 +15,35 @@ HOLD_S = 120  # the director kills it long before; an orphan ends by itself
 
 
 class Probe:
-    """Tells the director what the agent does, and stands still at the holds it asked for."""
+    """Reports to the director what the agent does, and pauses where it asked for that."""
 
     def __init__(self, holds: Collection[str] = ()) -> None:
         self._holds = frozenset(holds)
         self._lock = threading.Lock()
 
-    def tell(self, event: str, **details: Any) -> None:
+    def emit(self, event: str, **details: Any) -> None:
         """Write one event as a line of JSON to standard output, whole and at once."""
         with self._lock:
             sys.stdout.write(json.dumps({"event": event, **details}) + "\n")
             sys.stdout.flush()
 
     def hold(self, call: str) -> None:
-        """Stand still if the director asked for it at this call: it kills this process.
+        """Pause if the director asked for it at this call: it kills this process.
 
         Raises:
             TimeoutError: nobody did so in `HOLD_S` seconds.
         """
         if call in self._holds:
-            self.tell("held", call=call)
+            self.emit("held", call=call)
             time.sleep(HOLD_S)
             raise TimeoutError(f"held at {call!r} for {HOLD_S} s and not killed")
 
     @contextmanager
     def tool_run(self, call: str) -> Generator[None]:
-        """Tell that a tool's own code begins and ends; `call` is its name and argument."""
-        self.tell("tool_began", call=call)
+        """Report that a tool's own code begins and ends; `call` is its name and argument."""
+        self.emit("tool_began", call=call)
         yield
-        self.tell("tool_ended", call=call)
+        self.emit("tool_ended", call=call)
 
 
 def exit_with_parent() -> None:

@@ -56,14 +56,14 @@ def _writing_tool(ledger: Ledger, probe: Probe, journaled: bool) -> BaseTool:
         with probe.tool_run("record_finding"):
             key = rowtrail.current_step().idempotency_key if journaled else None
             ledger.append(Entry(finding, key))
-            probe.tell("effect", finding=finding)
+            probe.emit("effect", finding=finding)
             probe.hold("record_finding")
             return _recorded(finding)
 
     def look_in_ledger(step: Any) -> Any:
         """Decide a call in doubt: what happened is in the ledger, under the step's key."""
         entry = ledger.find(step.idempotency_key)
-        probe.tell("reconciled", tool=step.name, found=entry is not None)
+        probe.emit("reconciled", tool=step.name, found=entry is not None)
         return rowtrail.NOT_DONE if entry is None else _recorded(entry.finding)
 
     record_finding.metadata = {"rowtrail": {"effect": "write", "on_doubt": look_in_ledger}}

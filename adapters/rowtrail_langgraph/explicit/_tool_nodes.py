@@ -1,6 +1,6 @@
 """Recording without hooks: runs of graphs that do not run on a capturing saver.
 
-Nothing tells such a run's beginning and end but the calls themselves and the agent's own hooks. A
+Such a run's beginning and end show in nothing but the calls themselves and the agent's own hooks. A
 scope is a task of the graph, by LangGraph's own id of it: the same when a task is resumed from a
 checkpoint, another one for every new input.
 """
@@ -127,7 +127,7 @@ class ExplicitRuns:
         return attempt.scope(place, node=_node(config), generation=generation, keep=True)
 
     def _claims(self) -> bool:
-        """Tell whether it is on the caller to begin the run of the thread."""
+        """Return whether the caller is to begin the run of the thread."""
         thread_id = _thread_id(current_config())
         with self._lock:
             is_free = thread_id not in self._attempts
@@ -208,7 +208,7 @@ def explicit_runs(journal: Journal) -> ExplicitRuns:
 
 
 def is_captured() -> bool:
-    """Tell whether the hooks record the calls made here already."""
+    """Return whether the hooks record the calls made here already."""
     return run_of(current_config()) is not None
 
 

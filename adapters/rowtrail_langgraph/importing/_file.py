@@ -130,7 +130,9 @@ class SqliteSaverFile:
         for table, needed in (("checkpoints", CHECKPOINT_COLUMNS), ("writes", WRITE_COLUMNS)):
             missing = [name for name in needed if name not in columns[table]]
             if missing == list(needed):
-                self._refuse(f"it has no table {table!r}: it is no file of LangGraph's SqliteSaver")
+                self._refuse(
+                    f"it has no table {table!r}: it is not a file of LangGraph's SqliteSaver"
+                )
             if missing:
                 self._refuse(
                     f"its table {table!r} has no column {', '.join(missing)}: only files of "
@@ -269,7 +271,7 @@ class SqliteSaverFile:
 
     def _metadata(self, raw: Any, label: str) -> CheckpointMetadata:
         try:
-            # NaN is no JSON, and SQLite would not read it: a journal has it as text.
+            # NaN is not JSON, and SQLite would not read it: a journal has it as text.
             metadata: Any = {} if raw is None else json.loads(raw, parse_constant=str)
         except (TypeError, ValueError, RecursionError) as error:
             self._refuse(f"the metadata of {label} is not JSON ({error})", error)

@@ -159,7 +159,7 @@ def _mark() -> str:
 
 
 def _is_abandoned(mark: str) -> bool:
-    """Tell whether an import was of a process of this host that is dead."""
+    """Return whether an import was of a process of this host that is dead."""
     place, pid, pid_start, *_ = [*map(unquote, mark.split("-")), "", ""]
     if place != _place() or not pid.isdecimal():
         return False  # of another machine, or not ours at all
@@ -168,7 +168,7 @@ def _is_abandoned(mark: str) -> bool:
 
 
 def _place() -> str:
-    """Return what tells this host and its numbering of processes from others."""
+    """Return what distinguishes this host and its process ids from others."""
     me = current_process()
     return blake2b(f"{me.host}\0{me.pid_space}".encode(), digest_size=4).hexdigest()
 

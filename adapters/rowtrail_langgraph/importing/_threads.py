@@ -133,7 +133,7 @@ def among(journal: Journal, thread_ids: Sequence[str]) -> list[str]:
 
 
 def no_progress(progress: ImportProgress) -> None:
-    """Report to nobody."""
+    """Report no progress."""
 
 
 @dataclass
@@ -261,7 +261,7 @@ class Plan:
         self, thread_id: str, ns: str | None = None, *, newest_first: bool = False
     ) -> Iterator[Original]:
         for original in self.original.iter_thread(thread_id, ns, newest_first=newest_first):
-            if self._stop.is_set():  # whoever waits for the transaction was interrupted
+            if self._stop.is_set():  # the caller was interrupted
                 raise InterruptedError("the import was interrupted")
             yield original
 

@@ -1,6 +1,6 @@
 """Retention: what may be deleted, and giving its space back while others go on writing.
 
-Rows are deleted in short transactions. Then one snapshot tells which content nothing refers to, and
+Rows are deleted in short transactions. Then one snapshot shows which content nothing refers to, and
 that is deleted in short transactions too; while this goes on, whoever stores a value that is there
 already notes it, so that it is kept. Killed at any point, everything that is left is whole.
 """
@@ -145,13 +145,13 @@ def prune(
         BusyError: Another process is pruning this journal.
     """
     policy.check()
-    tell = progress or _say_nothing
+    report_progress = progress or _no_progress
     report = Pruned(file_bytes_before=_file_bytes(store))
     store.write(lambda tx: _begin(tx, store))
     try:
-        _delete_rows(store, checkpoints, policy, report, tell)
+        _delete_rows(store, checkpoints, policy, report, report_progress)
         garbage = store.read(find_garbage)
-        _sweep(store, garbage, report, tell)
+        _sweep(store, garbage, report, report_progress)
     finally:
         store.write(_end)
     store.shrink(PAGES_PER_TRANSACTION)
@@ -159,8 +159,8 @@ def prune(
     return report
 
 
-def _say_nothing(what: str, done: int, total: int) -> None:
-    """Tell nobody how far it has come."""
+def _no_progress(what: str, done: int, total: int) -> None:
+    """Report no progress."""
 
 
 def _begin(tx: Tx, store: Store) -> None:

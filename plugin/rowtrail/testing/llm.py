@@ -127,7 +127,7 @@ class LLMServer:
         return list(self._exchanges.abandoned)
 
     def close(self) -> None:
-        """Stop the server and drop its connections, held calls too; it may be called twice."""
+        """Stop the server and drop its connections, waiting calls too; it may be called twice."""
         if self._exchanges.closed.is_set():
             return
         self._exchanges.close()
@@ -165,7 +165,7 @@ class _Exchanges:
         try:
             self._hold(request)
             reply = self._respond(request)
-        except Exception as error:  # the test's code: the client is told
+        except Exception as error:  # the test's code: the client gets the error
             return Reply(f"respond() or gate raised {error!r}", status=HTTPStatus.BAD_REQUEST)
         if reply.delay:
             self.closed.wait(reply.delay)
@@ -246,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         request = _parse(body)
         if request is None:
-            self._send_error(HTTPStatus.BAD_REQUEST, "the body is no JSON object with messages")
+            self._send_error(HTTPStatus.BAD_REQUEST, "the body is not a JSON object with messages")
             return
         self._exchanges.record(request)
         reply = self._exchanges.answer(request)

@@ -46,7 +46,7 @@ def _count(encoding: Encoding, text: str) -> int | None:
         return sum(len(encoding.encode_ordinary(part)) for part in parts)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # a panic of its Rust code is no Exception; the answer is paid for
+    except BaseException:  # a panic of its Rust code is not an Exception; the answer is paid for
         return None
 
 

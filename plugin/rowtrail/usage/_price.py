@@ -27,7 +27,7 @@ def _library() -> Any | None:
 
 
 def has_prices() -> bool:
-    """Tell whether prices are known on this machine: the extra `cost` is installed."""
+    """Return whether prices are known on this machine: the extra `cost` is installed."""
     return _library() is not None
 
 
@@ -80,7 +80,7 @@ def _priced(
 def _counts(usage: Usage) -> dict[str, int]:
     """Return the tokens under the names of the library; a part of which there is none is left out.
 
-    It refuses two parts that may overlap, audio and what was cached, where it is told of both.
+    It refuses two parts that may overlap, audio and what was cached, where it is given both.
     """
     counts = {
         "cache_read_tokens": usage.cache_read_tokens,
@@ -123,7 +123,7 @@ def _has_price_for(found: Any, term: tuple[str, str], at: datetime) -> bool:
 def _names(model: str, provider: str | None) -> Generator[tuple[str | None, str]]:
     """Yield the ways to read a model's name: `openai:gpt-5.5`, `anthropic/claude-opus-5`.
 
-    A provider that is told is believed: what its servers run for others has another price there,
+    A provider that is given is believed: what its servers run for others has another price there,
     or none.
     """
     yield provider, model

@@ -1,4 +1,4 @@
-"""Tokens of one LLM call, as its provider told them or as they were counted."""
+"""Tokens of one LLM call, as its provider reported them or as they were counted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ class Usage:
     """Tokens of one call, and where the figures come from.
 
     Cached, reasoning and audio tokens are parts of `input_tokens` and `output_tokens`, None where
-    unknown. What a provider sends is no count where it is negative or larger than `MAX_TOKENS`: it
-    is cut.
+    unknown. A count that is negative or larger than `MAX_TOKENS` is cut.
 
     Attributes:
         cache_write_1h_tokens: The part of `cache_write_tokens` that the cache keeps for an hour.

@@ -56,8 +56,8 @@ CONTENT = {
 """By table, the columns that name an item, and the one that names a list."""
 
 
-def say_nothing(what: str, done: int, total: int) -> None:
-    """Tell nobody how far it has come."""
+def no_progress(what: str, done: int, total: int) -> None:
+    """Report no progress."""
 
 
 def verify(
@@ -80,7 +80,7 @@ def verify(
     try:
         with DamagedFile(path) as file:
             _Journal(
-                file, findings, progress or say_nothing, quick=quick, values=values and not quick
+                file, findings, progress or no_progress, quick=quick, values=values and not quick
             ).check()
     except BusyError:
         raise
@@ -96,13 +96,13 @@ class _Journal:
         self,
         file: DamagedFile,
         findings: Findings,
-        tell: Progress,
+        progress: Progress,
         *,
         quick: bool,
         values: bool,
     ) -> None:
         self._fault_of = _value_judge(findings) if values else None
-        self._file, self._findings, self._tell, self._quick = file, findings, tell, quick
+        self._file, self._findings, self._progress, self._quick = file, findings, progress, quick
         self._rows: dict[str, Bits] = defaultdict(Bits)
         self._contents = Contents()
         self._users: dict[tuple[str, int], list[str]] = {}
@@ -117,12 +117,12 @@ class _Journal:
         if not self._answer("meta_value", key="journal_id"):
             self._findings.add("reference", "meta 'journal_id'", "the id of the journal is lost")
         self._contents = read_contents(
-            self._file, self._tell, key=key, quick=self._quick, fault_of=self._fault_of
+            self._file, self._progress, key=key, quick=self._quick, fault_of=self._fault_of
         )
         self._findings.rows.update(self._contents.rows)
         for table in REFERENCES:
             self._check_table(table)
-        self._tell_broken()
+        self._add_broken_contents()
         if not self._quick:
             self._check_seals(key)
         self._check_counts()
@@ -132,21 +132,23 @@ class _Journal:
         self._note()
 
     def _check_file(self) -> None:
-        self._tell("file", 0, 1)
-        wrong, strange = self._file.layout_faults()
+        self._progress("file", 0, 1)
+        wrong, foreign = self._file.layout_faults()
         for line in wrong:
             self._findings.add("layout", "schema", line)
-        if strange:
-            self._findings.notes.append(f"not rowtrail's own: {', '.join(strange[:MAX_AFFECTED])}")
+        if foreign:
+            self._findings.notes.append(f"not of rowtrail: {', '.join(foreign[:MAX_AFFECTED])}")
         for line in self._file.integrity(quick=self._quick):
             self._findings.add("integrity", "file", line)
 
     def _check_table(self, table: str) -> None:
         """Look at the references of each row of a table, and at its content."""
         late: list[tuple[Row, str, str]] = []
-        for row in counted(self._file, table, self._findings.rows, self._tell):
+        for row in counted(self._file, table, self._findings.rows, self._progress):
             if not 0 <= row[0] < MAX_ROW:
-                self._findings.add("reference", f"{table} {row[0]}", "its number is none of a row")
+                self._findings.add(
+                    "reference", f"{table} {row[0]}", "its number is not one of a row"
+                )
                 continue
             self._rows[table].add(row[0])
             for column, target in REFERENCES[table]:
@@ -167,7 +169,7 @@ class _Journal:
         for column, listed in _closed_lists().get(table, ()):
             value = row[column]
             if value is not None and value not in listed:
-                says = f"its {column} {value!r} is none of {', '.join(listed)}"
+                says = f"its {column} {value!r} is not one of {', '.join(listed)}"
                 self._findings.add("integrity", f"{table} {row[0]}", says, self._user(table, row))
 
     def _check_checkpoint(self, row: Row) -> None:
@@ -242,8 +244,8 @@ class _Journal:
             f"checkpoint {unpack_id(row['checkpoint_id'])} of thread {row['thread_id']!r}{within}"
         )
 
-    def _tell_broken(self) -> None:
-        """Tell what content is broken, with what uses it."""
+    def _add_broken_contents(self) -> None:
+        """Add what content is broken, with what uses it."""
         for log in sorted(self._contents.missing_logs):
             self._findings.add("reference", f"log {log}", "it is missing, and lists are over it")
         contents = self._contents
@@ -264,10 +266,10 @@ class _Journal:
         known = list(self._file.holes)
         for step, item in unsealed_steps(self._file, key):
             if item in self._contents.bad_items:
-                continue  # it was told of the item
+                continue  # a fault of the item says it
             says = "its seal is wrong: the result, or the step, is another"
             self._findings.add("hash", f"step {step}", says, self._step(step))
-        self._file.holes[:] = known  # they were told when the steps were read
+        self._file.holes[:] = known  # added when the steps were read
 
     def _check_counts(self) -> None:
         """Compare what is counted as it happens with the steps that are there."""
@@ -275,7 +277,7 @@ class _Journal:
             for totals in self._answer("run_totals", run=row["id"]):
                 wrong = [
                     f"{name} is {row[name]!r}, and its steps come to {totals[name]!r}"
-                    for name in totals.keys()  # noqa: SIM118  (a row is no mapping)
+                    for name in totals.keys()  # noqa: SIM118  (a row is not a mapping)
                     if not _is_near(row[name], totals[name])
                 ]
                 if wrong:
@@ -289,7 +291,7 @@ class _Journal:
     def _asked(self, table: str) -> Iterator[Row]:
         known = list(self._file.holes)
         yield from self._file.scan(table, f"{table}_scan")
-        self._file.holes[:] = known  # they were told when the table was read first
+        self._file.holes[:] = known  # added when the table was read first
 
     def _answer(self, name: str, **params: object) -> list[Row]:
         try:
@@ -299,7 +301,7 @@ class _Journal:
             return []
 
     def _check_statuses(self) -> None:
-        self._tell("statuses", 0, 1)
+        self._progress("statuses", 0, 1)
         for row in self._answer("runs_contradicting"):
             self._findings.add("status", f"run {row['id']}", row["says"])
         for row in self._answer("attempts_contradicting"):
@@ -323,11 +325,11 @@ class _Journal:
                 notes.append(f"{row[0]} steps are running in attempts that have ended: in doubt")
         for row in self._answer("meta_value", key="generation"):
             if not str(row["value"]).isdecimal():
-                self._findings.add("reference", "meta 'generation'", "it is no number")
+                self._findings.add("reference", "meta 'generation'", "it is not a number")
             elif is_sweeping(row["value"]):
                 notes.append("a prune is under way, or was killed: the next one finishes it")
         if self._findings.count == 0 and not self._quick:
-            self._tell("orphans", 0, 1)
+            self._progress("orphans", 0, 1)
             garbage = find_garbage(self._file.tx)
             self._findings.orphans = {
                 "lists": len(garbage.lists),

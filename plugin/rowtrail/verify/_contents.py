@@ -14,7 +14,7 @@ from rowtrail.retention import Bits
 from rowtrail.verify._report import Progress
 
 MAX_ROW = 2**34
-"""Rows are numbered from 1: a larger number is no row of a journal, and costs memory to note."""
+"""Rows are numbered from 1: a larger number is not a row of a journal, and costs memory to note."""
 
 EVERY = 10_000
 """Rows between two reports of progress."""
@@ -77,13 +77,13 @@ class Contents:
         return self.bad_lists.setdefault(row, MISSING)
 
     def holds(self, log: int, first: int, end: int) -> bool:
-        """Tell whether each of these positions of a log holds a sound item."""
+        """Return whether each of these positions of a log holds a sound item."""
         return any(low <= first and end <= high for low, high in self.spans.get(log, ()))
 
 
 def read_contents(
     file: DamagedFile,
-    tell: Progress,
+    progress: Progress,
     *,
     key: bytes | None,
     quick: bool = False,
@@ -93,14 +93,14 @@ def read_contents(
 
     Args:
         file: The journal.
-        tell: Told how far it is.
+        progress: Called with how far it is.
         key: The key of the digests; None where it is lost: then nothing can be proved.
         quick: Leave the digests out.
         fault_of: Says of a sound value why it cannot be read back as what it was.
     """
     found = Contents()
-    for row in counted(file, "item", found.rows, tell):
-        why = None if _is_row(row["id"]) else "its number is none of a row"
+    for row in counted(file, "item", found.rows, progress):
+        why = None if _is_row(row["id"]) else "its number is not one of a row"
         if why is None and not quick:
             why = _item_fault(row, key)
         if why is None:
@@ -109,11 +109,11 @@ def read_contents(
                 found.judge(row, key, fault_of)
         else:
             found.bad_items[row["id"]] = why
-    logs = [row["id"] for row in counted(file, "log", found.rows, tell)]
+    logs = [row["id"] for row in counted(file, "log", found.rows, progress)]
     found.rows["log_item"] = 0
     for log in logs:
         found.spans[log] = _spans(file, found, log)
-    for row in counted(file, "list", found.rows, tell):
+    for row in counted(file, "list", found.rows, progress):
         if row["log"] not in found.spans:
             found.missing_logs.add(row["log"])
             found.spans[row["log"]] = _spans(file, found, row["log"])
@@ -127,13 +127,15 @@ def read_contents(
     return found
 
 
-def counted(file: DamagedFile, table: str, rows: dict[str, int], tell: Progress) -> Iterator[Row]:
-    """Yield the rows of a table, count them, and tell how far it is."""
+def counted(
+    file: DamagedFile, table: str, rows: dict[str, int], progress: Progress
+) -> Iterator[Row]:
+    """Yield the rows of a table, count them, and report how far it is."""
     total = newest_row(file, table)
     rows[table] = 0
     for row in file.scan(table, f"{table}_scan"):
         if rows[table] % EVERY == 0:
-            tell(table, rows[table], total)
+            progress(table, rows[table], total)
         rows[table] += 1
         yield row
 
@@ -153,7 +155,7 @@ def newest_row(file: DamagedFile, table: str) -> int:
 
 
 def hash_key(file: DamagedFile) -> bytes | None:
-    """Return the key of the digests, None where it cannot be read or is none."""
+    """Return the key of the digests, None where it cannot be read or is not one."""
     try:
         found = file.all("meta_value", key="hash_key")
         key = bytes.fromhex(found[0]["value"]) if found else b""
@@ -193,7 +195,7 @@ def _spans(file: DamagedFile, found: Contents, log: int) -> list[Span]:
 
 def _list_fault(found: Contents, row: Row) -> str | None:
     if not _is_row(row["id"]):
-        return "its number is none of a row"
+        return "its number is not one of a row"
     pieces = _pieces(row["pieces"])
     if pieces is None:
         return "its pieces are no [[offset, first, length], ...]"
@@ -247,4 +249,4 @@ def metadata_fault(text: str) -> str | None:
         is_object = type(json.loads(text)) is dict
     except (ValueError, TypeError, RecursionError):
         is_object = False
-    return None if is_object else "its metadata is no JSON object"
+    return None if is_object else "its metadata is not a JSON object"

@@ -75,14 +75,14 @@ def recent_durability(
     unsynced: Callable[[], frozenset[int]] = frozenset,
     in_memory: bool = False,
 ) -> DurabilityReport:
-    """Tell which of the newest steps are on disk.
+    """Return which of the newest steps are on disk.
 
     Args:
         source: The journal.
         limit: How many steps.
         process: Row of the process that asks, when it writes the journal itself.
         unsynced: Returns the steps that it changed since it last synced.
-        in_memory: The journal is no file.
+        in_memory: The journal is in memory.
     """
     rows, normal, own = source.read(
         lambda tx: (
@@ -91,9 +91,9 @@ def recent_durability(
             tx.value("meta_value", key=f"{NORMAL}{process}"),
         )
     )
-    changed = unsynced()  # after the rows: what is committed between is told as if it were not
+    changed = unsynced()  # after the rows: what is committed between counts as if it were not
     asking = _Asking(process, changed, normal - (own is not None) > 0, in_memory)
-    return DurabilityReport(tuple(_told(row, asking.place(row)) for row in rows), normal)
+    return DurabilityReport(tuple(_durability_of(row, asking.place(row)) for row in rows), normal)
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,11 @@ class _Asking:
 
 
 def _is_intent(row: Row) -> bool:
-    """Tell whether all that is recorded is that a call which changes the world begins."""
+    """Return whether all that is recorded is that a call which changes the world begins."""
     return bool(row["effect"] == "write" and row["status"] == "running")
 
 
-def _told(row: Row, place: tuple[bool | None, tuple[Event, ...]]) -> StepDurability:
+def _durability_of(row: Row, place: tuple[bool | None, tuple[Event, ...]]) -> StepDurability:
     on_disk, events = place
     return StepDurability(
         step_id=str(row["id"]),

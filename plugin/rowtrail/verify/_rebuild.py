@@ -26,7 +26,7 @@ LOST_RESULT = "the recorded result was damaged, and left out by `rowtrail repair
 STUB = "its row was damaged: `rowtrail repair` knows of it from an index"
 
 _INDEXED = frozenset(("thread", "label", "run", "scope"))
-"""Tables with an index that tells enough of a row to rebuild it."""
+"""Tables with an index that holds enough of a row to rebuild it."""
 
 _STEP_STUB: dict[str, Any] = {
     "parent": None,
@@ -72,8 +72,8 @@ _STEP_EMPTY = (
 class Rebuild:
     """One repair: what is sound is copied, and the rest is named in `losses`."""
 
-    def __init__(self, file: DamagedFile, new: NewFile, tell: Progress) -> None:
-        self._file, self._new, self._tell = file, new, tell
+    def __init__(self, file: DamagedFile, new: NewFile, progress: Progress) -> None:
+        self._file, self._new, self._progress = file, new, progress
         self.losses: list[tuple[str, str]] = []
         self._rows: dict[str, dict[int, int | None]] = {}
         """By table, the rows that the new journal has; of scopes and attempts with their run."""
@@ -81,19 +81,19 @@ class Rebuild:
         self._key: bytes | None = None
         self._contents = Contents()
         self._has_left_out = False
-        """Whether a step is left out of which an index may still tell."""
+        """Whether a step is left out of which an index may still have the key."""
         self._stubs: list[tuple[int, bytes, int]] = []
 
     def build(self) -> None:
         """Copy everything that can be."""
         self._key = self._copy_facts()
-        self._contents = read_contents(self._file, self._tell, key=self._key)
+        self._contents = read_contents(self._file, self._progress, key=self._key)
         self._copy_contents()
         for table in ("process", "thread", "label", "run", "scope", "attempt"):
             self._copy_plain(table)
         self._copy_steps()
         self._add_stubs()
-        state = State(self._file, self._new, self._contents, self._tell, self.losses)
+        state = State(self._file, self._new, self._contents, self._progress, self.losses)
         state.copy(threads=self._rows["thread"], labels=self._rows["label"])
         self._copy_counts()
         for hole in dict.fromkeys(self._file.holes):  # a table may be read twice
@@ -133,13 +133,13 @@ class Rebuild:
 
     def _copy_contents(self) -> None:
         contents = self._contents
-        for row in counted(self._file, "item", {}, self._tell):
+        for row in counted(self._file, "item", {}, self._progress):
             if row["id"] not in contents.bad_items and not self._new.add("item_salvage", dict(row)):
                 contents.bad_items[row["id"]] = "a second one has its hash"
         for item, why in contents.bad_items.items():
             self._lose(f"item {item}", f"left out: {why}")
         self._copy_logs()
-        for row in counted(self._file, "list", {}, self._tell):
+        for row in counted(self._file, "list", {}, self._progress):
             if row["id"] not in contents.bad_lists:
                 self._new.add("list_salvage", dict(row))
         for listed, why in contents.bad_lists.items():
@@ -148,7 +148,7 @@ class Rebuild:
     def _copy_logs(self) -> None:
         contents = self._contents
         done: set[int] = set()
-        for row in counted(self._file, "log", {}, self._tell):
+        for row in counted(self._file, "log", {}, self._progress):
             newest = row["newest"]
             if newest is not None and contents.list_fault(newest) is not None:
                 newest = None
@@ -165,7 +165,7 @@ class Rebuild:
             ):
                 if contents.holds(log, row["pos"], row["pos"] + 1):
                     self._new.add("log_item_salvage", dict(row))
-            self._file.holes[:] = known  # told when the contents were read
+            self._file.holes[:] = known  # added when the contents were read
 
     def _suspects(self, table: str) -> set[int]:
         """Return the rows that their index has otherwise: nobody knows which is right."""
@@ -176,18 +176,18 @@ class Rebuild:
             return set()
 
     def _spares(self, table: str) -> list[Row]:
-        """Return what the index of a damaged table still tells."""
+        """Return what the index of a damaged table still holds."""
         try:
             return self._file.all(f"{table}_spare")
         except DamagedError:
             return []
 
     def _rows_of(self, table: str) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a table, and of those that are lost what its index tells."""
+        """Yield the rows of a table, and of those that are lost what its index holds."""
         seen: set[int] = set()
         suspects = self._suspects(table) if table in _INDEXED else set[int]()
         holes = len(self._file.holes)
-        for row in counted(self._file, table, {}, self._tell):
+        for row in counted(self._file, table, {}, self._progress):
             if row["id"] in suspects:
                 self._lose(f"{table} {row['id']}", "left out: its index has another name for it")
             elif 0 <= row["id"] < MAX_ROW:
@@ -247,68 +247,70 @@ class Rebuild:
     def _copy_steps(self) -> None:
         have = self._rows["step"] = {}
         suspects = self._suspects("step")
-        strangers = self._strangers()
+        mismatched = self._mismatched()
         holes = len(self._file.holes)
-        for found in counted(self._file, "step", {}, self._tell):
+        for found in counted(self._file, "step", {}, self._progress):
             row = dict(found)
-            self._copy_step(row, doubtful=row["id"] in suspects, stranger=row["id"] in strangers)
+            self._copy_step(row, doubtful=row["id"] in suspects, mismatched=row["id"] in mismatched)
         if suspects or self._has_left_out or len(self._file.holes) > holes:
             for spare in self._spares("step"):
                 if self._new.tx.one("step_has_key", **dict(spare)) is None:
                     self._stubs.append((spare["scope"], spare["fingerprint"], spare["n"]))
-        for made in counted(self._file, "replay", {}, self._tell):
+        for made in counted(self._file, "replay", {}, self._progress):
             if made["step"] in have and made["attempt"] in self._rows["attempt"]:
                 self._new.add("replay_salvage", dict(made))
 
-    def _strangers(self) -> set[int]:
+    def _mismatched(self) -> set[int]:
         """Return the steps whose result is that of another call."""
         found = {step for step, _ in unsealed_steps(self._file, self._key)}
         with contextlib.suppress(DamagedError):
             found |= {row["id"] for row in self._file.all("results_of_other_calls")}
         return found
 
-    def _copy_step(self, row: dict[str, Any], *, doubtful: bool, stranger: bool) -> None:
+    def _copy_step(self, row: dict[str, Any], *, doubtful: bool, mismatched: bool) -> None:
         scopes, attempts = self._rows["scope"], self._rows["attempt"]
         name = f"step {row['id']}"
-        told = f"{row['status']} {row['kind']} {row['name']!r}"
+        what = f"{row['status']} {row['kind']} {row['name']!r}"
         run = scopes.get(row["scope"])
         if run is None or not 0 <= row["id"] < MAX_ROW:
-            self._lose(name, f"left out ({told}): its scope {row['scope']} is lost")
+            self._lose(name, f"left out ({what}): its scope {row['scope']} is lost")
             return
         if attempts.get(row["attempt"]) != run:
             doubtful = doubtful or row["attempt"] in attempts
             wanted = None if row["attempt"] in attempts else row["attempt"]
             row["attempt"] = self._attempt_of(run, wanted)
-        self._clear_content(row, name, told, stranger=stranger)
+        self._clear_content(row, name, what, mismatched=mismatched)
         if doubtful and row["status"] in ("done", "running", "in_doubt"):
-            self._lose(name, f"in doubt ({told}): its row and its index differ")
+            self._lose(name, f"in doubt ({what}): its row and its index differ")
             row.update(status="in_doubt", output=None, reason=STUB)
         if row["status"] == "failed" and row["error"] is None:
             row["error"] = "lost"
         if not self._new.add("step_salvage", row):
-            self._lose(name, f"left out ({told}): it breaks a rule of its table")
+            self._lose(name, f"left out ({what}): it breaks a rule of its table")
             self._has_left_out = True
             return
         self._rows["step"][row["id"]] = None
 
-    def _clear_content(self, row: dict[str, Any], name: str, told: str, *, stranger: bool) -> None:
+    def _clear_content(
+        self, row: dict[str, Any], name: str, what: str, *, mismatched: bool
+    ) -> None:
         """Leave out what a step refers to and cannot be proved."""
         contents = self._contents
         if row["input"] is not None and contents.item_fault(row["input"]) is not None:
-            self._lose(name, f"without its input ({told})")
+            self._lose(name, f"without its input ({what})")
             row["input"] = None
         if row["prompt"] is not None and contents.list_fault(row["prompt"]) is not None:
-            self._lose(name, f"without its messages ({told})")
+            self._lose(name, f"without its messages ({what})")
             row["prompt"] = None
         if row["output"] is None:
             return
-        if stranger or contents.item_fault(row["output"]) is not None:
+        if mismatched or contents.item_fault(row["output"]) is not None:
             then = (
                 "nobody knows what it returned: in doubt"
                 if row["effect"] == "write"
                 else ("it is made again")
             )
-            self._lose(name, f"without its result ({told}): {then}")
+            self._lose(name, f"without its result ({what}): {then}")
             row["output"] = None
             if row["status"] == "done":
                 row["reason"] = LOST_RESULT

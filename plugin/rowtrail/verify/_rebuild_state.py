@@ -29,10 +29,10 @@ class State:
         file: DamagedFile,
         new: NewFile,
         contents: Contents,
-        tell: Progress,
+        progress: Progress,
         losses: list[tuple[str, str]],
     ) -> None:
-        self._file, self._new, self._contents, self._tell = file, new, contents, tell
+        self._file, self._new, self._contents, self._progress = file, new, contents, progress
         self._losses = losses
         self._bad: dict[int, str] = {}
         self._bad_tasks: set[Task] = set()
@@ -43,21 +43,21 @@ class State:
         """Copy the checkpoints of these threads, with their values and writes."""
         self._find_bad(labels)
         copied = self._copy_checkpoints(threads)
-        for row in counted(self._file, "channel_value", {}, self._tell):
+        for row in counted(self._file, "channel_value", {}, self._progress):
             if row["checkpoint"] in copied:
                 self._new.add("channel_value_salvage", dict(row))
-        for row in counted(self._file, "pending_write", {}, self._tell):
+        for row in counted(self._file, "pending_write", {}, self._progress):
             if row["checkpoint"] in copied and _task(row) not in self._bad_tasks:
                 self._new.add("pending_write_salvage", dict(row))
         for thread in threads:
             self._drop_torn(thread)
 
     def _find_bad(self, labels: Collection[int]) -> None:
-        for row in counted(self._file, "channel_value", {}, self._tell):
+        for row in counted(self._file, "channel_value", {}, self._progress):
             why = self._value_fault(row, labels)
             if why is not None:
                 self._bad[row["checkpoint"]] = why
-        for row in counted(self._file, "pending_write", {}, self._tell):
+        for row in counted(self._file, "pending_write", {}, self._progress):
             if row["task_path"] not in labels or self._value_fault(row, labels) is not None:
                 self._bad_tasks.add(_task(row))
         for checkpoint, task in sorted(self._bad_tasks, key=str):
@@ -80,7 +80,7 @@ class State:
     def _copy_checkpoints(self, threads: Collection[int]) -> set[int]:
         copied: set[int] = set()
         suspects = self._suspects()
-        for row in counted(self._file, "checkpoint", {}, self._tell):
+        for row in counted(self._file, "checkpoint", {}, self._progress):
             why = self._fault(row, threads)
             if row["id"] in suspects:
                 why = "its row and its index differ"

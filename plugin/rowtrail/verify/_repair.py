@@ -9,12 +9,12 @@ from typing import Any
 
 from rowtrail.engine.files import DamagedFile, NewFile
 from rowtrail.errors import DamagedError
-from rowtrail.verify._check import say_nothing, verify
+from rowtrail.verify._check import no_progress, verify
 from rowtrail.verify._rebuild import Rebuild
 from rowtrail.verify._report import Progress, Verification
 
 MAX_LOSSES = 1_000
-"""How many losses are told one by one; the rest is counted."""
+"""How many losses are listed one by one; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -76,20 +76,20 @@ def repair(
         DamagedError: Nothing sound could be built.
     """
     if not dry_run:
-        return _repair(source, target, progress or say_nothing, keep=True)
+        return _repair(source, target, progress or no_progress, keep=True)
     with tempfile.TemporaryDirectory() as folder:
         built = _repair(
-            source, os.path.join(folder, "dry-run.db"), progress or say_nothing, keep=False
+            source, os.path.join(folder, "dry-run.db"), progress or no_progress, keep=False
         )
     return replace(built, target=None)
 
 
-def _repair(source: str, target: str, tell: Progress, *, keep: bool) -> Repair:
+def _repair(source: str, target: str, progress: Progress, *, keep: bool) -> Repair:
     with DamagedFile(source) as file, NewFile(target) as new:
-        rebuild = Rebuild(file, new, tell)
+        rebuild = Rebuild(file, new, progress)
         rebuild.build()
         new.commit()
-        found = verify(new.path, values=False, progress=tell)
+        found = verify(new.path, values=False, progress=progress)
         if not found.ok:
             raise DamagedError(
                 f"no sound journal could be built of {source!r} "

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 MAX_FAULTS = 1_000
-"""How many faults are told one by one; the rest is counted."""
+"""How many faults are listed one by one; the rest is counted."""
 
 MAX_AFFECTED = 10
 """How many runs, threads and steps one fault names."""
@@ -52,7 +52,7 @@ class Fault:
 
     Attributes:
         check: What was checked.
-        row: The table and the key of the row; the file where it is no row.
+        row: The table and the key of the row; the file where it is not a row.
         says: What is wrong with it.
         affects: The runs, threads and steps that it concerns, the first ten.
         saves: What can be saved, and how.
@@ -73,7 +73,7 @@ class Verification:
         rows: How many rows of each table were read.
         faults: What is wrong, the first thousand.
         fault_count: How much is wrong.
-        notes: What is no fault, and worth knowing.
+        notes: What is worth knowing, and not a fault.
         orphans: Content that nothing refers to, until `rowtrail prune` deletes it; None where it
             was not looked for.
     """
@@ -88,7 +88,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Tell whether nothing is wrong."""
+        """Return whether nothing is wrong."""
         return not self.fault_count
 
     def as_dict(self) -> dict[str, Any]:
