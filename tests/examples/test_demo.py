@@ -336,7 +336,7 @@ def test_table_has_a_column_for_each_journal() -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie that nobody has waited for does not."""
+    """Return whether a process runs; a zombie that nobody has waited for does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -32,7 +32,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def is_text(text: str) -> bool:
-    """Tell whether UTF-8 can hold it; what it cannot is refused as the id of a run."""
+    """Return whether UTF-8 can hold it; what it cannot is refused as the id of a run."""
     return text.encode("utf-8", "replace").decode() == text
 
 
