@@ -16,7 +16,7 @@ from langgraph.types import Command, RetryPolicy, interrupt
 import rowtrail
 from rowtrail import InDoubtError
 from rowtrail.testing import Reply
-from rowtrail_langgraph.capture._told import is_finished
+from rowtrail_langgraph.capture._saving import is_finished
 from tests.adapters._graphs import (
     GO,
     MODES,

@@ -280,7 +280,7 @@ class TestUnchangedItems:
 
 def remembered(saver: RowtrailSaver) -> tuple[int, int]:
     """Return how many bytes a saver says that it remembers, and how many these are."""
-    lists = [each for channel in saver.memo._channels.values() for each in channel.lists]
+    lists = [each for lists in saver.memo._channels.values() for each in lists]
     encoded = [each.encoded for one in lists for each in one.prepared]
     assert all(each.identity is None for each in encoded)
     return saver.memo._size, sum(len(each.text or each.data or "") for each in encoded)

@@ -283,7 +283,7 @@ def test_any_history_of_a_list_reads_back(
         if action == "roll back":
             roll_back(shared, owner, given_value)
         elif action == "forget":
-            shared.store.write(lambda tx: content_of(shared).lists.forget())
+            shared.store.write(lambda tx: content_of(shared).refresh("1000"))
         else:
             values = edited(values, action, given_value, versions)
             versions.append(values)

@@ -19,11 +19,10 @@ from rowtrail_langgraph.capture._place import (
     run_of,
 )
 from rowtrail_langgraph.capture._refused import arecord_refusal, record_refusal
-from rowtrail_langgraph.capture._told import (
+from rowtrail_langgraph.capture._saving import (
     attempt_of,
     finishing,
-    note_failure,
-    note_interrupt,
+    note_writes,
     without_used_answer,
 )
 from rowtrail_langgraph.capture._tools import TOOL_RESULTS, tool_request
@@ -43,8 +42,7 @@ __all__ = [
     "install",
     "is_installed",
     "node_attempt",
-    "note_failure",
-    "note_interrupt",
+    "note_writes",
     "place_of",
     "record_refusal",
     "recorded_agenerate",

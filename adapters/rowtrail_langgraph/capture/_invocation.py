@@ -38,7 +38,7 @@ from rowtrail_langgraph.capture._place import (
     current_config,
     run_of,
 )
-from rowtrail_langgraph.capture._told import is_answer_used
+from rowtrail_langgraph.capture._saving import is_answer_used
 from rowtrail_langgraph.values import canonical_input
 
 REPLAY_KEY = "rowtrail_replay"

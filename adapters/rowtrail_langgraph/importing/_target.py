@@ -51,9 +51,10 @@ class ImportTarget:
     def put(self, tx: Tx, original: Original) -> None:
         """Store one checkpoint with its writes."""
         parent = Address(original.thread_id, original.ns, original.parent_id)
-        self._work.put(
+        put, _ = self._work.put(
             parent.config, original.checkpoint, original.metadata, original.created_at
-        ).work(tx)
+        )
+        put(tx)
         for (task_path, task_id), writes in groupby(
             original.writes, key=lambda write: (write.task_path, write.task_id)
         ):
@@ -66,7 +67,11 @@ class ImportTarget:
                 task_path=task_path,
                 # Not through put_writes of the saver, which would number them anew.
                 writes=[
-                    NewWrite(write.idx, write.channel, self._values.written(write.value))
+                    NewWrite(
+                        write.idx,
+                        write.channel,
+                        self._values.written(write.channel, write.value),
+                    )
                     for write in writes
                 ],
                 replace=False,
@@ -81,7 +86,7 @@ class ImportTarget:
             page = read(tx)
             yield from (found for _, found in page if found is not None)
             try:
-                read = pages.send(page)  # type: ignore[attr-defined]
+                read = pages.send(page)
             except StopIteration:
                 return
 
@@ -95,13 +100,14 @@ class _CachingCodec(GraphCodec):
 
     def __init__(self, serde: SerializerProtocol) -> None:
         super().__init__(serde)
-        self._cache: dict[Encoded, object] = {}
+        self._cache: dict[tuple[str, str | None, bytes | None], object] = {}
         self._cached_chars = 0
 
     def decode(self, stored: Encoded) -> object:
         """Return the value of a stored form; the same object for the same form."""
-        if stored in self._cache:
-            return self._cache[stored]
+        key = (stored.type, stored.text, stored.data)
+        if key in self._cache:
+            return self._cache[key]
         value: object = super().decode(stored)
         chars = len(stored.text or "") + len(stored.data or b"")
         if chars <= MAX_CACHED_ITEM_CHARS:
@@ -109,7 +115,7 @@ class _CachingCodec(GraphCodec):
             if self._cached_chars > MAX_CACHED_CHARS:
                 self._cache.clear()
                 self._cached_chars = chars + OVERHEAD_CHARS
-            self._cache[stored] = value
+            self._cache[key] = value
         return value
 
     def decode_items(self, stored: Sequence[Encoded]) -> list[object]:

@@ -1,8 +1,7 @@
 """LangGraph's checkpointer on a journal."""
 
-from rowtrail_langgraph.saver._address import Address
 from rowtrail_langgraph.saver._saver import RowtrailSaver
-from rowtrail_langgraph.saver._transactions import Transactions
+from rowtrail_langgraph.saver._transactions import Address, Transactions
 
 __all__ = [
     "Address",

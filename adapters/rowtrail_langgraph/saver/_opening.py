@@ -7,13 +7,11 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from rowtrail import Journal
-from rowtrail.checkpoint import Checkpoints
-from rowtrail.engine import MEMORY, Store
+from rowtrail.engine import MEMORY
 from rowtrail.errors import ClosedError, ReadOnlyError
 
 
@@ -26,21 +24,6 @@ class Closable(Protocol):
 
 C = TypeVar("C", bound=Closable)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A journal that is open, and what a saver writes checkpoints with."""
-
-    journal: Journal
-    store: Store
-    checkpoints: Checkpoints
-
-    @classmethod
-    def of(cls, journal: Journal) -> Opened:
-        """Return the parts of a journal that a saver uses."""
-        checkpoints = Checkpoints(journal.store, journal.recorder.content)
-        return cls(journal, journal.store, checkpoints)
 
 
 class LazyJournal:
@@ -59,7 +42,7 @@ class LazyJournal:
         self._given = path
         self._path = path
         self._open_it = open_it
-        self._opened: Opened | None = None
+        self._opened: Journal | None = None
         self._is_closed = False
         self._locks: dict[int, threading.Lock] = {}
         if path != MEMORY and not _is_on_a_loop():  # which looking at folders would block
@@ -70,10 +53,10 @@ class LazyJournal:
     def around(cls, journal: Journal) -> LazyJournal:
         """Return one that is open, with a journal that is not its to close."""
         lazy = cls(MEMORY, lambda _: journal)
-        lazy._opened = Opened.of(journal)
+        lazy._opened = journal
         return lazy
 
-    def open(self) -> Opened:
+    def open(self) -> Journal:
         """Open the journal, unless it was; blocks while SQLite does it.
 
         Raises:
@@ -81,34 +64,34 @@ class LazyJournal:
         """
         if self._opened is not None:
             return self._opened
-        # By process: a lock that another thread held at a `fork()` stays locked in the child.
+        # By process: a lock that another thread had at a `fork()` stays locked in the child.
         with self._locks.setdefault(os.getpid(), threading.Lock()):
             return self._open_once()
 
-    def _open_once(self) -> Opened:
+    def _open_once(self) -> Journal:
         if self._opened is None:
             self._opened = self._open()
         return self._opened
 
-    async def aopen(self) -> Opened:
+    async def aopen(self) -> Journal:
         """Async twin of `open`, on a thread of its own."""
         if self._opened is not None:
             return self._opened
         return await run_in_thread(self.open)
 
-    def _open(self) -> Opened:
+    def _open(self) -> Journal:
         if self._is_closed:
             raise ClosedError(f"{self._given!r} was closed: make a new saver", path=self._given)
         # As it was given, for messages, unless the process has changed its folder since.
         is_there = self._path in (self._given, os.path.abspath(self._given))
-        return Opened.of(self._open_it(self._given if is_there else self._path))
+        return self._open_it(self._given if is_there else self._path)
 
     def close(self) -> None:
         """Close the journal; if it was never opened, it cannot be any more."""
         with self._locks.setdefault(os.getpid(), threading.Lock()):
             self._is_closed = True
         if self._opened is not None:
-            self._opened.journal.close()
+            self._opened.close()
 
 
 def _refuse_missing_folder(path: str) -> None:
@@ -128,6 +111,60 @@ def _is_on_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+class OpensJournal:
+    """What has a journal that its first use opens, in `with` and `async with` its beginning."""
+
+    _lazy: LazyJournal
+    _owns_journal: bool
+
+    @property
+    def journal(self) -> Journal:
+        """Return the journal; opens it, and blocks meanwhile, if nothing has yet."""
+        return self._lazy.open()
+
+    def open(self) -> Journal:
+        """Open the journal now, as its first use does, and return it.
+
+        Raises:
+            StorageError: The file cannot be used; the leaf and the message say why.
+            ForkedError: It was open in the parent of this process when that forked.
+        """
+        return self.journal
+
+    async def aopen(self) -> Journal:
+        """Async twin of `open`: SQLite does not block the event loop."""
+        return await self._lazy.aopen()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        await self.aopen()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await run_in_thread(self.close)
+
+    def close(self) -> None:
+        """Close the journal, if it is the saver's own; further calls do nothing."""
+        if self._owns_journal:
+            self._lazy.close()
 
 
 class Opening(Generic[C]):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.embeddings import Embeddings
@@ -20,10 +19,10 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from rowtrail import Journal
-from rowtrail.engine import Durability, Store
+from rowtrail.checkpoint import Checkpoints
+from rowtrail.engine import Durability, Tx
 from rowtrail.journal import (
     Multitask,
     Pattern,
@@ -35,18 +34,17 @@ from rowtrail.journal import (
 from rowtrail_langgraph.capture import (
     Effects,
     install,
-    note_failure,
-    note_interrupt,
+    note_writes,
     without_used_answer,
 )
-from rowtrail_langgraph.saver._opening import LazyJournal, Opened, Opening, run_in_thread
-from rowtrail_langgraph.saver._transactions import Transactions
-from rowtrail_langgraph.values import GraphCodec, Memo, Seals, Values, default_serde
+from rowtrail_langgraph.saver._opening import LazyJournal, Opening, OpensJournal
+from rowtrail_langgraph.saver._transactions import Page, Pages, Transactions
+from rowtrail_langgraph.values import Ciphertexts, GraphCodec, Memo, Values, default_serde
 
 RESEND_WITHIN = timedelta(hours=24)
 
 
-class RowtrailSaver(BaseCheckpointSaver[Any]):
+class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
     """A checkpointer that stores what is new, and the journal of the calls made in its graphs.
 
     `compile(checkpointer=RowtrailSaver("agent.db"))` is the only line that changes: with
@@ -82,7 +80,7 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
     Raises:
         ReadOnlyError: The folder of the file does not exist.
         UnsupportedError: This langchain-core or langgraph lacks what capturing needs.
-        UsageError: An effect is none of `read`, `idempotent`, `write`, or `durability` is unknown.
+        UsageError: An effect or `durability` is unknown.
     """
 
     def __init__(
@@ -127,8 +125,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             self._lazy = LazyJournal(journal_path(path_or_journal), opens)
         self.memo = Memo()
         """What is stored already of the lists that were written and read last."""
-        self._seals = Seals()
-        self._codec = GraphCodec(self.serde, self._seals)
+        self._ciphertexts = Ciphertexts()
+        self._codec = GraphCodec(self.serde, self._ciphertexts)
+        self._work: Transactions | None = None
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Opening[Self]:
@@ -138,53 +137,6 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         """
         return Opening(lambda: cls(conn_string, **options), cls.open)
 
-    @property
-    def journal(self) -> Journal:
-        """Return the journal; opens it, and blocks meanwhile, if nothing has yet."""
-        return self._lazy.open().journal
-
-    def open(self) -> Journal:
-        """Open the journal now, as its first use does, and return it.
-
-        Raises:
-            StorageError: The file cannot be used; the leaf and the message say why.
-            ForkedError: It was open in the parent of this process when that forked.
-        """
-        return self.journal
-
-    async def aopen(self) -> Journal:
-        """Async twin of `open`: SQLite does not block the event loop."""
-        return (await self._lazy.aopen()).journal
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        await self.aopen()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await run_in_thread(self.close)
-
-    def close(self) -> None:
-        """Close the journal, if it is the saver's own; further calls do nothing."""
-        if self._owns_journal:
-            self._lazy.close()
-
     def setup(self) -> _Done:
         """Do nothing: the first use makes the file ready. May be awaited."""
         return _Done()
@@ -193,20 +145,24 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
     def codec(self) -> GraphCodec:
         """Return how this saver writes values, by its serializer."""
         if self._codec.serde is not self.serde:  # `with_allowlist` copies the saver
-            self._codec = GraphCodec(self.serde, self._seals)
+            self._codec = GraphCodec(self.serde, self._ciphertexts)
         return self._codec
 
-    def _using(self) -> tuple[Store, Transactions]:
-        """Return the store of the open journal, and the transactions of checkpoints in it."""
-        return self._with(self._lazy.open())
+    def _using(self) -> Transactions:
+        """Return the reads and transactions of the journal, opened now if it was not."""
+        work = self._work
+        if work is None or work.values.codec.serde is not self.serde:
+            journal = self._lazy.open()
+            content = journal.recorder.content
+            values = Values(content, self.codec, self.memo)
+            work = Transactions(journal, Checkpoints(journal.store, content), values)
+            self._work = work
+        return work
 
-    async def _ausing(self) -> tuple[Store, Transactions]:
+    async def _ausing(self) -> Transactions:
         """Async twin of `_using`."""
-        return self._with(await self._lazy.aopen())
-
-    def _with(self, opened: Opened) -> tuple[Store, Transactions]:
-        values = Values(opened.journal.recorder.content, self.codec, self.memo)
-        return opened.store, Transactions(opened.journal, opened.checkpoints, values)
+        await self._lazy.aopen()
+        return self._using()
 
     # Reading.
 
@@ -217,13 +173,13 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
             UsageError: `config` names no thread.
             CorruptRowError: A value cannot be read back, for example with another key.
         """
-        store, work = self._using()
-        return without_used_answer(config, store.read(work.fetch(config)))
+        work = self._using()
+        return without_used_answer(config, work.store.read(work.fetch(config)))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Async twin of `get_tuple`."""
-        store, work = await self._ausing()
-        return without_used_answer(config, await store.aread(work.fetch(config)))
+        work = await self._ausing()
+        return without_used_answer(config, await work.store.aread(work.fetch(config)))
 
     def list(
         self,
@@ -246,13 +202,13 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             CorruptRowError: `config` names the one that is damaged, or the key is another.
         """
-        store, work = self._using()
+        work = self._using()
         pages = work.pages(config, filter, before, limit)
         read = next(pages, None)
         while read is not None:
-            page = store.read(read)
+            page = work.store.read(read)
             yield from (found for _, found in page if found is not None)
-            read = _answered(pages, page)
+            read = _next_read(pages, page)
 
     async def alist(
         self,
@@ -263,29 +219,29 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Async twin of `list`."""
-        store, work = await self._ausing()
+        work = await self._ausing()
         pages = work.pages(config, filter, before, limit)
         read = next(pages, None)
         while read is not None:
-            page = await store.aread(read)
+            page = await work.store.aread(read)
             for _, found in page:
                 if found is not None:
                     yield found
-            read = _answered(pages, page)
+            read = _next_read(pages, page)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return per channel the nearest stored value before a checkpoint, and the writes since."""
-        store, work = self._using()
-        return store.read(work.history(config, channels))
+        work = self._using()
+        return work.store.read(work.history(config, channels))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Async twin of `get_delta_channel_history`."""
-        store, work = await self._ausing()
-        return await store.aread(work.history(config, channels))
+        work = await self._ausing()
+        return await work.store.aread(work.history(config, channels))
 
     # Writing.
 
@@ -301,10 +257,10 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             UnstorableError: The serializer refuses a channel's value.
         """
-        store, work = self._using()
-        put = work.put(config, checkpoint, metadata)
-        put.committed(store.write(put.work))
-        return put.config
+        work = self._using()
+        transaction, saved = work.put(config, checkpoint, metadata)
+        work.store.write(transaction)
+        return saved
 
     async def aput(
         self,
@@ -314,10 +270,10 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Async twin of `put`."""
-        store, work = await self._ausing()
-        put = work.put(config, checkpoint, metadata)
-        put.committed(await store.awrite(put.work))
-        return put.config
+        work = await self._ausing()
+        transaction, saved = work.put(config, checkpoint, metadata)
+        await work.store.awrite(transaction)
+        return saved
 
     def put_writes(
         self,
@@ -331,10 +287,9 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             UnstorableError: The serializer refuses a value.
         """
-        store, work = self._using()
-        store.write(work.put_writes(config, writes, task_id, task_path))
-        for error in _noted(config, writes):
-            note_failure(config, task_id, error)
+        work = self._using()
+        work.store.write(work.put_writes(config, writes, task_id, task_path))
+        note_writes(config, task_id, writes)
 
     async def aput_writes(
         self,
@@ -344,42 +299,41 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         task_path: str = "",
     ) -> None:
         """Async twin of `put_writes`."""
-        store, work = await self._ausing()
-        await store.awrite(work.put_writes(config, writes, task_id, task_path))
-        for error in _noted(config, writes):
-            note_failure(config, task_id, error)
+        work = await self._ausing()
+        await work.store.awrite(work.put_writes(config, writes, task_id, task_path))
+        note_writes(config, task_id, writes)
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with its checkpoints, runs and steps; what days cost stays counted."""
-        store, work = self._using()
-        store.write(work.delete_thread(thread_id))
+        work = self._using()
+        work.store.write(work.delete_thread(thread_id))
         self.memo.forget(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async twin of `delete_thread`."""
-        store, work = await self._ausing()
-        await store.awrite(work.delete_thread(thread_id))
+        work = await self._ausing()
+        await work.store.awrite(work.delete_thread(thread_id))
         self.memo.forget(str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made; their steps stay readable."""
-        store, work = self._using()
-        store.write(work.delete_for_runs(run_ids))
+        work = self._using()
+        work.store.write(work.delete_for_runs(run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Async twin of `delete_for_runs`."""
-        store, work = await self._ausing()
-        await store.awrite(work.delete_for_runs(run_ids))
+        work = await self._ausing()
+        await work.store.awrite(work.delete_for_runs(run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy the checkpoints of a thread to another; no value is stored a second time."""
-        store, work = self._using()
-        store.write(work.copy_thread(source_thread_id, target_thread_id))
+        work = self._using()
+        work.store.write(work.copy_thread(source_thread_id, target_thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Async twin of `copy_thread`."""
-        store, work = await self._ausing()
-        await store.awrite(work.copy_thread(source_thread_id, target_thread_id))
+        work = await self._ausing()
+        await work.store.awrite(work.copy_thread(source_thread_id, target_thread_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete checkpoints of threads.
@@ -393,13 +347,13 @@ class RowtrailSaver(BaseCheckpointSaver[Any]):
         Raises:
             UsageError: The strategy is none of these.
         """
-        store, work = self._using()
-        store.write(work.prune(thread_ids, strategy))
+        work = self._using()
+        work.store.write(work.prune(thread_ids, strategy))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Async twin of `prune`."""
-        store, work = await self._ausing()
-        await store.awrite(work.prune(thread_ids, strategy))
+        work = await self._ausing()
+        await work.store.awrite(work.prune(thread_ids, strategy))
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """Return the version after `current`: a number, or a text as other savers count."""
@@ -415,16 +369,9 @@ class _Done:
         yield from ()
 
 
-def _answered(pages: Any, page: Any) -> Any:
-    """Tell a generator what its read found, and return its next read, None at its end."""
+def _next_read(pages: Pages, found: Page) -> Callable[[Tx], Page] | None:
+    """Return the read of the next page after what the last one found, None at the end."""
     try:
-        return pages.send(page)
+        return pages.send(found)
     except StopIteration:
         return None
-
-
-def _noted(config: RunnableConfig, writes: Sequence[tuple[str, Any]]) -> list[BaseException]:
-    """Tell the run of an interrupt among the writes, and return the errors among them."""
-    if any(channel == INTERRUPT for channel, _ in writes):
-        note_interrupt(config)
-    return [v for channel, v in writes if channel == ERROR and isinstance(v, BaseException)]

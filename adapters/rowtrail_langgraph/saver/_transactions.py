@@ -1,13 +1,15 @@
-"""What the saver's sync and async methods share: reads and transactions of its journal."""
+"""What the saver's sync and async methods share: reads and transactions of its journal.
+
+Each is a function of a `Tx`, which the store runs where it likes.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -25,15 +27,12 @@ from rowtrail.checkpoint import (
     DamagedCheckpoint,
     NewCheckpoint,
     NewWrite,
-    Placed,
     StoredCheckpoint,
-    Value,
 )
-from rowtrail.content import LONGEST_INT, Prepared
+from rowtrail.content import LONGEST_INT, PreparedList
 from rowtrail.engine import Tx
-from rowtrail.errors import CorruptRowError, UnstorableError, UsageError
+from rowtrail.errors import CorruptRowError, UsageError
 from rowtrail_langgraph.capture import attempt_of, finishing
-from rowtrail_langgraph.saver._address import Address, address_of, configurable_of
 from rowtrail_langgraph.values import Values, logger, metadata_text
 
 FIRST_PAGE = 2
@@ -44,40 +43,66 @@ PRUNE_STRATEGIES = ("keep_latest", "delete", "delete_all")
 
 Page = list[tuple[tuple[str, int], CheckpointTuple | None]]
 """Some checkpoints, each behind its id and row; None in place of one that is damaged."""
+Pages = Generator[Callable[[Tx], Page], Page]
 
 
-@dataclass(frozen=True)
-class Put:
-    """A checkpoint that is to be stored.
+class Address(NamedTuple):
+    """A checkpoint, or with `checkpoint_id` None the newest of its thread and namespace."""
 
-    Attributes:
-        work: The transaction.
-        committed: To be called with its result once it is committed.
-        config: Names the checkpoint.
+    thread_id: str
+    ns: str
+    checkpoint_id: str | None
+
+    @property
+    def config(self) -> RunnableConfig:
+        """Return the config that names it."""
+        return {
+            "configurable": {
+                "thread_id": self.thread_id,
+                "checkpoint_ns": self.ns,
+                "checkpoint_id": self.checkpoint_id,
+            }
+        }
+
+
+def address_of(config: RunnableConfig) -> Address:
+    """Return what a config names.
+
+    Raises:
+        UsageError: It names no thread.
     """
+    configurable = config.get("configurable") or {}
+    thread_id = configurable.get("thread_id")
+    if thread_id is None:
+        raise UsageError(
+            "config has no thread_id: pass config={'configurable': {'thread_id': '...'}}"
+        )
+    checkpoint_id = configurable.get("checkpoint_id")
+    return Address(
+        str(thread_id),
+        configurable.get("checkpoint_ns") or "",
+        None if checkpoint_id is None else str(checkpoint_id),
+    )
 
-    work: Callable[[Tx], Placed]
-    committed: Callable[[Placed], None]
-    config: RunnableConfig
 
-
-@dataclass(frozen=True)
 class Transactions:
-    """Reads and transactions as functions of a `Tx`, which the store runs where it likes."""
+    """Reads and transactions of one journal, with the values of one serializer."""
 
-    journal: Journal
-    checkpoints: Checkpoints
-    values: Values
+    def __init__(self, journal: Journal, checkpoints: Checkpoints, values: Values) -> None:
+        self.store = journal.store
+        self.values = values
+        self._journal = journal
+        self._checkpoints = checkpoints
 
     def fetch(self, config: RunnableConfig) -> Callable[[Tx], CheckpointTuple | None]:
         """Return the read of the checkpoint that `config` names."""
         address = address_of(config)
 
         def read(tx: Tx) -> CheckpointTuple | None:
-            stored = self.checkpoints.fetch(tx, *address, known=known)
+            stored = self._checkpoints.fetch(tx, *address, known=known)
             return None if stored is None else self.tuple_of(stored, to_go_on_from=True)
 
-        def known(channel: str, row: int, stamp: object) -> list[Prepared] | None:
+        def known(channel: str, row: int, stamp: object) -> PreparedList | None:
             return self.values.memo.in_row((*address[:2], channel), row, stamp)
 
         return read
@@ -88,9 +113,9 @@ class Transactions:
         filter: dict[str, Any] | None,
         before: RunnableConfig | None,
         limit: int | None,
-    ) -> Iterator[Callable[[Tx], Page]]:
+    ) -> Pages:
         """Yield reads of one page each; each is answered by `send` with what it found."""
-        wanted = configurable_of(config)
+        wanted: Mapping[str, Any] = (config or {}).get("configurable") or {}
         thread_id = wanted.get("thread_id")
         checkpoint_id = wanted.get("checkpoint_id")
         page = partial(
@@ -99,13 +124,13 @@ class Transactions:
             ns=wanted.get("checkpoint_ns"),
             checkpoint_id=None if checkpoint_id is None else str(checkpoint_id),
             filter=metadata_text(filter or {}),
-            before=configurable_of(before).get("checkpoint_id"),
+            before=((before or {}).get("configurable") or {}).get("checkpoint_id"),
         )
         after: tuple[str, int] | None = None
         size, left = FIRST_PAGE, limit
         while left is None or left > 0:
             size = size if left is None else min(size, left)
-            found: Any = yield partial(page, after=after, limit=size)
+            found = yield partial(page, after=after, limit=size)
             if len(found) < size:
                 return
             after, _ = found[-1]
@@ -122,8 +147,8 @@ class Transactions:
         def read(tx: Tx) -> dict[str, DeltaChannelHistory]:
             checkpoint_id = address.checkpoint_id
             if checkpoint_id is None:
-                checkpoint_id = self.checkpoints.newest_id(tx, address.thread_id, address.ns)
-            found = self.checkpoints.channel_history(
+                checkpoint_id = self._checkpoints.newest_id(tx, address.thread_id, address.ns)
+            found = self._checkpoints.channel_history(
                 tx, address.thread_id, address.ns, checkpoint_id, channels
             )
             history: dict[str, DeltaChannelHistory] = {}
@@ -141,16 +166,16 @@ class Transactions:
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         created_at: int | None = None,
-    ) -> Put:
-        """Return what stores a checkpoint.
+    ) -> tuple[Callable[[Tx], None], RunnableConfig]:
+        """Return the transaction that stores a checkpoint, and the config that names it.
 
         Args:
             created_at: Milliseconds since 1970, for one that was made elsewhere; None is now.
         """
         thread_id, ns, parent_id = address_of(config)
         merged: dict[str, Any] = dict(get_checkpoint_metadata(config, metadata))
-        attempt = attempt_of(config, self.journal)
-        step = merged.get("step")
+        attempt = attempt_of(config, self._journal)
+        step, source, run_id = merged.get("step"), merged.get("source"), merged.get("run_id")
         new = NewCheckpoint(
             thread_id=thread_id,
             ns=ns,
@@ -159,35 +184,17 @@ class Transactions:
             body=self.values.body(checkpoint),
             metadata=metadata_text(merged),
             values={
-                channel: self._written(channel, value, (thread_id, ns, channel))
+                channel: self.values.written(channel, value, (thread_id, ns, channel))
                 for channel, value in checkpoint["channel_values"].items()
             },
             step=step if type(step) is int and abs(step) <= LONGEST_INT else None,
-            source=_text_or_none(merged.get("source")),
-            run=attempt.run if attempt is not None else None,
-            run_id=_text_or_none(merged.get("run_id")),
+            source=None if source is None else str(source),
+            run=None if attempt is None else attempt.run,
+            run_id=None if run_id is None else str(run_id),
             created_at=created_at,
         )
-        saved = Address(thread_id, ns, checkpoint["id"])
-        return Put(
-            work=lambda tx: self.checkpoints.put(tx, new),
-            committed=lambda placed: self._remember(saved, new.values, placed),
-            config=saved.config,
-        )
-
-    def _written(self, channel: str, value: Any, key: object = None) -> Value:
-        try:
-            return self.values.written(value, key)
-        except UnstorableError as error:
-            raise UnstorableError(
-                f"channel {channel!r}: {error}", type_name=error.type_name
-            ) from error
-
-    def _remember(self, place: Address, values: Mapping[str, Value], placed: Placed) -> None:
-        """Remember in which rows lists are, so that whoever reads them next need not."""
-        for channel, row in placed.rows.items():
-            key = (*place[:2], channel)
-            self.values.memo.stored(key, values[channel], row, placed.stamp)
+        saved = Address(thread_id, ns, checkpoint["id"]).config
+        return partial(self._checkpoints.put, new=new), saved
 
     def put_writes(
         self,
@@ -204,14 +211,14 @@ class Transactions:
                 "writes these are"
             )
         rows = [
-            NewWrite(WRITES_IDX_MAP.get(channel, idx), channel, self._written(channel, value))
+            NewWrite(WRITES_IDX_MAP.get(channel, idx), channel, self.values.written(channel, value))
             for idx, (channel, value) in enumerate(writes)
         ]
         channels = [channel for channel, _ in writes]
         finish = finishing(config, task_id, channels)
 
         def work(tx: Tx) -> None:
-            self.checkpoints.put_writes(
+            self._checkpoints.put_writes(
                 tx,
                 thread_id=thread_id,
                 ns=ns,
@@ -228,15 +235,15 @@ class Transactions:
 
     def delete_thread(self, thread_id: str) -> Callable[[Tx], None]:
         """Return the transaction that deletes a thread."""
-        return lambda tx: self.checkpoints.delete_thread(tx, str(thread_id))
+        return lambda tx: self._checkpoints.delete_thread(tx, str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> Callable[[Tx], None]:
         """Return the transaction that deletes what runs saved."""
-        return lambda tx: self.checkpoints.delete_for_runs(tx, map(str, run_ids))
+        return lambda tx: self._checkpoints.delete_for_runs(tx, map(str, run_ids))
 
     def copy_thread(self, source: str, target: str) -> Callable[[Tx], None]:
         """Return the transaction that copies a thread."""
-        return lambda tx: self.checkpoints.copy_thread(tx, str(source), str(target))
+        return lambda tx: self._checkpoints.copy_thread(tx, str(source), str(target))
 
     def prune(self, thread_ids: Sequence[str], strategy: str) -> Callable[[Tx], None]:
         """Return the transaction that prunes threads."""
@@ -248,9 +255,9 @@ class Transactions:
         def work(tx: Tx) -> None:
             for thread_id in map(str, thread_ids):
                 if strategy == "keep_latest":
-                    self.checkpoints.keep_latest(tx, thread_id)
+                    self._checkpoints.keep_latest(tx, thread_id)
                 else:
-                    self.checkpoints.delete_checkpoints_of_thread(tx, thread_id)
+                    self._checkpoints.delete_checkpoints_of_thread(tx, thread_id)
 
         return work
 
@@ -258,7 +265,7 @@ class Transactions:
         is_named = wanted["checkpoint_id"] is not None
         return [
             ((each.checkpoint_id, each.row), self._tuple_or_none(each, is_named=is_named))
-            for each in self.checkpoints.fetch_page(tx, **wanted)
+            for each in self._checkpoints.fetch_page(tx, **wanted)
         ]
 
     def _tuple_or_none(
@@ -297,8 +304,6 @@ class Transactions:
             channel: self.values.read(value, (*place[:2], channel) if to_go_on_from else None)
             for channel, value in stored.values.items()
         }
-        if to_go_on_from and stored.placed is not None:
-            self._remember(place, stored.values, stored.placed)
         checkpoint: Any = {**self.values.checkpoint(stored.body), "channel_values": values}
         if checkpoint.get("id") != stored.checkpoint_id:
             raise _corrupt(stored, f"it says that it is {checkpoint.get('id')!r}")
@@ -326,7 +331,3 @@ def _corrupt(stored: StoredCheckpoint, why: str) -> CorruptRowError:
         "run `rowtrail verify`",
         row=f"checkpoint {stored.checkpoint_id}",
     )
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else str(value)

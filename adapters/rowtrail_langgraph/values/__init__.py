@@ -6,19 +6,20 @@ from rowtrail_langgraph.values._canonical import (
     canonical_messages,
 )
 from rowtrail_langgraph.values._channels import Values, metadata_text
-from rowtrail_langgraph.values._codec import GraphCodec, logger
+from rowtrail_langgraph.values._ciphertexts import Ciphertexts
+from rowtrail_langgraph.values._codec import GraphCodec
 from rowtrail_langgraph.values._guard import Safe, default_serde
 from rowtrail_langgraph.values._lossless import lossless
 from rowtrail_langgraph.values._memo import Memo
 from rowtrail_langgraph.values._sameness import Comparison
-from rowtrail_langgraph.values._seals import Seals
+from rowtrail_langgraph.values._serialized import logger
 
 __all__ = [
+    "Ciphertexts",
     "Comparison",
     "GraphCodec",
     "Memo",
     "Safe",
-    "Seals",
     "Values",
     "canonical_input",
     "canonical_message",

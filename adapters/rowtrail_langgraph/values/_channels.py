@@ -11,10 +11,11 @@ from typing import Any
 from langgraph.checkpoint.base import PendingWrite
 
 from rowtrail.checkpoint import StoredWrite, Value
-from rowtrail.content import TAG, Content, Encoded, Prepared, dump_json
+from rowtrail.content import TAG, Content, Encoded, Prepared, PreparedList, dump_json
+from rowtrail.errors import UnstorableError
 from rowtrail_langgraph.values._codec import GraphCodec
 from rowtrail_langgraph.values._memo import Memo
-from rowtrail_langgraph.values._moulds import read_items
+from rowtrail_langgraph.values._templates import read_items
 
 MIN_VECTOR_LENGTH = 64
 
@@ -22,6 +23,7 @@ INPUT_CHANNEL = "__start__"
 PARTS = "{parts}"
 """Stored type of the first item of an input whose lists are stored by item; no class has it."""
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _VERSIONS = {
     "v",
     "id",
@@ -42,23 +44,32 @@ class Values:
     codec: GraphCodec
     memo: Memo
 
-    def written(self, value: Any, key: object = None) -> Value:
-        """Return the form in which a value is stored.
+    def written(self, channel: str, value: Any, key: object = None) -> Value:
+        """Return the form in which a value of a channel, or a write to one, is stored.
 
         Args:
-            value: The value of a channel, or one that is written to it.
-            key: Names the channel; what its newest list holds already is not encoded again.
+            channel: Named in errors.
+            value: The value.
+            key: Of the channel in the memo: what its newest list has already is not encoded again.
+                None for a write.
 
         Raises:
             UnstorableError: The serializer refuses it.
         """
-        if type(value) is dict and isinstance(key, tuple) and key[-1] == INPUT_CHANNEL:
-            return self._parts(value)
-        if type(value) is not list or not value or _is_vector(value):
-            return self._prepared(value)
-        if key is None:
-            return [self._prepared(item) for item in value]
-        return self.memo.prepare(key, value, self._prepared)
+        try:
+            if type(value) is dict and key is not None and channel == INPUT_CHANNEL:
+                return self._parts(value)
+            if type(value) is not list or not value:
+                return self.prepared(value)
+            if type(value[0]) is float and _is_vector(value):
+                return self.prepared(value)
+            if key is None:
+                return PreparedList(map(self.prepared, value))
+            return self.memo.prepare(key, value, self.prepared)
+        except UnstorableError as error:
+            raise UnstorableError(
+                f"channel {channel!r}: {error}", type_name=error.type_name
+            ) from error
 
     def read(self, stored: Value, key: object = None) -> Any:
         """Return a stored value; `key` as for `written`."""
@@ -69,8 +80,8 @@ class Values:
             return self._whole(stored)
         if key is None:
             return self.codec.decode_items([prepared.encoded for prepared in stored])
-        items, held = read_items(self.codec, stored)
-        self.memo.loaded(key, items, held, stored)
+        items, snapshots = read_items(self.codec, stored)
+        self.memo.loaded(key, items, snapshots, stored)
         return items
 
     def check(self, stored: Value) -> None:
@@ -80,22 +91,22 @@ class Values:
     def _parts(self, value: dict[str, Any]) -> Value:
         """Return an input in parts: the writes that it makes hold the same items."""
         if not any(type(part) is list and part for part in value.values()):
-            return self._prepared(value)
+            return self.prepared(value)
         outline: list[Any] = []
         items: list[Prepared] = []
         for name, part in value.items():
             if type(part) is list:
                 outline.append([name, len(part)])
-                items.extend(map(self._prepared, part))
+                items.extend(map(self.prepared, part))
             else:
                 outline.append([name, None, part])
         encoded = replace(self.codec.encode_value(outline), type=PARTS)
         if encoded.identity is not None:
             stored = (encoded.text or "").encode() if encoded.data is None else encoded.data
             encoded = replace(encoded, identity=PARTS.encode() + b"\0" + stored)
-        return [self.content.prepare(encoded), *items]
+        return PreparedList([self.content.prepare(encoded), *items])
 
-    def _whole(self, stored: list[Prepared]) -> dict[str, Any]:
+    def _whole(self, stored: PreparedList) -> dict[str, Any]:
         """Undo `_parts`."""
         outline = self.codec.decode(replace(stored[0].encoded, type="list"))
         items = iter(self.codec.decode_items([prepared.encoded for prepared in stored[1:]]))
@@ -111,9 +122,12 @@ class Values:
     def body(self, checkpoint: Mapping[str, Any]) -> Encoded:
         """Return the stored form of a checkpoint without its channels' values."""
         body = {key: value for key, value in checkpoint.items() if key != "channel_values"}
-        is_plain = body.keys() <= _VERSIONS and not body.get("pending_sends")
-        readable = _readable(body) if is_plain else None
-        return readable or self.codec.encode_value(body)
+        if body.keys() <= _VERSIONS and not body.get("pending_sends"):
+            with contextlib.suppress(TypeError, ValueError):
+                text = dump_json(body)
+                if TAG not in text and json.loads(text) == body:  # JSON gives them back
+                    return Encoded("dict", text)
+        return self.codec.encode_value(body)
 
     def checkpoint(self, body: Encoded) -> dict[str, Any]:
         """Undo `body`."""
@@ -126,14 +140,20 @@ class Values:
         found: dict[str, Any] = self.codec.decode(body)
         return found
 
-    def _prepared(self, value: Any) -> Prepared:
+    def prepared(self, value: Any) -> Prepared:
+        """Return the form in which one value, or one item of a list, is stored."""
         return self.content.prepare(self.codec.encode_value(value))
 
 
 def metadata_text(metadata: Mapping[str, Any]) -> str:
     """Return metadata as JSON; what JSON cannot hold is shown by repr, not lost."""
     try:
-        return dump_json({key: _ordered(value) for key, value in metadata.items()})
+        return dump_json(
+            {
+                key: value if type(value) in _SCALARS else _ordered(value)
+                for key, value in metadata.items()
+            }
+        )
     except (TypeError, ValueError, RecursionError):
         return dump_json({str(key): _shown(value) for key, value in metadata.items()})
 
@@ -156,16 +176,6 @@ def _ordered(value: Any) -> Any:
     return value
 
 
-def _readable(body: dict[str, Any]) -> Encoded | None:
-    """Return a checkpoint's versions as they are; None where JSON does not give them back."""
-    try:
-        text = dump_json(body)
-        is_exact = TAG not in text and json.loads(text) == body
-        return Encoded("dict", text) if is_exact else None
-    except (TypeError, ValueError):
-        return None
-
-
 def _is_vector(value: Sequence[Any]) -> bool:
-    """Tell whether a list is an embedding or the like: one value, not many items."""
+    """Return whether a list is an embedding or the like: one value, not many items."""
     return len(value) >= MIN_VECTOR_LENGTH and all(type(item) is float for item in value)

@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import base64
 import copy
-import dataclasses
 import json
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.types import Command, Interrupt, Overwrite, Send
 
-from rowtrail.checkpoint import SNAPSHOT
-from rowtrail.content import TAG, Codec, Encoded, TypeCodec, UnknownClassError, dump_json
+from rowtrail.content import TAG, Codec, Encoded, TypeCodec, UnknownClassError
 from rowtrail.errors import CorruptRowError, UnstorableError
-from rowtrail_langgraph._private import DeltaSnapshot, is_strict
-from rowtrail_langgraph.values._messages import message_codecs, message_fields
+from rowtrail_langgraph._private import is_strict
+from rowtrail_langgraph.values._ciphertexts import Ciphertexts
 from rowtrail_langgraph.values._reading import (
     AS_IT_IS,
     Reader,
@@ -36,53 +30,11 @@ from rowtrail_langgraph.values._reading import (
     is_equal,
     warn_once,
 )
-from rowtrail_langgraph.values._seals import Seals
-
-logger = logging.getLogger("rowtrail")
-
-
-def _command_from(fields: dict[str, Any]) -> Command[Any]:
-    return Command(**fields)
-
-
-def _command_fields(command: Command[Any]) -> dict[str, Any]:
-    return {
-        "graph": command.graph,
-        "update": command.update,
-        "resume": command.resume,
-        "goto": command.goto,
-    }
-
-
-def _send_fields(send: Send) -> dict[str, Any]:
-    if getattr(send, "timeout", None) is not None:
-        raise UnstorableError("a Send with a timeout has no JSON form", type_name="Send")
-    return {"node": send.node, "arg": send.arg}
-
-
-def _interrupt_fields(interrupt: Interrupt) -> dict[str, Any]:
-    if getattr(interrupt, "response_schema", None) is not None:
-        raise UnstorableError("an Interrupt with a schema has no JSON form", type_name="Interrupt")
-    return {"value": interrupt.value, "id": interrupt.id}
-
-
-def _document_fields(document: Document) -> dict[str, Any]:
-    return {"id": document.id, "page_content": document.page_content, "metadata": document.metadata}
-
-
-_FRAMEWORK_TYPES = (
-    *message_codecs(),
-    TypeCodec("Command", Command, _command_fields, _command_from, flat=True),
-    TypeCodec("Send", Send, _send_fields, lambda f: Send(f["node"], f["arg"]), flat=True),
-    TypeCodec("Interrupt", Interrupt, _interrupt_fields, lambda f: Interrupt(**f), flat=True),
-    TypeCodec("Overwrite", Overwrite, lambda o: {"value": o.value}, lambda f: Overwrite(**f)),
-    TypeCodec(SNAPSHOT, DeltaSnapshot, lambda s: s.value, DeltaSnapshot, flat=True),
-    TypeCodec("Document", Document, _document_fields, lambda f: Document(**f), flat=True),
-)
-
+from rowtrail_langgraph.values._serialized import logger, opaque, readable, stored_name
+from rowtrail_langgraph.values._types import FRAMEWORK_TYPES
 
 _JSON_INSIDE = b"rowtrail+"
-"""Before the kind of a sealed value: it is not the value, but JSON of it."""
+"""Before the kind of an encrypted value: it is not the value, but JSON of it."""
 
 SERIALIZED = "serialized"
 """Tag of a part of a result that went through the saver's serializer."""
@@ -101,18 +53,18 @@ class GraphCodec(Codec):
 
     Args:
         serde: The saver's serializer.
-        seals: What was sealed already, shared by the codecs of one saver.
+        ciphertexts: What was encrypted already, shared by the codecs of one saver.
     """
 
-    def __init__(self, serde: SerializerProtocol, seals: Seals | None = None) -> None:
+    def __init__(self, serde: SerializerProtocol, ciphertexts: Ciphertexts | None = None) -> None:
         nested = TypeCodec(SERIALIZED, _Serialized, _not_encoded, self._nested_from)
-        super().__init__((*_FRAMEWORK_TYPES, nested))
+        super().__init__((*FRAMEWORK_TYPES, nested))
         self.serde = serde
         self._nests = False
         self.is_opaque = not _is_langgraphs_own(serde)
         self._inner = _langgraphs_own(serde)
         self._reader = None if self._inner is None else Reader(self._inner)
-        self._seals = seals if seals is not None else Seals()
+        self._ciphertexts = ciphertexts if ciphertexts is not None else Ciphertexts()
 
     def encode(self, value: Any) -> Encoded:
         """Return the stored form of a result, from which an equal value is read back.
@@ -130,7 +82,7 @@ class GraphCodec(Codec):
             if self._survives(value, stored):
                 return stored
         if self._inner is not None:
-            return self._sealed_json(value)
+            return self._encrypted_json(value)
         raise UnstorableError(
             f"a {type(value).__qualname__} that {type(self.serde).__name__} does not give back "
             "equal",
@@ -143,17 +95,17 @@ class GraphCodec(Codec):
         codec._nests = True
         return super(GraphCodec, codec).encode(value)
 
-    def _sealed_json(self, value: Any) -> Encoded:
-        """Return the sealed text of the JSON of what the serializer itself cannot hold."""
+    def _encrypted_json(self, value: Any) -> Encoded:
+        """Return the encrypted text of the JSON of what the serializer itself cannot write."""
         shown = self._encode_nesting(value)
-        opened = _JSON_INSIDE + (shown.identity or b"")
-        sealed = self._seals.find(opened)
-        if sealed is None:
+        plain = _JSON_INSIDE + (shown.identity or b"")
+        form = self._ciphertexts.find(plain)
+        if form is None:
             kind, payload = self.serde.dumps_typed([shown.type, shown.text])
             data = _JSON_INSIDE + kind.encode() + b"\0" + payload
-            sealed = _sealed(_stored_name(value), data)
-            self._seals.keep(opened, sealed)
-        return sealed
+            form = opaque(stored_name(value), data)
+            self._ciphertexts.keep(plain, form)
+        return form
 
     def unknown_to_json(self, value: Any) -> Any:
         """Return a part of a value as the serializer has it, where that is wanted.
@@ -234,9 +186,9 @@ class GraphCodec(Codec):
         except Exception:  # each serializer has errors of its own; they are told below
             kind, payload, found = "", b"", None
         if found is not None and (found.is_same or self._is_as_good(found)):
-            return self._serialized(value) if self.is_opaque else _readable(value, kind, payload)
+            return self._serialized(value) if self.is_opaque else readable(value, kind, payload)
         with suppress(UnstorableError):
-            return self._sealed_json(value) if self.is_opaque else self._encode_nesting(value)
+            return self._encrypted_json(value) if self.is_opaque else self._encode_nesting(value)
         return self._serialized(value) if found is None else self._nearest(value, found)
 
     def _is_as_good(self, found: Reading) -> bool:
@@ -300,7 +252,7 @@ class GraphCodec(Codec):
                 row=stored.type,
             ) from error
         if self.is_opaque:
-            self._seals.keep(self._opened(value), _sealed(stored.type, stored.data))
+            self._ciphertexts.keep(self._plain_bytes(value), opaque(stored.type, stored.data))
         return value
 
     def decode_items(self, stored: Sequence[Encoded]) -> list[Any]:
@@ -322,11 +274,11 @@ class GraphCodec(Codec):
         return self.revive(stored.type, value)
 
     def _serialized(self, value: Any) -> Encoded:
-        opened = self._opened(value) if self.is_opaque else None
-        sealed = self._seals.find(opened)
-        if sealed is not None:
-            return sealed
-        name = _stored_name(value)
+        plain = self._plain_bytes(value) if self.is_opaque else None
+        form = self._ciphertexts.find(plain)
+        if form is not None:
+            return form
+        name = stored_name(value)
         try:
             kind, payload = self.serde.dumps_typed(value)
         except Exception as error:  # each serializer has errors of its own
@@ -337,20 +289,20 @@ class GraphCodec(Codec):
                 type_name=name,
             ) from error
         if not self.is_opaque:
-            return _readable(value, kind, payload)
-        stored = _sealed(name, kind.encode() + b"\0" + payload)
-        self._seals.keep(opened, stored)
+            return readable(value, kind, payload)
+        stored = opaque(name, kind.encode() + b"\0" + payload)
+        self._ciphertexts.keep(plain, stored)
         return stored
 
-    def _opened(self, value: Any) -> bytes | None:
-        """Return bytes that only values with the same sealed content have, None if unknown."""
+    def _plain_bytes(self, value: Any) -> bytes | None:
+        """Return bytes that only equal values have, None if unknown."""
         name = type(value).__qualname__.encode()
         try:
             if isinstance(self.serde, EncryptedSerializer):
                 kind, payload = self.serde.serde.dumps_typed(value)
                 return b"\0".join((name, kind.encode(), payload))
             return super().encode(value).identity
-        except Exception:  # then it is sealed anew each time
+        except Exception:  # then it is encrypted anew each time
             return None
 
     def _survives(self, value: Any, stored: Encoded) -> bool:
@@ -364,7 +316,7 @@ class GraphCodec(Codec):
 
 
 def _is_langgraphs_own(serde: SerializerProtocol) -> bool:
-    """Tell whether a serializer writes and reads as LangGraph's does: JSON may stand in for it."""
+    """Return whether a serializer is as LangGraph's: JSON may stand in for it."""
     cls = type(serde)
     return issubclass(cls, JsonPlusSerializer) and (
         cls.dumps_typed is JsonPlusSerializer.dumps_typed
@@ -376,48 +328,3 @@ def _langgraphs_own(serde: SerializerProtocol) -> JsonPlusSerializer | None:
     """Return LangGraph's serializer in this one; None in one that nothing is known of."""
     inner = serde.serde if isinstance(serde, EncryptedSerializer) else serde
     return inner if isinstance(inner, JsonPlusSerializer) and _is_langgraphs_own(inner) else None
-
-
-def _stored_name(value: Any) -> str:
-    """Return the stored type of a value: the core looks for one, so that has a word of its own."""
-    return SNAPSHOT if isinstance(value, DeltaSnapshot) else type(value).__qualname__
-
-
-def _readable(value: Any, kind: str, payload: bytes) -> Encoded:
-    """Return what was serialized of a value, with JSON that shows it."""
-    name = _stored_name(value)
-    data = kind.encode() + b"\0" + payload
-    return Encoded(name, _projection(value), data, name.encode() + b"\0" + data)
-
-
-def _sealed(name: str, data: bytes) -> Encoded:
-    """Return a form without readable text; its content hash is that of the sealed bytes."""
-    return Encoded(name, None, data, name.encode() + b"\0" + data)
-
-
-def _projection(value: Any) -> str | None:
-    """Return JSON that shows a value which JSON cannot hold; None where there is none."""
-    try:
-        shown = _shown(value)
-        if shown is value and not isinstance(value, (dict, list, tuple)):
-            return None
-        return dump_json(json.loads(json.dumps(shown, default=_shown_inside), parse_constant=str))
-    except Exception:  # only the view loses: the value itself is stored
-        logger.debug("no JSON to show for a %s", type(value).__name__, exc_info=True)
-        return None
-
-
-def _shown(value: Any) -> Any:
-    """Return something nearer to JSON, the value itself where nothing is."""
-    if isinstance(value, BaseMessage):
-        return message_fields(value)
-    if hasattr(value, "model_dump") and not isinstance(value, type):
-        return value.model_dump(mode="json")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return value
-
-
-def _shown_inside(value: Any) -> Any:
-    shown = _shown(value)
-    return repr(value) if shown is value else shown

@@ -7,13 +7,17 @@ from rowtrail.checkpoint._rows import (
     DamagedCheckpoint,
     NewCheckpoint,
     NewWrite,
-    Placed,
     StoredCheckpoint,
     StoredWrite,
     Value,
 )
-from rowtrail.checkpoint._supersteps import newest_checkpoint, step_of_checkpoint
-from rowtrail.checkpoint._threads import threads_among
+from rowtrail.checkpoint._threads import (
+    newest_checkpoint,
+    newest_input_step,
+    newest_run_id,
+    step_of_checkpoint,
+    threads_among,
+)
 
 __all__ = [
     "SNAPSHOT",
@@ -21,7 +25,6 @@ __all__ = [
     "DamagedCheckpoint",
     "NewCheckpoint",
     "NewWrite",
-    "Placed",
     "StoredCheckpoint",
     "StoredWrite",
     "Value",
@@ -29,6 +32,8 @@ __all__ = [
     "delta_ancestors",
     "has_delta_channels",
     "newest_checkpoint",
+    "newest_input_step",
+    "newest_run_id",
     "step_of_checkpoint",
     "threads_among",
     "unpack_id",

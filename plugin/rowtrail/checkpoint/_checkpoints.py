@@ -12,27 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rowtrail.checkpoint._ancestry import delta_ancestors
-from rowtrail.checkpoint._filter import columns_of
-from rowtrail.checkpoint._labels import Labels
-from rowtrail.checkpoint._packing import (
-    pack_body,
-    pack_id,
-    unpack_id,
-)
+from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_id
 from rowtrail.checkpoint._reading import LIST_OF_ONE, Reading
 from rowtrail.checkpoint._rows import (
     DamagedCheckpoint,
     Known,
     NewCheckpoint,
     NewWrite,
-    Placed,
     StoredCheckpoint,
     StoredWrite,
     Value,
 )
-from rowtrail.content import Content, Prepared, is_sweeping
+from rowtrail.content import LONGEST_INT, Content, Prepared, is_sweeping
 from rowtrail.engine import Row, Store, Tx
 from rowtrail.errors import BusyError, CorruptRowError
+
+MAX_CACHED_LABELS = 10_000
 
 _LAST_ID = b"\xff" * 17
 """Greater than every id, packed or not."""
@@ -44,24 +39,22 @@ class Checkpoints:
     def __init__(self, store: Store, content: Content) -> None:
         self._store = store
         self._content = content
-        self._labels = Labels()
         self._read = Reading(content)
+        self._labels: dict[str, int] = {}
+        """Rows of names that repeat: of channels, and paths of tasks."""
+        self._labels_stamp: object = None
 
-    def put(self, tx: Tx, new: NewCheckpoint) -> Placed:
-        """Store a checkpoint, in place of one with the same id; return where its lists are."""
+    def put(self, tx: Tx, new: NewCheckpoint) -> None:
+        """Store a checkpoint, in place of one with the same id."""
         now = self._store.clock.now_ms() if new.created_at is None else new.created_at
         thread = self._begin(tx, new.thread_id, now)
         row = self._put_row(tx, new, thread, now)
-        lists: dict[str, int] = {}
         values: list[dict[str, int | None]] = []
         for channel, value in new.values.items():
             item, items = self._put_value(tx, f"{thread}/{new.ns}/{channel}", value)
-            label = self._labels.row(tx, channel)
+            label = self._labels.get(channel) or self._label(tx, channel)
             values.append({"checkpoint": row, "channel": label, "item": item, "list": items})
-            if items:
-                lists[channel] = items
         tx.many("channel_value_insert", values)
-        return Placed(lists, self._content.stamp)
 
     def _put_row(self, tx: Tx, new: NewCheckpoint, thread: int, now: int) -> int:
         """Store the row of a checkpoint and return its id."""
@@ -85,11 +78,17 @@ class Checkpoints:
         return there
 
     def _begin(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
-        """Return the row of a thread, made if there is none; what was deleted is forgotten."""
+        """Return the row of a thread, made if there is none.
+
+        First what is remembered of rows is forgotten, if rows were deleted or rolled back.
+        """
         place = tx.one("checkpoint_place", thread_id=thread_id)
         assert place is not None
         self._content.refresh(place["generation"])
-        self._labels.trust(self._content.stamp)
+        stamp = self._content.stamp
+        if self._labels_stamp is not stamp or len(self._labels) > MAX_CACHED_LABELS:
+            self._labels.clear()
+            self._labels_stamp = stamp
         thread: int | None = place["thread"]
         return self._new_thread(tx, thread_id, now) if thread is None else thread
 
@@ -115,7 +114,7 @@ class Checkpoints:
         """Store the writes of one task; those already there stay unless `replace`."""
         thread = self._begin(tx, thread_id)
         key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
-        path = self._labels.row(tx, task_path)
+        path = self._label(tx, task_path)
         row = tx.value("checkpoint_row", **key)
         if row is None:  # the writes of a superstep may arrive before its checkpoint
             row = tx.insert("checkpoint_stub", now=self._store.clock.now_ms(), **key)
@@ -128,7 +127,7 @@ class Checkpoints:
                     "task_path": path,
                     "task_id": pack_id(task_id),
                     "idx": write.idx,
-                    "channel": self._labels.row(tx, write.channel),
+                    "channel": self._label(tx, write.channel),
                     "item": item,
                     "list": items,
                 }
@@ -184,7 +183,7 @@ class Checkpoints:
             "after_id": pack_id(after_id),
             "filter": filter,
             "limit": limit,
-            **columns_of(filter),
+            **_columns_of(filter),
         }
         if wanted["run_id"] is not None:
             rows = tx.all("checkpoint_page_of_run", **wanted, after_row=after_row)
@@ -324,6 +323,14 @@ class Checkpoints:
         now = self._store.clock.now_ms() if now is None else now
         return tx.insert("thread_insert", thread_id=thread_id, now=now)
 
+    def _label(self, tx: Tx, text: str) -> int:
+        """Return the row of a name, made if there is none."""
+        row = self._labels.get(text)
+        if row is None:
+            row = tx.value("label_row", text=text) or tx.insert("label_insert", text=text)
+            self._labels[text] = row
+        return row
+
     def _put_value(self, tx: Tx, owner: str, value: Value) -> tuple[int | None, int | None]:
         put = self._content
         if isinstance(value, Prepared):
@@ -331,3 +338,21 @@ class Checkpoints:
         if len(value) == 1:
             return put.put(tx, value[0], refreshed=True), LIST_OF_ONE
         return None, put.put_list(tx, owner, value, refreshed=True)
+
+
+def _columns_of(filter: str) -> dict[str, str | int | None]:
+    """Return the columns that rows which pass a filter have; None where any value will do.
+
+    An index or a plain comparison answers these. The filter still decides: a column may have the
+    same text for a number in the metadata.
+
+    Args:
+        filter: JSON object: what the metadata must have.
+    """
+    wanted = json.loads(filter)
+    run_id, source, step = (wanted.get(key) for key in ("run_id", "source", "step"))
+    return {
+        "run_id": run_id if isinstance(run_id, str) else None,
+        "source": source if isinstance(source, str) else None,
+        "step": step if type(step) is int and abs(step) <= LONGEST_INT else None,
+    }

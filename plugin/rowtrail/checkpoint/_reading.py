@@ -1,20 +1,28 @@
-"""Rows of checkpoints, filled with their values and their writes."""
+"""Rows of checkpoints, filled with their values and their writes.
+
+Items that several versions of a list share are read once.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from rowtrail.checkpoint._lists import fetch_lists, stored_item
 from rowtrail.checkpoint._packing import unpack_body, unpack_id, values_fault
-from rowtrail.checkpoint._rows import Known, Placed, StoredCheckpoint, StoredWrite, Value
-from rowtrail.content import Content, Prepared
+from rowtrail.checkpoint._rows import Known, StoredCheckpoint, StoredWrite, Value
+from rowtrail.content import Content, Encoded, Prepared, PreparedList
 from rowtrail.engine import Row, Tx
 from rowtrail.errors import CorruptRowError
 
 LIST_OF_ONE = 0
-"""In place of the row of a list: a list that holds the row's one item, and needs no log."""
+"""In place of the row of a list: a list of the row's one item, which needs no log."""
+
+MOST_PIECES = 256
+"""Eight times what a writer makes; of more, a few bytes each would repeat a log without end."""
+
+Span = tuple[int, int]
+"""Positions of a log, from the first to before the second."""
 
 
 class Reading:
@@ -31,10 +39,6 @@ class Reading:
         stamp = self._content.trusted_stamp(tx)
         found = tx.all("channel_values_of", checkpoints=json.dumps(ids), channel=None)
         values, writes = self.values(tx, found, stamp, known), self.writes(tx, ids)
-        lists: dict[int, dict[str, int]] = defaultdict(dict)
-        for row in found:
-            if row["list"]:
-                lists[row["checkpoint"]][row["channel"]] = row["list"]
         for row in rows:
             _refuse_torn(row, len(values[row["id"]]))
         return [
@@ -48,7 +52,6 @@ class Reading:
                 metadata=row["metadata"],
                 values=values[row["id"]],
                 writes=writes[row["id"]],
-                placed=None if stamp is None else Placed(lists[row["id"]], stamp),
             )
             for row in rows
         ]
@@ -57,14 +60,14 @@ class Reading:
         self, tx: Tx, found: list[Row], stamp: object, known: Known | None = None
     ) -> dict[int, dict[str, Value]]:
         """Return the values in rows of `channel_values_of`, by checkpoint and channel."""
-        lists: dict[int, list[Prepared]] = {}
+        lists: dict[int, PreparedList] = {}
         for row in found:
             if known is not None and stamp is not None and row["list"]:
                 remembered = known(row["channel"], row["list"], stamp)
                 if remembered is not None:
                     lists[row["list"]] = remembered
         wanted = [row["list"] for row in found if row["list"] and row["list"] not in lists]
-        lists |= fetch_lists(tx, wanted, stamp)
+        lists |= _fetch_lists(tx, wanted, stamp)
         values: dict[int, dict[str, Value]] = defaultdict(dict)
         for row in found:
             values[row["checkpoint"]][row["channel"]] = _value(row, lists)
@@ -76,7 +79,7 @@ class Reading:
         """Return the writes on checkpoints, to all channels or to one, in order of application."""
         found = tx.all("writes_of", checkpoints=json.dumps(rows), channel=channel)
         wanted = [row["list"] for row in found if row["list"]]
-        lists = fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
+        lists = _fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
         writes: dict[int, list[tuple[tuple[str, str, int], StoredWrite]]] = defaultdict(list)
         for row in found:
             task_id = str(unpack_id(row["task_id"]))
@@ -101,7 +104,82 @@ def _refuse_torn(row: Row, values: int) -> None:
         )
 
 
-def _value(row: Row, lists: dict[int, list[Prepared]]) -> Value:
+def _value(row: Row, lists: dict[int, PreparedList]) -> Value:
     if row["list"] == LIST_OF_ONE:
-        return [stored_item(row)]
-    return stored_item(row) if row["list"] is None else lists[row["list"]]
+        return PreparedList([_stored_item(row)])
+    return _stored_item(row) if row["list"] is None else lists[row["list"]]
+
+
+def _fetch_lists(tx: Tx, wanted: Iterable[int], stamp: object) -> dict[int, PreparedList]:
+    """Return the items of each list, by the row of the list.
+
+    Args:
+        stamp: Says that the rows of the items may be used again; see `Content.trusted_stamp`.
+
+    Raises:
+        CorruptRowError: A list, or an item of one, is missing.
+    """
+    rows = sorted(set(wanted))
+    if not rows:
+        return {}
+    try:
+        versions = {
+            row["id"]: (row["log"], _pieces(row["pieces"]))
+            for row in tx.all("lists_pieces", lists=json.dumps(rows))
+        }
+        spans: dict[int, list[Span]] = {}
+        for log, pieces in versions.values():
+            spans.setdefault(log, []).extend((first, first + count) for _, first, count in pieces)
+        logs = {log: _items(tx, log, _merged(found), stamp) for log, found in spans.items()}
+        return {row: _assembled(row, *versions[row], logs, stamp) for row in rows}
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise CorruptRowError(
+            f"an item of lists {rows} is missing, or what they are made of is no JSON ({error}): "
+            "run `rowtrail verify`",
+            row="list",
+        ) from error
+
+
+def _pieces(text: str) -> list[list[int]]:
+    pieces: list[list[int]] = json.loads(text)
+    if len(pieces) > MOST_PIECES:
+        raise ValueError(f"it is in {len(pieces):,} pieces")
+    return pieces
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """Return the same positions in as few spans as there can be, in order."""
+    result: list[Span] = []
+    for start, end in sorted(spans):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return result
+
+
+def _stored_item(row: Row) -> Prepared:
+    """Return the stored form in a row with the columns of `item`."""
+    return Prepared(Encoded(row["type"], row["text"], row["data"]), row["digest"])
+
+
+def _items(tx: Tx, log: int, spans: list[Span], stamp: object) -> dict[int, Prepared]:
+    return {
+        pos: Prepared(Encoded(kind, text, data), digest, row, stamp)
+        for first, end in spans
+        for pos, kind, text, data, digest, row in tx.all("log_span", log=log, first=first, end=end)
+    }
+
+
+def _assembled(
+    row: int,
+    log: int,
+    pieces: list[list[int]],
+    logs: dict[int, dict[int, Prepared]],
+    stamp: object,
+) -> PreparedList:
+    items = logs[log]
+    return PreparedList(
+        (items[at] for _, first, count in pieces for at in range(first, first + count)),
+        None if stamp is None else (row, stamp),
+    )

@@ -5,30 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from rowtrail.content import Encoded, Prepared
+from rowtrail.content import Encoded, Prepared, PreparedList
 from rowtrail.errors import CorruptRowError
 
-Value = Prepared | list[Prepared]
+Value = Prepared | PreparedList
 """A channel value: one item, or the items of a list."""
 
-Known = Callable[[str, int, object], list[Prepared] | None]
-"""What the caller remembers of a channel's list, by its row and the stamp that holds it there."""
+Known = Callable[[str, int, object], PreparedList | None]
+"""What the caller remembers of a channel's list, by its row and the stamp for which it is that."""
 
 
-@dataclass(frozen=True)
-class Placed:
-    """Where the lists of a checkpoint are.
-
-    Attributes:
-        rows: By channel the row of its list.
-        stamp: The rows are these as long as this is the stamp of the content; see `Content`.
-    """
-
-    rows: Mapping[str, int]
-    stamp: object
-
-
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class NewCheckpoint:
     """A checkpoint on its way in.
 
@@ -51,7 +38,7 @@ class NewCheckpoint:
     created_at: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class NewWrite:
     """One pending write on its way in."""
 
@@ -71,11 +58,7 @@ class StoredWrite:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint as it was stored; `metadata` is JSON text.
-
-    Attributes:
-        placed: Where its lists are; None where the rows may go before their use.
-    """
+    """A checkpoint as it was stored; `metadata` is JSON text."""
 
     row: int
     thread_id: str
@@ -86,7 +69,6 @@ class StoredCheckpoint:
     metadata: str
     values: dict[str, Value] = field(default_factory=dict)
     writes: list[StoredWrite] = field(default_factory=list)
-    placed: Placed | None = None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPLIT_PAIR = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Encoded:
     """A value in its stored form.
 
@@ -97,7 +97,7 @@ class Codec:
         """
         kind = kind_of(value)
         try:
-            codec = self._codec_of(kind)
+            codec = self._by_type.get(kind) or self._codec_of(kind)
             if codec is not None and codec.flat:
                 name, text = codec.tag, _dump_exactly(self.to_json(codec.encode(value)))
             else:
@@ -289,6 +289,7 @@ _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=Fa
 
 
 def _dump_exactly(value: Any) -> str:
+    """Return JSON from which the very characters are read back."""
     text = _dump(value)
     if text.isascii():
         return text

@@ -1,17 +1,18 @@
-"""What the saver tells the run that it saves for."""
+"""What a run learns of what is saved for it, and what of it is saved with that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple
-from langgraph.checkpoint.serde.types import RESUME
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from rowtrail import Journal
 from rowtrail.engine import Tx
 from rowtrail.journal import Attempt
-from rowtrail_langgraph.capture._place import run_of
+from rowtrail_langgraph.capture._handed import RUN_KEY
+from rowtrail_langgraph.capture._place import GraphRun, run_of
 
 NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 """Task that LangGraph writes the answer to the next question under."""
@@ -19,8 +20,8 @@ NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
 
 def attempt_of(config: Mapping[str, Any], journal: Journal) -> Attempt | None:
     """Return the attempt that a saver's call is part of."""
-    run = run_of(config)
-    if run is None or run.attempt.recorder is not journal.recorder:
+    run = (config.get("configurable") or {}).get(RUN_KEY)
+    if not isinstance(run, GraphRun) or run.attempt.recorder is not journal.recorder:
         return None
     run.has_begun = True
     return run.attempt
@@ -87,15 +88,13 @@ def is_answer_used(found: CheckpointTuple, answer: Any) -> bool:
     )
 
 
-def note_interrupt(config: Mapping[str, Any]) -> None:
-    """Tell the run that one of its tasks waits for a person."""
+def note_writes(config: Mapping[str, Any], task_id: str, writes: Sequence[tuple[str, Any]]) -> None:
+    """Tell the run of the writes of a task: that it waits for a person, or ended with an error."""
     run = run_of(config)
-    if run is not None:
-        run.is_waiting = True
-
-
-def note_failure(config: Mapping[str, Any], task_id: str, error: BaseException) -> None:
-    """Tell the run that a task ended with an error."""
-    run = run_of(config)
-    if run is not None:
-        run.note_failure(task_id, error)
+    if run is None:
+        return
+    for channel, value in writes:
+        if channel == INTERRUPT:
+            run.is_waiting = True
+        elif channel == ERROR and isinstance(value, BaseException):
+            run.note_failure(task_id, value)
