@@ -69,7 +69,10 @@ def _bytes_of(fields: Mapping[str, Any], names: Sequence[str]) -> bytes:
 
 
 def snapshot_of(item: Any) -> Any:
-    """Return what an item contains now, in a form that its mutation does not reach."""
+    """Return what an item contains now, in a form that its mutation does not reach.
+
+    It is a dict for a message without fields of the user's own, and for nothing else.
+    """
     if not isinstance(item, BaseMessage):
         return contents_of(item)
     try:
@@ -225,7 +228,7 @@ class Memo:
             lists = self._channels.get(key, ())
         same = next((each for each in lists if each.prepared is prepared), None)
         size = sum(map(_size, prepared)) if same is None else same.size
-        are_messages = all(map(_is_plain_message, items))
+        are_messages = all(isinstance(each, dict) for each in snapshots)
         new = _List(items, snapshots, prepared, size, are_messages=are_messages, was_read=True)
         self._keep(key, (*(each for each in lists if not each.was_read), new))
 
@@ -284,7 +287,7 @@ def _prepared(
             snapshots.append(snapshot_of(items[at]))
             prepared.append(encode(items[at]))
             size += _size(prepared[at])
-            are_messages = are_messages and _is_plain_message(items[at])
+            are_messages = are_messages and isinstance(snapshots[at], dict)
             continue
         snapshots += base.snapshots[place : place + count]
         prepared += base.prepared[place : place + count]
@@ -296,7 +299,7 @@ def _prepared(
             size -= _size(prepared[n])
             snapshots[n], prepared[n] = snapshot_of(items[n]), encode(items[n])
             size += _size(prepared[n])
-            are_messages = are_messages and _is_plain_message(items[n])
+            are_messages = are_messages and isinstance(snapshots[n], dict)
         if is_whole:
             known, whole = (), base  # what comes behind a list that is there whole is new
     return _List(items, snapshots, prepared, size, are_messages=are_messages), whole
@@ -306,7 +309,3 @@ def _size(prepared: Prepared) -> int:
     """Return how many bytes a stored form takes, with one for each character."""
     encoded = prepared.encoded
     return len(encoded.text or "") + len(encoded.data or b"")
-
-
-def _is_plain_message(item: Any) -> bool:
-    return isinstance(item, BaseMessage) and not extra_of(item)

@@ -5,7 +5,7 @@ The stored type of an item names the class; its JSON is that of `rowtrail.vocabu
 - `type` is `role`, in the journal's words; it is written where it is not that of the class;
 - the word for why the model stopped is moved out of `response_metadata` to `finish_reason`;
 - of a tool call, `type` is left out where it is `tool_call`, else it is written in a list;
-- what no model is told stands in `meta`, and so does what repeats the tool calls;
+- what is sent to no model stands in `meta`, and so does what repeats the tool calls;
 - fields that the class does not know stand beside the others, in `extra` where one of them has a
   name that means something else here.
 
@@ -61,10 +61,10 @@ _ROLES: tuple[tuple[type[BaseMessage], str], ...] = (
 _EMPTY = (dict, list)
 _EXTRA = "extra"
 _RESERVED = frozenset(("role", "finish_reason", META, _EXTRA))
-_UNTOLD = frozenset(
+_FOR_NO_MODEL = frozenset(
     ("response_metadata", "usage_metadata", "chunk_position", "tool_call_chunks", "artifact")
 )
-"""Fields that no model is told."""
+"""Fields that are sent to no model."""
 _COPIES_CALLS = "additional_kwargs"
 """A field that repeats the tool calls, where there are some, as the provider spelt them."""
 _MOVED = True
@@ -113,7 +113,7 @@ class _Form:
         return fields
 
     def _sort(self, message: BaseMessage, fields: dict[str, Any]) -> dict[str, Any]:
-        """Add the fields that are set and told, and return those that are set and not told."""
+        """Add the fields that are set and sent to a model, and return the others that are set."""
         nones, empties = self._nones, self._empties
         meta: dict[str, Any] = {}
         for name, value in message.__dict__.items():
@@ -125,7 +125,7 @@ class _Form:
                     continue
             elif empties.get(name) is type(value) and not value:
                 continue
-            if name in _UNTOLD:
+            if name in _FOR_NO_MODEL:
                 meta[name] = value
             else:
                 fields[name] = value
@@ -169,24 +169,24 @@ def _refine(fields: dict[str, Any], meta: dict[str, Any]) -> None:
             fields["tool_calls"] = [_call(call) for call in calls]
         if _COPIES_CALLS in fields:
             meta[_COPIES_CALLS] = fields.pop(_COPIES_CALLS)
-    told: Any = meta.get("response_metadata")
-    if type(told) is not dict:
+    metadata: Any = meta.get("response_metadata")
+    if type(metadata) is not dict:
         return
-    there = told.keys() & _PLACE_KEYS
+    there = metadata.keys() & _PLACE_KEYS
     if not there:
         return
-    word = told.get("finish_reason")
+    word = metadata.get("finish_reason")
     place = _COMMONEST
     if len(there) > 1 or not word or type(word) is not str:
-        found = finish_place(told)
-        if found is None or any(_is_moved(told, each) for each in FINISH_PLACES):
-            return  # no word, or it could not be told where it came from
-        place, word = found, finish_reason(told)
+        found = finish_place(metadata)
+        if found is None or any(_is_moved(metadata, each) for each in FINISH_PLACES):
+            return  # no word, or it could not be said where it came from
+        place, word = found, finish_reason(metadata)
     fields["finish_reason"] = word
-    if place is not _COMMONEST or next(reversed(told)) != "finish_reason":
-        meta["response_metadata"] = _replaced(told, place, _MOVED)
-    elif len(told) > 1:
-        meta["response_metadata"] = rest = told.copy()
+    if place is not _COMMONEST or next(reversed(metadata)) != "finish_reason":
+        meta["response_metadata"] = _replaced(metadata, place, _MOVED)
+    elif len(metadata) > 1:
+        meta["response_metadata"] = rest = metadata.copy()
         del rest["finish_reason"]
     else:
         del meta["response_metadata"]
@@ -200,53 +200,53 @@ def _restore(fields: dict[str, Any]) -> None:
     word = fields.pop("finish_reason", None)
     if word is None:
         return
-    told: Any = fields.get("response_metadata")
-    if told is None:
+    metadata: Any = fields.get("response_metadata")
+    if metadata is None:
         fields["response_metadata"] = {"finish_reason": word}
-    elif told.get("finish_reason") is _MOVED or told.keys().isdisjoint(_PLACE_KEYS):
-        told["finish_reason"] = word
+    elif metadata.get("finish_reason") is _MOVED or metadata.keys().isdisjoint(_PLACE_KEYS):
+        metadata["finish_reason"] = word
     else:
-        place = next((each for each in FINISH_PLACES if _is_moved(told, each)), _COMMONEST)
-        fields["response_metadata"] = _replaced(told, place, word)
+        place = next((each for each in FINISH_PLACES if _is_moved(metadata, each)), _COMMONEST)
+        fields["response_metadata"] = _replaced(metadata, place, word)
 
 
-def _is_moved(told: Any, place: Place) -> bool:
+def _is_moved(metadata: Any, place: Place) -> bool:
     for key in place:
-        told = told.get(key) if type(told) is dict else None
-    return told is _MOVED
+        metadata = metadata.get(key) if type(metadata) is dict else None
+    return metadata is _MOVED
 
 
-def _replaced(told: Any, place: Place, word: Any) -> dict[str, Any]:
+def _replaced(metadata: Any, place: Place, word: Any) -> dict[str, Any]:
     """Return metadata with another value at a place; a key that is new comes last."""
     key, *rest = place
-    return {**told, key: _replaced(told[key], tuple(rest), word) if rest else word}
+    return {**metadata, key: _replaced(metadata[key], tuple(rest), word) if rest else word}
 
 
 def _call(call: Any) -> Any:
     """Return a tool call in the journal's words."""
     if type(call) is not dict:
         return call
-    told: dict[str, Any] = call.copy()
-    kind = told.get("type", _ABSENT)
-    if kind == _CALL_TYPE and next(reversed(told)) == "type":
-        del told["type"]
+    found: dict[str, Any] = call.copy()
+    kind = found.get("type", _ABSENT)
+    if kind == _CALL_TYPE and next(reversed(found)) == "type":
+        del found["type"]
     else:
-        told["type"] = [] if kind is _ABSENT else [kind]
-    return told
+        found["type"] = [] if kind is _ABSENT else [kind]
+    return found
 
 
 def _langchains_call(call: Any) -> Any:
     """Undo `_call`."""
     if type(call) is not dict:
         return call
-    told: dict[str, Any] = call
-    kind = told.setdefault("type", _CALL_TYPE)
+    found: dict[str, Any] = call
+    kind = found.setdefault("type", _CALL_TYPE)
     if type(kind) is list:
         if kind:
-            told["type"] = kind[0]
+            found["type"] = kind[0]
         else:
-            del told["type"]
-    return told
+            del found["type"]
+    return found
 
 
 _FORMS: dict[type[BaseMessage], _Form] = {each: _Form(each) for each in MESSAGE_TYPES}

@@ -61,7 +61,7 @@ def pack_body(body: Encoded, values: int) -> bytes:
     packer = zlib.compressobj(_ZLIB_LEVEL, zdict=_DICTIONARY, wbits=-15)
     packed = packer.compress(text) + packer.flush()
     # What shrinks further than a reader would unpack is kept as it is.
-    if len(text) > _most_bytes(packed):
+    if len(text) > ALWAYS_UNPACKED_BYTES and len(text) > _most_bytes(packed):
         return _PLAIN_JSON + count + text
     return _PACKED_JSON + count + packed
 

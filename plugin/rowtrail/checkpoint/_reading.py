@@ -179,7 +179,9 @@ def _assembled(
     stamp: object,
 ) -> PreparedList:
     items = logs[log]
-    return PreparedList(
-        (items[at] for _, first, count in pieces for at in range(first, first + count)),
-        None if stamp is None else (row, stamp),
+    found = PreparedList(
+        items[at] for _, first, count in pieces for at in range(first, first + count)
     )
+    if stamp is not None:
+        found.place = (row, stamp)
+    return found

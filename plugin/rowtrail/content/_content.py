@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rowtrail.content._codec import Encoded
-from rowtrail.content._digests import digest_of, is_genuine, seal_of
+from rowtrail.content._digests import DIGEST_BYTES, is_genuine, seal_of
 from rowtrail.engine import Row, Store, Tx
 from rowtrail.errors import CorruptRowError
 
@@ -53,13 +53,7 @@ class PreparedList(list[Prepared]):
     where it is not known; one object, because readers look at it while the writer sets it.
     """
 
-    __slots__ = ("place",)
-
-    def __init__(
-        self, items: Iterable[Prepared] = (), place: tuple[int, object] | None = None
-    ) -> None:
-        super().__init__(items)
-        self.place = place
+    place: tuple[int, object] | None = None
 
     def is_in(self, row: int, stamp: object) -> bool:
         """Return whether the list is the one in this row, as long as the stamp holds."""
@@ -111,9 +105,12 @@ class Content:
         """Digest an encoded value."""
         if encoded.identity is None:
             return Prepared(encoded, None)
+        from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
+
+        digest = blake2b(encoded.identity, key=self._key, digest_size=DIGEST_BYTES).digest()
         # What was digested is as large as the value, and of no more use.
         kept = Encoded(encoded.type, encoded.text, encoded.data)
-        return Prepared(kept, digest_of(self._key, encoded.identity), is_checked=True)
+        return Prepared(kept, digest, is_checked=True)
 
     def seal(self, encoded: Encoded, fingerprint: bytes, n: int) -> bytes:
         """Return what tells, when a result is read, that it is the one that this step returned."""
@@ -146,12 +143,19 @@ class Content:
 
     def _put(self, tx: Tx, prepared: Prepared) -> int:
         """Store a value that may not be stored; return and note its row."""
-        digest = prepared.digest
+        encoded, digest = prepared.encoded, prepared.digest
         row = None if digest is None else self._known.get(digest)
         if row is None:
             # What was read is there already; what was not is most likely new.
             row = self._find(tx, digest) if digest is not None and prepared.row else None
-            row = row or self._insert(tx, prepared) or self._find(tx, digest)
+            row = row or tx.insert_absent(
+                "item_insert",
+                digest=digest,
+                type=encoded.type,
+                text=encoded.text,
+                data=encoded.data,
+            )
+            row = row or self._find(tx, digest)
             assert row is not None
             if digest is not None:
                 self._known[digest] = row
@@ -159,17 +163,6 @@ class Content:
                     self._known.popitem(last=False)
         prepared.row, prepared.stamp = row, self.stamp
         return row
-
-    def _insert(self, tx: Tx, prepared: Prepared) -> int | None:
-        """Return the row of a new item, None where there is one with its digest."""
-        encoded = prepared.encoded
-        return tx.insert_absent(
-            "item_insert",
-            digest=prepared.digest,
-            type=encoded.type,
-            text=encoded.text,
-            data=encoded.data,
-        )
 
     def _find(self, tx: Tx, digest: bytes | None) -> int | None:
         row: int | None = tx.value("item_by_digest", digest=digest)

@@ -12,9 +12,9 @@ DIGEST_BYTES = 16
 SEAL_BYTES = 8
 
 
-def digest_of(key: bytes, identity: bytes) -> bytes:
+def _digest_of(key: bytes, identity: bytes) -> bytes:
     """Return the content digest of an encoded value."""
-    from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
+    from hashlib import blake2b
 
     return blake2b(identity, key=key, digest_size=DIGEST_BYTES).digest()
 
@@ -35,9 +35,9 @@ def is_genuine(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
     if digest is None:
         return True
     value = b"\0" + _stored_bytes(encoded)
-    if digest_of(key, encoded.type.encode() + value) == digest:
+    if _digest_of(key, encoded.type.encode() + value) == digest:
         return True
-    return encoded.data is None and digest_of(key, b"shown" + value) == digest
+    return encoded.data is None and _digest_of(key, b"shown" + value) == digest
 
 
 def is_for_show(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
@@ -46,7 +46,7 @@ def is_for_show(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
     """
     if encoded.data is not None or digest is None:
         return False
-    return digest_of(key, b"shown\0" + _stored_bytes(encoded)) == digest
+    return _digest_of(key, b"shown\0" + _stored_bytes(encoded)) == digest
 
 
 def _stored_bytes(encoded: Encoded) -> bytes:
