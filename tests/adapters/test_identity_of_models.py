@@ -500,6 +500,22 @@ def test_models_that_differ_in_a_field_are_told_apart(scope: Scope, pair: tuple[
     assert one.not_told_apart is other.not_told_apart is None
 
 
+KEYS = st.text() | st.integers() | st.none() | st.binary(max_size=3) | st.tuples(st.integers())
+
+
+def test_a_dict_in_a_field_counts_whatever_its_keys_are(scope: Scope) -> None:
+    @given(parts=st.dictionaries(KEYS, st.integers(), min_size=1, max_size=3))
+    def check(parts: dict[Any, int]) -> None:
+        other = {**parts, next(iter(parts)): sum(parts.values()) + 1_000_000}
+        one, same, differing = (
+            asked_of(scope, Persona(manner=manner)) for manner in (parts, dict(parts), other)
+        )
+        assert one.fingerprint == same.fingerprint
+        assert (one.fingerprint == differing.fingerprint) == (parts == other)
+
+    check()
+
+
 @pytest.mark.parametrize("pair", SAME, ids=range(len(SAME)))
 def test_fields_that_never_count_tell_no_models_apart(scope: Scope, pair: tuple[Any, Any]) -> None:
     one, other = (asked_of(scope, model) for model in pair)

@@ -1,9 +1,8 @@
 """Hooks into LangGraph and langchain-core: which run and task a call belongs to, and its record."""
 
-from rowtrail_langgraph.capture._ask import Positions, ask_a_person
-from rowtrail_langgraph.capture._bubble import bubbling
 from rowtrail_langgraph.capture._effects import Effects
 from rowtrail_langgraph.capture._hooks import install, is_installed, uninstall
+from rowtrail_langgraph.capture._interrupts import ErrorsLeaveGraph, Positions, ask_a_person
 from rowtrail_langgraph.capture._models import (
     bound_ainvoke,
     bound_invoke,
@@ -30,13 +29,13 @@ from rowtrail_langgraph.capture._tools import TOOL_RESULTS, tool_request
 __all__ = [
     "TOOL_RESULTS",
     "Effects",
+    "ErrorsLeaveGraph",
     "Positions",
     "arecord_refusal",
     "ask_a_person",
     "attempt_of",
     "bound_ainvoke",
     "bound_invoke",
-    "bubbling",
     "current_config",
     "finishing",
     "install",

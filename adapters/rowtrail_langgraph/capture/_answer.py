@@ -1,8 +1,9 @@
-"""What a chat model answered: as it is stored, and as it is handed out again."""
+"""What a chat model answered: as it is stored, as it is handed out again, and its tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -17,12 +18,17 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import BaseModel
 
 from rowtrail.journal import Request
-from rowtrail.usage import Usage
-from rowtrail_langgraph.capture._usage import usage_of
+from rowtrail.usage import Usage, count_tokens
+from rowtrail_langgraph.capture._prompt import Asked, readable
 
 M = TypeVar("M", bound=BaseMessage)
 PARSED = "parsed"
 """Where a provider leaves the object that it read from an answer, in `additional_kwargs`."""
+
+_TIERS = ("flex", "priority")
+"""Service tiers that langchain-openai writes before the names of token details."""
+
+LLM_CACHE = "LangChain's LLM cache"
 
 
 def stored_result(result: ChatResult, kwargs: Mapping[str, Any]) -> Any:
@@ -94,14 +100,14 @@ def _with_parsed(message: M, parsed: Any) -> M:
 class Streamed:
     """Collects the chunks of a streamed answer, and holds back its last."""
 
-    held: list[AIMessageChunk] = field(default_factory=list)
+    kept_back: list[AIMessageChunk] = field(default_factory=list)
     _chunks: list[AIMessageChunk] = field(default_factory=list)
 
     def take(self, chunk: AIMessageChunk) -> bool:
-        """Keep a chunk, and tell whether it may be handed on at once."""
+        """Keep a chunk, and return whether it may be handed on at once."""
         self._chunks.append(chunk)
-        if self.held or getattr(chunk, "chunk_position", None) == "last":
-            self.held.append(chunk)
+        if self.kept_back or getattr(chunk, "chunk_position", None) == "last":
+            self.kept_back.append(chunk)
             return False
         return True
 
@@ -123,3 +129,92 @@ class Streamed:
 def usage_of_result(request: Request, result: ChatResult) -> Usage:
     """Return the usage of a result."""
     return usage_of(request, [generation.message for generation in result.generations])
+
+
+def usage_of(request: Request, answers: Sequence[BaseMessage]) -> Usage:
+    """Return the usage of a call: the provider's own when it sent it, else counted."""
+    answer, told = next(
+        ((a, found) for a in answers if (found := getattr(a, "usage_metadata", None))),
+        (None, None),
+    )
+    if answer is None or told is None:
+        return _counted(request, answers)
+    if told.get("total_cost") == 0:  # what LangChain marks an answer of its cache with
+        return Usage(0, 0, "provider", answered_by=LLM_CACHE)
+    return _provided(told, answer.response_metadata)
+
+
+def _provided(told: Mapping[str, Any], metadata: Mapping[str, Any]) -> Usage:
+    read: Mapping[str, Any] = told.get("input_token_details") or {}
+    made: Mapping[str, Any] = told.get("output_token_details") or {}
+    return Usage(
+        input_tokens=_number(told.get("input_tokens")) or 0,
+        output_tokens=_number(told.get("output_tokens")) or 0,
+        source="provider",
+        cache_read_tokens=_part(read, "cache_read"),
+        cache_write_tokens=_cache_written(read),
+        reasoning_tokens=_part(made, "reasoning"),
+        cache_write_1h_tokens=_part(read, "ephemeral_1h_input_tokens"),
+        input_audio_tokens=_part(read, "audio"),
+        output_audio_tokens=_part(made, "audio"),
+        service_tier=_service_tier(read, made, metadata),
+        speed=_text(_own(metadata).get("speed")),
+    )
+
+
+def _part(details: Mapping[str, Any], name: str) -> int | None:
+    """Return how many of the tokens are of a kind, whatever service tier they are given under."""
+    names = (name, *(f"{tier}_{name}" for tier in _TIERS))
+    counts = [n for each in names if (n := _number(details.get(each))) is not None]
+    return sum(counts) if counts else None
+
+
+def _cache_written(details: Mapping[str, Any]) -> int | None:
+    """Return the tokens written to the provider's cache.
+
+    Where a provider has several caches, LangChain gives one figure for each and 0 for their sum.
+    """
+    told = _part(details, "cache_creation")
+    parts = [_number(n) or 0 for name, n in details.items() if name.startswith("ephemeral_")]
+    return (told or sum(parts)) if parts else told
+
+
+def _service_tier(
+    read: Mapping[str, Any], made: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> str | None:
+    """Return how the provider says that it served the call.
+
+    OpenAI and Groq say it beside the answer, Anthropic with the usage, Bedrock in an object.
+    """
+    for tier in _TIERS:
+        if tier in read or tier in made:
+            return tier
+    told = metadata.get("service_tier") or _own(metadata).get("service_tier")
+    if told is None and isinstance(bedrock := metadata.get("serviceTier"), Mapping):
+        told = bedrock.get("type")
+    return _text(told)
+
+
+def _own(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the usage in the provider's own form, which Anthropic's answers carry."""
+    usage = metadata.get("usage")
+    return usage if isinstance(usage, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> int | None:
+    """Return a count, None for anything else: details are the provider's."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if math.isfinite(value) else None
+
+
+def _counted(request: Request, answers: Sequence[BaseMessage]) -> Usage:
+    asked: Asked = request.arguments
+    input_tokens, source = count_tokens(asked.text(), request.model)
+    output = "\n".join(readable(message.__dict__) for message in answers)
+    output_tokens, _ = count_tokens(output, request.model)
+    return Usage(input_tokens, output_tokens, source)

@@ -14,7 +14,13 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command
 
 from rowtrail import Journal
-from rowtrail.checkpoint import newest_checkpoint, step_of_checkpoint, unpack_id
+from rowtrail.checkpoint import (
+    newest_checkpoint,
+    newest_input_step,
+    newest_run_id,
+    step_of_checkpoint,
+    unpack_id,
+)
 from rowtrail.engine import Tx
 from rowtrail.errors import UsageError
 from rowtrail.journal import (
@@ -29,8 +35,8 @@ from rowtrail.journal import (
     fingerprint_of,
 )
 from rowtrail_langgraph._private import CHECKPOINTER_KEY, RESUMING_KEY, ensure_config
-from rowtrail_langgraph.capture._ask import Positions, ask_a_person
 from rowtrail_langgraph.capture._handed import RUN_KEY
+from rowtrail_langgraph.capture._interrupts import Positions, ask_a_person
 from rowtrail_langgraph.capture._place import (
     FIRST_STEP,
     GraphRun,
@@ -252,7 +258,7 @@ class Invocation:
         return {"configurable": {"thread_id": thread_id, "checkpoint_id": checkpoint_id}}
 
     def entered(self) -> RunnableConfig | None:
-        """Tell the run around of this graph, and return the config that the graph is given."""
+        """Enter this graph into the run around it, and return the config that it is given."""
         around = self._scope_around()
         begin_again(around)
         base_step = FIRST_STEP
@@ -288,7 +294,7 @@ class Invocation:
         return self.config_given
 
     def is_paused(self) -> bool:
-        """Tell whether the thread stands at a breakpoint."""
+        """Return whether the thread is at a breakpoint."""
         return bool(self.graph.get_state(self._thread_config).next)
 
     async def ais_paused(self) -> bool:
@@ -305,8 +311,8 @@ class Invocation:
         segments = str(self.configurable.get("checkpoint_ns", "")).split("|")
         ns = "|".join(segment.partition(":")[0] for segment in segments)
         if self.configurable.get(RESUMING_KEY):
-            row = tx.one("newest_input_step", thread_id=thread_id, ns=ns)
-            return FIRST_STEP if row is None else int(row["step"])
+            input_step = newest_input_step(tx, thread_id, ns)
+            return FIRST_STEP if input_step is None else input_step
         step, _, _ = newest_checkpoint(tx, thread_id, ns)
         return FIRST_STEP if step is None else step + 1
 
@@ -364,9 +370,8 @@ def _merges_callbacks() -> bool:
 
 
 def _continues(tx: Tx, thread_id: str, run_id: Any) -> bool:
-    """Tell whether LangGraph takes an input with this run id for a continuation."""
-    row = tx.one("newest_run_id", thread_id=thread_id)
-    return row is not None and row["run_id"] == str(run_id)
+    """Return whether LangGraph takes an input with this run id for a continuation."""
+    return newest_run_id(tx, thread_id) == str(run_id)
 
 
 def _replay_mode(asked: Any) -> ReplayMode:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.utils.utils import LC_ID_PREFIX
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from rowtrail.adapter import (
     Form,
@@ -30,7 +31,7 @@ from rowtrail.adapter import (
     record_stream,
 )
 from rowtrail.content import Mask
-from rowtrail.journal import Identity, Request, Scope, identity_of
+from rowtrail.journal import Identity, Request, Scope, fingerprint_of, fingerprint_of_text
 from rowtrail_langgraph._private import (
     ASTREAM_CHUNKS,
     STREAM_CHUNKS,
@@ -46,16 +47,16 @@ from rowtrail_langgraph.capture._answer import (
     result_of,
     stored_chunk,
     stored_result,
+    usage_of,
     usage_of_result,
 )
-from rowtrail_langgraph.capture._bubble import bubbling
-from rowtrail_langgraph.capture._own_changes import noting_changes
+from rowtrail_langgraph.capture._interrupts import ErrorsLeaveGraph
 from rowtrail_langgraph.capture._parameters import (
     Parameters,
     bound_configurable,
     class_of,
-    fields_of,
     model_parameters,
+    note_changes,
 )
 from rowtrail_langgraph.capture._place import (
     current_config,
@@ -65,11 +66,7 @@ from rowtrail_langgraph.capture._place import (
     run_of,
 )
 from rowtrail_langgraph.capture._prompt import Asked, Prompt, prompt_of
-from rowtrail_langgraph.capture._usage import usage_of
 from rowtrail_langgraph.values import GraphCodec
-
-_plain: list[GraphCodec] = []
-"""The codec of calls outside graphs, made when first needed."""
 
 
 def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., ChatResult]:
@@ -87,12 +84,14 @@ def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., Chat
         scope = _scope_in(config, self)
         if scope is None:
             return original(self, messages, stop, run_manager, **kwargs)
-        with bubbling():
+        with ErrorsLeaveGraph():
             request = model_request(scope, config, self, messages, stop, kwargs)
 
         def make() -> ChatResult:
-            with noting_changes(self, fields_of):
+            try:
                 return original(self, messages, stop, run_manager, **kwargs)
+            finally:
+                note_changes(self, request.arguments.fields)
 
         def restore(replayed: Replayed) -> ChatResult:
             result = _with_ids(result_of(replayed.result, kwargs), config, run_manager)
@@ -120,13 +119,15 @@ def recorded_agenerate(original: Callable[..., Any]) -> Callable[..., Any]:
         if scope is None:
             result: ChatResult = await original(self, messages, stop, run_manager, **kwargs)
             return result
-        with bubbling():
+        with ErrorsLeaveGraph():
             request = model_request(scope, config, self, messages, stop, kwargs)
 
         async def make() -> ChatResult:
-            with noting_changes(self, fields_of):
+            try:
                 result: ChatResult = await original(self, messages, stop, run_manager, **kwargs)
                 return result
+            finally:
+                note_changes(self, request.arguments.fields)
 
         async def restore(replayed: Replayed) -> ChatResult:
             result = _with_ids(result_of(replayed.result, kwargs), config, run_manager)
@@ -145,7 +146,7 @@ def _form_of_results(
         store=lambda result: stored_result(result, kwargs),
         restore=restore,
         usage=lambda result: usage_of_result(request, result),
-        guard=bubbling,
+        guard=ErrorsLeaveGraph,
     )
 
 
@@ -198,18 +199,20 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         if scope is None or not _streams(self, kwargs, async_api=False):
             yield from original(self, input, config, stop=stop, **kwargs)
             return
-        with bubbling(), bound_to(config):
+        with ErrorsLeaveGraph(), bound_to(config):
             request = model_request(scope, ambient, self, converted(self, input), stop, kwargs)
 
         def make() -> Iterator[Any]:
-            with noting_changes(self, fields_of):
+            try:
                 yield from original(self, input, config, stop=stop, **kwargs)
+            finally:
+                note_changes(self, request.arguments.fields)
 
         def replay(replayed: Replayed) -> Iterator[Any]:
             replaying = _replaying(self, chunk_of(replayed.result, kwargs), ambient)
             return original(replaying, input, config, stop=stop, **kwargs)
 
-        form = StreamForm(lambda: _Answer(request, kwargs), replay, bubbling)
+        form = StreamForm(lambda: _Answer(request, kwargs), replay, ErrorsLeaveGraph)
         yield from record_stream(scope, request, make, form)
 
     return stream
@@ -235,20 +238,22 @@ def recorded_astream(
             async for chunk in original(self, input, config, stop=stop, **kwargs):
                 yield chunk
             return
-        with bubbling(), bound_to(config):
+        with ErrorsLeaveGraph(), bound_to(config):
             request = model_request(scope, ambient, self, converted(self, input), stop, kwargs)
 
         async def make() -> AsyncGenerator[Any]:
-            with noting_changes(self, fields_of):
+            try:
                 async with aclosing(original(self, input, config, stop=stop, **kwargs)) as chunks:
                     async for chunk in chunks:
                         yield chunk
+            finally:
+                note_changes(self, request.arguments.fields)
 
         def replay(replayed: Replayed) -> AsyncGenerator[Any]:
             replaying = _replaying(self, chunk_of(replayed.result, kwargs), ambient)
             return original(replaying, input, config, stop=stop, **kwargs)
 
-        form = StreamForm(lambda: _Answer(request, kwargs), replay, bubbling)
+        form = StreamForm(lambda: _Answer(request, kwargs), replay, ErrorsLeaveGraph)
         async with aclosing(arecord_stream(scope, request, make, form)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -268,7 +273,7 @@ class _Answer:
         return (chunk,) if self._streamed.take(chunk) else ()
 
     def held(self) -> list[AIMessageChunk]:
-        return self._streamed.held
+        return self._streamed.kept_back
 
     def stored(self) -> Any:
         return stored_chunk(self._streamed.merged, self._kwargs)
@@ -295,8 +300,8 @@ def model_request(
     run = run_of(config)
     codec = run.codec if run is not None else plain_codec()
     parameters = model_parameters(model, stop, kwargs, messages)
-    told = ls_params(model, stop, kwargs)
-    name = told.get("ls_model_name") or type(model).__name__
+    described = ls_params(model, stop, kwargs)
+    name = described.get("ls_model_name") or type(model).__name__
     attempt = scope.attempt
     owner = f"{attempt.thread if attempt.thread is not None else f'r{attempt.run}'}/prompt/{name}"
     prompt = prompt_of(
@@ -308,7 +313,8 @@ def model_request(
         mask=attempt.canonical,
     )
     identity = _identity(model, prompt, parameters, attempt.canonical)
-    identity.warn(name)
+    if identity.not_told_apart is not None:
+        identity.warn(name)
     return Request(
         kind="llm",
         name=name,
@@ -319,10 +325,10 @@ def model_request(
         prompt=prompt.prepared,
         prompt_owner=owner,
         model=name,
-        provider=told.get("ls_provider"),
+        provider=described.get("ls_provider"),
         place=place_of(config),
         codec=codec,
-        arguments=Asked(tuple(messages), parameters.shown),
+        arguments=Asked(tuple(messages), parameters),
     )
 
 
@@ -331,25 +337,24 @@ def _identity(
 ) -> Identity:
     if parameters.unclear is not None:
         return Identity.unique(parameters.unclear)
-    asked, name = parameters.shown, class_of(model)
-    identity = identity_of("llm", name, {"messages": prompt.canonical, "parameters": asked})
-    if mask is None:
-        return identity
-    masked = {"messages": prompt.masked, "parameters": asked}
-    return replace(identity, masked=identity_of("llm", name, masked, mask).masked)
+    name = class_of(model)
+    # The canonical form of {"messages": ..., "parameters": ...}, whose parts are at hand.
+    asked = f'{{"messages":{json.dumps(prompt.canonical)},"parameters":{parameters.text}}}'
+    masked = None
+    if mask is not None:
+        hidden = {"messages": prompt.masked, "parameters": parameters.shown}
+        masked = fingerprint_of("llm", name, hidden, mask)
+    return Identity(fingerprint_of_text("llm", name, asked), masked)
 
 
+@functools.cache
 def plain_codec() -> GraphCodec:
     """Return the codec of calls outside graphs."""
-    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-
-    if not _plain:
-        _plain.append(GraphCodec(JsonPlusSerializer()))
-    return _plain[0]
+    return GraphCodec(JsonPlusSerializer())
 
 
 def _streams(model: BaseChatModel, kwargs: dict[str, Any], *, async_api: bool) -> bool:
-    """Tell whether the model streams, as its `stream` finds out."""
+    """Return whether the model streams, as its `stream` finds out."""
     return should_stream(model, {**kwargs, "stream": True}, async_api=async_api)
 
 

@@ -2,17 +2,24 @@
 
 Whatever is not known to be without a say counts: a field, an argument or a header that nobody has
 heard of may change the answer. What never counts is on the closed lists below.
+
+Nor does what a model changes in itself while it answers: a counter, the list of what it was asked.
+On resume its recorded answers are replayed, so the counter stands where it stood at first. A field
+counts as it was before the model's own changes, until somebody else changes it.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import marshal
+import math
 import re
+import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -22,9 +29,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
-from rowtrail.content import canonical, counts
+from rowtrail.content import TAG, canonical, counts
 from rowtrail_langgraph._private import core_schema_of, extra_of, invocation_params
-from rowtrail_langgraph.capture._own_changes import settled
 
 _VOLATILE_PARAMETERS = frozenset(
     # How an answer is delivered, traced or authorised is not what is asked.
@@ -47,6 +53,8 @@ _ENDPOINTS = frozenset(
 _DROPPED_WHEN_EMPTY = frozenset(
     {"model_kwargs", "extra_body", "default_query", "extra_query", "default_metadata"}
 )
+_HEADERS = ("headers", "default_metadata")
+"""How the names of parameters that are headers end."""
 _VOLATILE_HEADERS = re.compile(
     r"""
       authorization | proxy-authorization | cookie | set-cookie | .*(?:^|[-_])api[-_]key
@@ -67,6 +75,12 @@ bound_configurable: ContextVar[Mapping[str, Any] | None] = ContextVar(
 )
 """The `configurable` that a model was bound to, where the call under way has one."""
 
+_JSON_SCALARS = frozenset({str, int, bool, type(None)})
+_NOTHING: Any = object()
+_changes: dict[int, tuple[weakref.ref[Any], dict[str, tuple[Any, Any]]]] = {}
+"""By the id of a model: for each field what the model left there, and what counts in its place."""
+_changes_lock = threading.Lock()
+
 _schemas: weakref.WeakKeyDictionary[type, tuple[Any, Any]] = weakref.WeakKeyDictionary()
 _fields_of: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
@@ -77,11 +91,15 @@ class Parameters:
 
     Attributes:
         shown: By name, without credentials.
+        text: The same in canonical form.
         unclear: What in them cannot be told apart from others, None where all can.
+        fields: The fields of the model that count, as they were when it was asked.
     """
 
     shown: dict[str, Any]
+    text: str
     unclear: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def class_of(model: BaseChatModel) -> str:
@@ -101,14 +119,16 @@ def model_parameters(
     Args:
         messages: Those of the call: some models send an id out of an earlier answer.
     """
-    asked: dict[str, Any] = {**settled(model, fields_of(model)), **_kept_ids(model, messages)}
+    fields = fields_of(model)
+    asked: dict[str, Any] = {**_without_own_changes(model, fields), **_kept_ids(model, messages)}
     invoked: dict[str, Any] = invocation_params(model, stop, kwargs)
     for name, value in {**invoked, **kwargs}.items():
         if name not in _VOLATILE_PARAMETERS and not name.startswith("ls_"):
             asked[name] = _parameter(name, value)
     if bound := bound_configurable.get():
         asked["configurable"] = dict(bound)
-    return _told(_flat({name: value for name, value in asked.items() if value is not None}))
+    flat = _flat({name: value for name, value in asked.items() if value is not None})
+    return replace(_comparable(flat), fields=fields)
 
 
 def _flat(asked: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +150,14 @@ def _flat(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _with_one_set_of_headers(asked: dict[str, Any]) -> dict[str, Any]:
     """Return parameters whose headers are those that are sent: a call's own over the model's."""
-    given = (name for name, value in asked.items() if _are_headers(name, value))
-    names = sorted(given, key=lambda name: name.startswith("extra"))
+    names = [
+        name
+        for name, value in asked.items()
+        if name.endswith(_HEADERS) and _are_headers(name, value)
+    ]
+    if not names:
+        return asked
+    names.sort(key=lambda name: name.startswith("extra"))
     sent: dict[str, str] = {}
     for name in names:
         sent |= dict(asked[name] or ())
@@ -149,18 +175,19 @@ def _are_headers(name: str, value: Any) -> bool:
     )
 
 
-def _told(asked: dict[str, Any]) -> Parameters:
+def _comparable(asked: dict[str, Any]) -> Parameters:
     """Return parameters without those whose value never counts, such as a client."""
-    if canonical(asked).unclear is None:
-        return Parameters(asked)
-    told = {name: canonical(value) for name, value in asked.items()}
-    shown = {name: value for name, value in asked.items() if told[name].unclear is None}
+    whole = canonical(asked)
+    if whole.unclear is None:
+        return Parameters(asked, whole.text)
+    forms = {name: canonical(value) for name, value in asked.items()}
+    shown = {name: value for name, value in asked.items() if forms[name].unclear is None}
     unclear = (
         f"the parameter {name!r}, {each.unclear},"
-        for name, each in told.items()
+        for name, each in forms.items()
         if each.unclear is not None and not each.is_opaque
     )
-    return Parameters(shown, next(unclear, None))
+    return Parameters(shown, canonical(shown).text, next(unclear, None))
 
 
 def fields_of(model: BaseChatModel) -> dict[str, Any]:
@@ -185,12 +212,31 @@ def _snapshot(value: Any) -> Any:
     """Return a value as it is now: what it is made of may be changed in place."""
     if value is None or isinstance(value, (str, int, float)):
         return value
-    told = canonical(value)
-    if told.unclear is None:
-        return json.loads(told.text)
+    if _is_json(value):
+        return marshal.loads(marshal.dumps(value))  # noqa: S302 - a copy of our own
+    form = canonical(value)
+    if form.unclear is None:
+        return json.loads(form.text)
     if isinstance(value, (FunctionType, MethodType)):
         return f"{value.__module__}.{value.__qualname__}"  # with what it uses, that is not seen
     return value
+
+
+def _is_json(value: Any) -> bool:
+    """Return whether JSON gives a value back as it is: most fields are such."""
+    parts = [value]
+    for part in parts:
+        kind = type(part)
+        if kind is list:
+            parts += part
+        elif kind is dict and TAG not in part and all(type(key) is str for key in part):
+            parts += part.values()
+        elif kind is float:
+            if not math.isfinite(part):
+                return False
+        elif kind not in _JSON_SCALARS:
+            return False
+    return True
 
 
 def _fields_that_count(cls: type[BaseChatModel]) -> tuple[str, ...]:
@@ -206,14 +252,12 @@ def _fields_that_count(cls: type[BaseChatModel]) -> tuple[str, ...]:
 
 def _parameter(name: str, value: Any) -> Any:
     """Return a parameter without credentials and what goes with one request only."""
+    if isinstance(value, str):
+        return _endpoint(value) if name in _ENDPOINTS else value
     if isinstance(value, (bool, int, float)) or value is None:
         return value
-    if _are_headers(name, value):
+    if name.endswith(_HEADERS) and _are_headers(name, value):
         return _headers(value) or None
-    if name in _ENDPOINTS and isinstance(value, str):
-        return _endpoint(value)
-    if isinstance(value, str):
-        return value
     if name in ("client_options", "default_query", "extra_query") and isinstance(value, Mapping):
         options = cast("Mapping[str, Any]", value)
         return {key: each for key, each in options.items() if counts(str(key))}
@@ -223,9 +267,9 @@ def _parameter(name: str, value: Any) -> Any:
 def _headers(value: Any) -> list[list[str]]:
     pairs: Iterable[Any] = value.items() if isinstance(value, Mapping) else value
     return sorted(
-        [str(name).lower(), str(told)]
-        for name, told in pairs
-        if _VOLATILE_HEADERS.fullmatch(str(name)) is None and not hasattr(told, "get_secret_value")
+        [str(name).lower(), str(text)]
+        for name, text in pairs
+        if _VOLATILE_HEADERS.fullmatch(str(name)) is None and not hasattr(text, "get_secret_value")
     )
 
 
@@ -235,13 +279,13 @@ def _endpoint(address: str) -> str:
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
     query = [
-        (name, told) for name, told in parse_qsl(parts.query) if counts(name) and name != "key"
+        (name, text) for name, text in parse_qsl(parts.query) if counts(name) and name != "key"
     ]
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), urlencode(query), ""))
 
 
 def _with_schema(value: Any) -> Any:
-    """Return what a model is told of a tool or a class whose objects are asked for: its schema."""
+    """Return what a model is sent of a tool or a class whose objects are asked for: its schema."""
     if isinstance(value, Mapping):
         return {
             name: _part(name, each)
@@ -259,8 +303,9 @@ def _with_schema(value: Any) -> Any:
     return value
 
 
-def _part(name: str, value: Any) -> Any:
-    return _headers(value) if _are_headers(name, value) else _with_schema(value)
+def _part(name: Any, value: Any) -> Any:
+    is_headers = isinstance(name, str) and _are_headers(name, value)
+    return _headers(value) if is_headers else _with_schema(value)
 
 
 def _is_credential(name: Any, value: Any) -> bool:
@@ -290,15 +335,51 @@ def _made_schema(cls: type) -> Any:
 def _kept_ids(model: BaseChatModel, messages: Sequence[BaseMessage]) -> dict[str, Any]:
     """Return the ids of what the provider kept of an earlier answer, where the model sends them."""
     found: dict[str, Any] = {}
-    for flag, field, name in (
+    for flag, place, name in (
         ("use_previous_response_id", "id", "previous_response_id"),
         ("reuse_last_container", "container", "container"),
     ):
         if getattr(model, flag, None):
-            kept = (m.response_metadata.get(field) for m in reversed(messages) if _answers(m))
+            kept = (m.response_metadata.get(place) for m in reversed(messages) if _answers(m))
             found[name] = next((each for each in kept if each), None)
     return found
 
 
 def _answers(message: BaseMessage) -> bool:
     return isinstance(message, AIMessage)
+
+
+def _without_own_changes(model: object, fields: Mapping[str, Any]) -> dict[str, Any]:
+    with _changes_lock:
+        left = dict(_changes_of(model))
+    found = dict(fields)
+    for name, (after, before) in left.items():
+        if found.get(name, _NOTHING) == after:
+            found[name] = before
+    return {name: value for name, value in found.items() if value is not _NOTHING}
+
+
+def note_changes(model: BaseChatModel, before: dict[str, Any]) -> None:
+    """Note which fields a model has changed in itself while it answered.
+
+    Args:
+        before: Its fields as it was asked.
+    """
+    after = fields_of(model)
+    if after == before:
+        return
+    counted = _without_own_changes(model, before)
+    changed = {
+        name: (after.get(name, _NOTHING), counted.get(name, _NOTHING))
+        for name in {**before, **after}
+        if before.get(name, _NOTHING) != after.get(name, _NOTHING)
+    }
+    key = id(model)
+    with _changes_lock:
+        known = {**_changes_of(model), **changed}
+        _changes[key] = (weakref.ref(model, lambda _: _changes.pop(key, None)), known)
+
+
+def _changes_of(model: object) -> dict[str, tuple[Any, Any]]:
+    found = _changes.get(id(model))
+    return found[1] if found is not None and found[0]() is model else {}

@@ -181,7 +181,7 @@ class RunCarrier(BaseCallbackHandler):
     below, and a thread of the caller's own has no context. Callbacks are handed on there too.
     """
 
-    _always: Any = property(lambda self: True)
+    _always: Any = True
     ignore_llm = ignore_chat_model = ignore_chain = ignore_agent = _always
     ignore_retriever = ignore_retry = ignore_custom_event = _always
 

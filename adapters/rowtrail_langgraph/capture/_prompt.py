@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 
-from rowtrail.content import Mask, Prepared
+from rowtrail.content import Mask, Prepared, canonical_json
 from rowtrail.journal import fingerprint_of
+from rowtrail_langgraph.capture._parameters import Parameters
 from rowtrail_langgraph.values import Memo, canonical_message, canonical_messages
 
 
@@ -29,11 +31,16 @@ class Prompt:
 
 
 class Asked(Mapping[str, Any]):
-    """What a model is asked, put together when somebody looks at it."""
+    """What a model is asked, put together when somebody looks at it.
 
-    def __init__(self, messages: Sequence[BaseMessage], parameters: Mapping[str, Any]) -> None:
+    Attributes:
+        fields: Those of the model as it was asked.
+    """
+
+    def __init__(self, messages: Sequence[BaseMessage], parameters: Parameters) -> None:
+        self.fields = parameters.fields
         self._messages = messages
-        self._parameters = parameters
+        self._parameters = parameters.shown
 
     def __getitem__(self, key: str) -> Any:
         if key == "messages":
@@ -45,6 +52,23 @@ class Asked(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return 2
+
+    def text(self) -> str:
+        """Return what the model reads, to count its tokens."""
+        messages: list[Mapping[str, Any]] = [message.__dict__ for message in self._messages]
+        if not all(type(fields["content"]) is str for fields in messages):
+            messages = [*canonical_messages(self._messages)]  # blocks repeat the tool calls
+        text = "\n".join(map(readable, messages))
+        tools = self._parameters.get("tools")
+        return text + canonical_json(tools) if tools else text
+
+
+def readable(message: Mapping[str, Any]) -> str:
+    """Return the text of a message with the names and arguments of its tool calls."""
+    content = message.get("content", "")
+    text = content if isinstance(content, str) else json.dumps(content, default=repr)
+    calls = message.get("tool_calls")
+    return text + canonical_json([[c["name"], c["args"]] for c in calls]) if calls else text
 
 
 def prompt_of(
@@ -68,18 +92,14 @@ def prompt_of(
         prepared = list(map(encode, messages))
     else:
         prepared = memo.prepare((thread_id, None, owner), messages, encode, thread_id=thread_id)
-    pairs = list(zip(prepared, messages, strict=True))
-    told = [_remembered(stored, message) for stored, message in pairs]
+    for stored, message in zip(prepared, messages, strict=True):
+        if stored.canonical is None:
+            stored.canonical = _canonical(message)
     masked = None
     if mask is not None:
+        pairs = zip(prepared, messages, strict=True)
         masked = _joined([_remembered_masked(stored, message, mask) for stored, message in pairs])
-    return Prompt(tuple(prepared), _joined(told), masked)
-
-
-def _remembered(stored: Prepared, message: BaseMessage) -> object:
-    if stored.canonical is None:
-        stored.canonical = _canonical(message)
-    return stored.canonical
+    return Prompt(tuple(prepared), _joined([each.canonical for each in prepared]), masked)
 
 
 def _remembered_masked(stored: Prepared, message: BaseMessage, mask: Mask) -> object:
@@ -88,9 +108,9 @@ def _remembered_masked(stored: Prepared, message: BaseMessage, mask: Mask) -> ob
     return cast("tuple[object, object]", stored.masked)[1]
 
 
-def _joined(told: list[object]) -> str:
+def _joined(forms: list[object]) -> str:
     numbers: dict[str, str] = {}
-    return " ".join(each if type(each) is str else _numbered(each, numbers) for each in told)
+    return " ".join(each if type(each) is str else _numbered(each, numbers) for each in forms)
 
 
 def _numbered(canonical: object, numbers: dict[str, str]) -> str:
@@ -100,7 +120,7 @@ def _numbered(canonical: object, numbers: dict[str, str]) -> str:
 
 
 def _canonical(message: BaseMessage, mask: Mask | None = None) -> str | tuple[str, tuple[str, ...]]:
-    """Return a digest of a message as a provider is told it, with the ids of its tool calls."""
+    """Return a digest of a message as a provider is sent it, with the ids of its tool calls."""
     numbers: dict[str, str] = {}
     fields = canonical_message(message, numbers)
     digest = fingerprint_of("message", str(fields["type"]), fields, mask).hex()

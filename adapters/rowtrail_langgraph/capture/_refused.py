@@ -12,8 +12,8 @@ from typing import Any
 
 from rowtrail.adapter import arecord, record
 from rowtrail.engine import Tx
-from rowtrail.journal import Request, Scope, fingerprint_of
-from rowtrail_langgraph.capture._bubble import bubbling
+from rowtrail.journal import Request, Scope, fingerprint_of, has_failed_call
+from rowtrail_langgraph.capture._interrupts import ErrorsLeaveGraph
 from rowtrail_langgraph.capture._models import plain_codec
 from rowtrail_langgraph.capture._place import current_config, place_in, place_of, run_of
 from rowtrail_langgraph.capture._tools import TOOL_RESULTS, says_error
@@ -60,12 +60,12 @@ def record_refusal(
     """Write the row of a call for which there was no tool, where `answer` says so."""
     if not says_error(answer):
         return
-    with bubbling():
+    with ErrorsLeaveGraph():
         request = _request(scope, config, asked)
         if scope.attempt.recorder.store.read(lambda tx: _is_recorded(tx, scope, request)):
             return
     record(scope, request, lambda: answer, TOOL_RESULTS)
-    _blame_the_answer(scope)
+    _suspect_answer(scope)
 
 
 async def arecord_refusal(
@@ -74,7 +74,7 @@ async def arecord_refusal(
     """Async twin of `record_refusal`."""
     if not says_error(answer):
         return
-    with bubbling():
+    with ErrorsLeaveGraph():
         request = _request(scope, config, asked)
         if await scope.attempt.recorder.store.aread(lambda tx: _is_recorded(tx, scope, request)):
             return
@@ -83,7 +83,7 @@ async def arecord_refusal(
         return answer
 
     await arecord(scope, request, given, TOOL_RESULTS)
-    _blame_the_answer(scope)
+    _suspect_answer(scope)
 
 
 def _request(scope: Scope, config: Mapping[str, Any], asked: Mapping[str, Any]) -> Request:
@@ -104,19 +104,15 @@ def _request(scope: Scope, config: Mapping[str, Any], asked: Mapping[str, Any]) 
 
 def _is_recorded(tx: Tx, scope: Scope, request: Request) -> bool:
     """Return whether this very call was refused before: its node is executed again."""
-    row = tx.value("scope_row", run=scope.attempt.run, name=scope.name)
-    if row is None or request.tool_call_id is None:
-        return False
-    found = tx.all(
-        "step_candidates",
-        scope=row,
+    return request.tool_call_id is not None and has_failed_call(
+        tx,
+        run=scope.attempt.run,
+        scope=scope.name,
         fingerprint=request.fingerprint,
         tool_call_id=request.tool_call_id,
-        n=1,
     )
-    return any(step["status"] == "failed" for step in found)
 
 
-def _blame_the_answer(scope: Scope) -> None:
+def _suspect_answer(scope: Scope) -> None:
     """Let the answer that asked be set aside where the code after it raises: it was wrong."""
     scope.note_end(is_failure=False)

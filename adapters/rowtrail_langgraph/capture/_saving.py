@@ -10,7 +10,7 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from rowtrail import Journal
 from rowtrail.engine import Tx
-from rowtrail.journal import Attempt
+from rowtrail.journal import Attempt, finish_scope
 from rowtrail_langgraph.capture._handed import RUN_KEY
 from rowtrail_langgraph.capture._place import GraphRun, run_of
 
@@ -43,7 +43,7 @@ def finishing(
         return None
 
     def finish(tx: Tx) -> None:
-        tx.run("scope_finish", run=run.attempt.run, name=name)
+        finish_scope(tx, run=run.attempt.run, name=name)
 
     return finish
 

@@ -20,13 +20,16 @@ from rowtrail.adapter import Form, Replayed, arecord, record
 from rowtrail.journal import Request, Scope, identity_of
 from rowtrail.journal.places import running_frame
 from rowtrail_langgraph._private import visible_args
-from rowtrail_langgraph.capture._ask import InterruptCount, skip_interrupts
-from rowtrail_langgraph.capture._bubble import bubbling
 from rowtrail_langgraph.capture._effects import (
     BY_METADATA,
     Effects,
     effects_of_savers,
     strictest_effect,
+)
+from rowtrail_langgraph.capture._interrupts import (
+    ErrorsLeaveGraph,
+    InterruptCount,
+    skip_interrupts,
 )
 from rowtrail_langgraph.capture._models import plain_codec
 from rowtrail_langgraph.capture._place import current_config, place_in, place_of, run_of
@@ -50,7 +53,7 @@ def recorded_run(original: Callable[..., Any]) -> Callable[..., Any]:
         scope = _scope_in(config, self, tool_call_id, is_async=False)
         if scope is None:
             return original(self, tool_input, *args, **kwargs)
-        with bubbling():
+        with ErrorsLeaveGraph():
             request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=False)
         count = _counting(kwargs)
 
@@ -85,7 +88,7 @@ def recorded_arun(original: Callable[..., Any]) -> Callable[..., Any]:
         scope = _scope_in(config, self, tool_call_id, is_async=True)
         if scope is None:
             return await original(self, tool_input, *args, **kwargs)
-        with bubbling():
+        with ErrorsLeaveGraph():
             request = tool_request(scope, config, self, tool_input, tool_call_id, is_async=True)
         count = _counting(kwargs)
 
@@ -113,7 +116,9 @@ def _counting(kwargs: dict[str, Any]) -> InterruptCount:
 
 
 def _form(restore: Callable[[Replayed], Any], count: InterruptCount) -> Form[Any]:
-    return Form(restore=restore, failure=failure_of, interrupts=lambda: count.count, guard=bubbling)
+    return Form(
+        restore=restore, failure=failure_of, interrupts=lambda: count.count, guard=ErrorsLeaveGraph
+    )
 
 
 def _scope_in(
@@ -124,7 +129,7 @@ def _scope_in(
         return None
     run = run_of(config)
     savers = effects_of_savers() if run is None else [run.effects]
-    with bubbling():
+    with ErrorsLeaveGraph():
         return place_in(config).scope_of(
             tool.name, lambda: strictest_effect(tool, savers, is_async=is_async)
         )
@@ -237,7 +242,7 @@ def failure_of(result: Any) -> ToolException | None:
     return ToolException(str(result.content)) if says_error(result) else None
 
 
-TOOL_RESULTS: Form[Any] = Form(failure=failure_of, guard=bubbling)
+TOOL_RESULTS: Form[Any] = Form(failure=failure_of, guard=ErrorsLeaveGraph)
 """Where no hooks count interrupts or tell of replays."""
 
 

@@ -33,12 +33,12 @@ from rowtrail.journal import (
 from rowtrail_langgraph._private import AGENERATE, GENERATE, SCRATCHPAD_KEY
 from rowtrail_langgraph.capture import (
     TOOL_RESULTS,
+    ErrorsLeaveGraph,
     Positions,
     arecord_refusal,
     ask_a_person,
     bound_ainvoke,
     bound_invoke,
-    bubbling,
     current_config,
     is_installed,
     node_attempt,
@@ -251,13 +251,13 @@ def wrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], An
     def wrap(request: Any, execute: Callable[[Any], Any]) -> Any:
         if is_captured():
             return execute(request)
-        with bubbling():
+        with ErrorsLeaveGraph():
             scope = explicit_runs(journal).scope()
         if request.tool is None:
             answer = execute(request)
             record_refusal(scope, current_config(), request.tool_call, answer)
             return answer
-        with bubbling():
+        with ErrorsLeaveGraph():
             asked = _tool_request(scope, request, is_async=False)
         return record(scope, asked, lambda: execute(request), TOOL_RESULTS)
 
@@ -270,13 +270,13 @@ def awrap_tool_call(journal: Journal) -> Callable[[Any, Callable[[Any], Any]], A
     async def wrap(request: Any, execute: Callable[[Any], Any]) -> Any:
         if is_captured():
             return await execute(request)
-        with bubbling():
+        with ErrorsLeaveGraph():
             scope = await explicit_runs(journal).ascope()
         if request.tool is None:
             answer = await execute(request)
             await arecord_refusal(scope, current_config(), request.tool_call, answer)
             return answer
-        with bubbling():
+        with ErrorsLeaveGraph():
             asked = _tool_request(scope, request, is_async=True)
         return await arecord(scope, asked, lambda: execute(request), TOOL_RESULTS)
 

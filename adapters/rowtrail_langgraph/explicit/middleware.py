@@ -10,7 +10,7 @@ from langgraph.errors import GraphBubbleUp
 from rowtrail import Journal
 from rowtrail.extras import Package, needed
 from rowtrail.journal import aset_answer_aside, fingerprint_of, set_answer_aside
-from rowtrail_langgraph.capture import bubbling
+from rowtrail_langgraph.capture import ErrorsLeaveGraph
 from rowtrail_langgraph.explicit._tool_nodes import (
     awrap_tool_call,
     explicit_runs,
@@ -45,32 +45,32 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
     def before_agent(self, state: Any, runtime: Any) -> None:
         """Begin the run of a new input."""
         if not is_captured():
-            with bubbling():
+            with ErrorsLeaveGraph():
                 self._runs.begin(_digest(state))
 
     async def abefore_agent(self, state: Any, runtime: Any) -> None:
         """Async twin of `before_agent`."""
         if not is_captured():
-            with bubbling():
+            with ErrorsLeaveGraph():
                 await self._runs.abegin(_digest(state))
 
     def after_agent(self, state: Any, runtime: Any) -> None:
         """End the run."""
         if not is_captured():
-            with bubbling():
+            with ErrorsLeaveGraph():
                 self._runs.end()
 
     async def aafter_agent(self, state: Any, runtime: Any) -> None:
         """Async twin of `after_agent`."""
         if not is_captured():
-            with bubbling():
+            with ErrorsLeaveGraph():
                 await self._runs.aend()
 
     def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Record or replay a model call."""
         if is_captured():
             return handler(request)
-        with bubbling():
+        with ErrorsLeaveGraph():
             scope = self._runs.scope()
         try:
             with in_scope(scope):
@@ -85,7 +85,7 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         """Async twin of `wrap_model_call`."""
         if is_captured():
             return await handler(request)
-        with bubbling():
+        with ErrorsLeaveGraph():
             scope = await self._runs.ascope()
         try:
             with in_scope(scope):

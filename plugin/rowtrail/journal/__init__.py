@@ -28,11 +28,18 @@ from rowtrail.journal._environment import (
 )
 from rowtrail.journal._find import abegin_again, abegin_call, begin_again, begin_call
 from rowtrail.journal._grip import Grip
-from rowtrail.journal._identity import Identity, differing_attribute, fingerprint_of, identity_of
+from rowtrail.journal._identity import (
+    Identity,
+    differing_attribute,
+    fingerprint_of,
+    fingerprint_of_text,
+    identity_of,
+)
 from rowtrail.journal._journal import Journal
 from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, Step
 from rowtrail.journal._run import Run
+from rowtrail.journal._scopes import finish_scope, has_failed_call
 
 __all__ = [
     "CONTROL_FLOW",
@@ -71,6 +78,9 @@ __all__ = [
     "differing_attribute",
     "end_attempt",
     "fingerprint_of",
+    "fingerprint_of_text",
+    "finish_scope",
+    "has_failed_call",
     "identity_of",
     "journal_path",
     "masks_of",

@@ -70,17 +70,18 @@ def identity_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> I
     told = canonical(asked)
     if told.unclear is not None:
         return Identity.unique(told.unclear)
-    masked = None if mask is None else _hash(kind, name, canonical(asked, mask).text)
+    masked = None if mask is None else fingerprint_of_text(kind, name, canonical(asked, mask).text)
     shown = told.text if told.has_objects else None
-    return Identity(_hash(kind, name, told.text), masked, None, shown)
+    return Identity(fingerprint_of_text(kind, name, told.text), masked, None, shown)
 
 
 def fingerprint_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> bytes:
     """Return the fingerprint of a request: a hash of what is asked, the same in every attempt."""
-    return _hash(kind, name, canonical(asked, mask).text)
+    return fingerprint_of_text(kind, name, canonical(asked, mask).text)
 
 
-def _hash(kind: str, name: str, text: str) -> bytes:
+def fingerprint_of_text(kind: str, name: str, text: str) -> bytes:
+    """Return the fingerprint of a request whose canonical text is at hand."""
     from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
 
     data = f"{kind}\0{name}\0{text}".encode("utf-8", "backslashreplace")

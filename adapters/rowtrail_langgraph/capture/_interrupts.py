@@ -1,21 +1,45 @@
-"""Asking a person about a step in doubt, as a LangGraph interrupt."""
+"""What leaves a graph through LangGraph's own exceptions: questions to a person, and our errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from types import TracebackType
 from typing import Any
 
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.checkpoint.serde.types import RESUME
+from langgraph.errors import GraphBubbleUp
 from langgraph.types import interrupt
 
 from rowtrail import Step
-from rowtrail.errors import InDoubtError
+from rowtrail.errors import InDoubtError, RowtrailError
 from rowtrail.journal.places import enter, leave
 from rowtrail_langgraph._private import SCRATCHPAD_KEY, SEND_KEY
 from rowtrail_langgraph.capture._place import interruptible_config
+
+
+class ErrorsLeaveGraph:
+    """Lets the journal's errors out of the graph; of others, tool nodes make messages."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, RowtrailError) and not isinstance(error, GraphBubbleUp):
+            error.__class__ = _leaving_class(type(error))  # type: ignore[arg-type]
+
+
+@cache
+def _leaving_class(error_class: type[RowtrailError]) -> type[RowtrailError]:
+    return type(error_class.__name__, (error_class, GraphBubbleUp), {"__module__": __name__})
 
 
 def ask_a_person(step: Step | None) -> Any:
