@@ -321,6 +321,25 @@ def test_adapters_touch_no_private_attribute_of_the_core(adapters: dict[str, Mod
     assert wrong == []
 
 
+def named_statements(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield where code calls a method with the name of a statement, and the name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and name.value in schema.statements():
+                yield node.lineno, str(name.value)
+
+
+def test_adapters_name_no_statement(core: dict[str, Module], adapters: dict[str, Module]) -> None:
+    wrong = [
+        f"{module.path.relative_to(ROOT)}:{line} names the statement {name}"
+        for module in adapters.values()
+        for line, name in named_statements(module.tree)
+    ]
+    assert len([*named_statements(core["rowtrail.checkpoint._checkpoints"].tree)]) > 20
+    assert wrong == []
+
+
 def test_private_names_stay_in_their_room(
     core: dict[str, Module], adapters: dict[str, Module]
 ) -> None:
