@@ -75,7 +75,7 @@ READS_A_SENTENCE = {
     "rowtrail.journal._failure:rebuilt_failure": "an exception that is built anew is the same only "
     "if it says the same",
     "rowtrail.engine.sqlite._faults:storage_error": "sqlite3.Row raises a bare IndexError",
-    "rowtrail_langgraph.values._guard:_is_told_otherwise": "LangGraph's log record has no code",
+    "rowtrail_langgraph.values._guard:_is_logged": "LangGraph's log record has no code",
 }
 NAMES_THAT_SAY_NOTHING = {"base", "common", "helpers", "misc", "util", "utils"}
 

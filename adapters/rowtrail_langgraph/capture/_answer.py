@@ -1,4 +1,4 @@
-"""What a chat model answered: as it is stored, as it is handed out again, and its tokens."""
+"""What a chat model answered: as it is stored, as it is returned again, and its tokens."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def _with_parsed(message: M, parsed: Any) -> M:
 
 @dataclass
 class Streamed:
-    """Collects the chunks of a streamed answer, and holds back its last."""
+    """Collects the chunks of a streamed answer, and keeps back its last."""
 
     kept_back: list[AIMessageChunk] = field(default_factory=list)
     _chunks: list[AIMessageChunk] = field(default_factory=list)
 
     def take(self, chunk: AIMessageChunk) -> bool:
-        """Keep a chunk, and return whether it may be handed on at once."""
+        """Keep a chunk, and return whether it may be passed on at once."""
         self._chunks.append(chunk)
         if self.kept_back or getattr(chunk, "chunk_position", None) == "last":
             self.kept_back.append(chunk)
@@ -133,23 +133,23 @@ def usage_of_result(request: Request, result: ChatResult) -> Usage:
 
 def usage_of(request: Request, answers: Sequence[BaseMessage]) -> Usage:
     """Return the usage of a call: the provider's own when it sent it, else counted."""
-    answer, told = next(
+    answer, usage = next(
         ((a, found) for a in answers if (found := getattr(a, "usage_metadata", None))),
         (None, None),
     )
-    if answer is None or told is None:
+    if answer is None or usage is None:
         return _counted(request, answers)
-    if told.get("total_cost") == 0:  # what LangChain marks an answer of its cache with
+    if usage.get("total_cost") == 0:  # what LangChain marks an answer of its cache with
         return Usage(0, 0, "provider", answered_by=LLM_CACHE)
-    return _provided(told, answer.response_metadata)
+    return _provided(usage, answer.response_metadata)
 
 
-def _provided(told: Mapping[str, Any], metadata: Mapping[str, Any]) -> Usage:
-    read: Mapping[str, Any] = told.get("input_token_details") or {}
-    made: Mapping[str, Any] = told.get("output_token_details") or {}
+def _provided(usage: Mapping[str, Any], metadata: Mapping[str, Any]) -> Usage:
+    read: Mapping[str, Any] = usage.get("input_token_details") or {}
+    made: Mapping[str, Any] = usage.get("output_token_details") or {}
     return Usage(
-        input_tokens=_number(told.get("input_tokens")) or 0,
-        output_tokens=_number(told.get("output_tokens")) or 0,
+        input_tokens=_number(usage.get("input_tokens")) or 0,
+        output_tokens=_number(usage.get("output_tokens")) or 0,
         source="provider",
         cache_read_tokens=_part(read, "cache_read"),
         cache_write_tokens=_cache_written(read),
@@ -174,9 +174,9 @@ def _cache_written(details: Mapping[str, Any]) -> int | None:
 
     Where a provider has several caches, LangChain gives one figure for each and 0 for their sum.
     """
-    told = _part(details, "cache_creation")
+    created = _part(details, "cache_creation")
     parts = [_number(n) or 0 for name, n in details.items() if name.startswith("ephemeral_")]
-    return (told or sum(parts)) if parts else told
+    return (created or sum(parts)) if parts else created
 
 
 def _service_tier(
@@ -189,10 +189,10 @@ def _service_tier(
     for tier in _TIERS:
         if tier in read or tier in made:
             return tier
-    told = metadata.get("service_tier") or _own(metadata).get("service_tier")
-    if told is None and isinstance(bedrock := metadata.get("serviceTier"), Mapping):
-        told = bedrock.get("type")
-    return _text(told)
+    named = metadata.get("service_tier") or _own(metadata).get("service_tier")
+    if named is None and isinstance(bedrock := metadata.get("serviceTier"), Mapping):
+        named = bedrock.get("type")
+    return _text(named)
 
 
 def _own(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

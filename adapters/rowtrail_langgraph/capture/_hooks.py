@@ -104,7 +104,7 @@ def install() -> None:
 
 
 def is_installed() -> bool:
-    """Tell whether the hooks are in place."""
+    """Return whether the hooks are in place."""
     return bool(_originals)
 
 

@@ -55,7 +55,7 @@ REPLAY_MODES = ("always", "never", "resume")
 was left unfinished; `resume` goes on after any failure when the same input is sent again."""
 
 RUN_ID_KEY = "rowtrail_run_id"
-"""Key of `configurable`: names the request, so that one that was done is told from a new one."""
+"""Key of `configurable`: names the request, so that one that was done is no new one."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Invocation:
         return int(addressed is not None and not answers and head_source not in ("update", "fork"))
 
     def start(self, grip: Grip) -> tuple[GraphRun | None, Any]:
-        """Begin an attempt, which `grip` holds; return its run and what the graph is given.
+        """Begin an attempt, which `grip` keeps; return its run and what the graph is given.
 
         Of a run that is done already: None, and the state in which it ended.
         """
@@ -160,7 +160,7 @@ class Invocation:
             found = self.saver.get_tuple(self._thread_config) if self._is_repeated(run) else None
             return run, self.given(run, found)
         except BaseException:
-            grip.let_go()  # Ctrl-C, or a thread that cannot be read: it must not stay held
+            grip.let_go()  # Ctrl-C, or a thread that cannot be read: it must not stay taken
             raise
 
     async def astart(self, grip: Grip) -> tuple[GraphRun | None, Any]:
@@ -194,11 +194,11 @@ class Invocation:
         )
 
     def _holds_input(self, attempt: Attempt) -> bool:
-        """Return whether the graph goes on from what the thread holds, with no input applied."""
+        """Return whether the graph goes on from what the thread has, with no input applied."""
         return self._is_resume or attempt.begun.holds_input
 
     def _re_executed_from(self, attempt: Attempt) -> Callable[[str, bool], bool]:
-        """Return what tells whether a scope is executed again, by the superstep in its name."""
+        """Return a function of a scope's name: whether it is executed again, by its superstep."""
         head, base = attempt.beginning.head_step, attempt.base_step
         is_from_head = self.configurable.get("checkpoint_id") in (None, attempt.beginning.head)
         goes_on = attempt.continues and self._holds_input(attempt) and is_from_head
@@ -215,7 +215,7 @@ class Invocation:
         return re_executes
 
     def given(self, run: GraphRun, found: CheckpointTuple | None) -> Any:
-        """Return what the graph is given: nothing where the thread holds it already.
+        """Return what the graph is given: nothing where the thread has it already.
 
         Args:
             run: The begun run.

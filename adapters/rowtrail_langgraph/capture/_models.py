@@ -2,7 +2,7 @@
 
 Hooked are `_generate_with_cache` and `_agenerate_with_cache`, through which `invoke`, `batch`,
 bound tools and structured output go, and `stream` and `astream`, which bypass them; `invoke` and
-`ainvoke` only for the config that they do not hand on.
+`ainvoke` only for the config that they do not pass on.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _form_of_results(
 
 
 def bound_invoke(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap `BaseChatModel.invoke`, which hands its config's `configurable` on to nobody."""
+    """Wrap `BaseChatModel.invoke`, which passes its config's `configurable` to nobody."""
 
     @functools.wraps(original)
     def invoke(self: BaseChatModel, input: Any, config: Any = None, **kwargs: Any) -> Any:
@@ -183,7 +183,7 @@ def bound_to(config: Mapping[str, Any] | None) -> Generator[None]:
 
 
 def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """Wrap `BaseChatModel.stream`: the last chunk is handed on once the answer is on disk."""
+    """Wrap `BaseChatModel.stream`: the last chunk is passed on once the answer is on disk."""
 
     @functools.wraps(original)
     def stream(

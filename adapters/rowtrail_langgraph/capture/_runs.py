@@ -121,7 +121,7 @@ def recorded_astream(
 def _ended(run: GraphRun, *, waiting: bool) -> Outcome:
     """Return how an invocation ended that raised nothing.
 
-    Resumed with nothing where the thread holds nothing of its run (it was killed before its first
+    Resumed with nothing where the thread has nothing of its run (it was killed before its first
     checkpoint, or with durability="exit"), a graph executes nothing: the run stays as it was.
     """
     attempt = run.attempt
@@ -138,7 +138,7 @@ def _failed(run: GraphRun, error: BaseException) -> tuple[Any, str]:
 
 
 def _may_pause(graph: Pregel[Any, Any, Any, Any], kwargs: Mapping[str, Any]) -> bool:
-    """Tell whether the graph has static breakpoints, which leave no write."""
+    """Return whether the graph has static breakpoints, which leave no write."""
     return bool(
         graph.interrupt_before_nodes
         or graph.interrupt_after_nodes

@@ -89,7 +89,7 @@ def is_answer_used(found: CheckpointTuple, answer: Any) -> bool:
 
 
 def note_writes(config: Mapping[str, Any], task_id: str, writes: Sequence[tuple[str, Any]]) -> None:
-    """Tell the run of the writes of a task: that it waits for a person, or ended with an error."""
+    """Note in the run that a task waits for a person, or ended with an error."""
     run = run_of(config)
     if run is None:
         return

@@ -222,7 +222,7 @@ def _readdressed_command(
 def _is_recorded_around(
     tool: BaseTool, tool_call_id: str | None, config: Mapping[str, Any]
 ) -> bool:
-    """Tell whether the step around is the record of this very call (a middleware made it)."""
+    """Return whether the step around is the record of this very call (a middleware made it)."""
     frame = running_frame()
     return (
         frame is not None
@@ -233,7 +233,7 @@ def _is_recorded_around(
 
 
 def says_error(result: Any) -> bool:
-    """Tell whether a tool call's result is the report of its failure."""
+    """Return whether a tool call's result is the report of its failure."""
     return isinstance(result, ToolMessage) and result.status == "error"
 
 
@@ -243,7 +243,7 @@ def failure_of(result: Any) -> ToolException | None:
 
 
 TOOL_RESULTS: Form[Any] = Form(failure=failure_of, guard=ErrorsLeaveGraph)
-"""Where no hooks count interrupts or tell of replays."""
+"""Where no hooks count interrupts or report replays."""
 
 
 def _tell_replay(tool: BaseTool, tool_input: Any, kwargs: Mapping[str, Any], output: Any) -> None:

@@ -74,8 +74,8 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
             program puts into prompts anew each time, when requests are compared.
 
     The file is opened by the first use, in whatever process that is, so that a server may make the
-    saver before it forks its workers; what is wrong with the file is told then. A parent that used
-    it keeps it: there, a child gets `ForkedError`.
+    saver before it forks its workers; what is wrong with the file is raised then. A parent that
+    used it keeps it: there, a child gets `ForkedError`.
 
     Raises:
         ReadOnlyError: The folder of the file does not exist.
@@ -345,7 +345,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
                 keeps none. The journal's steps stay.
 
         Raises:
-            UsageError: The strategy is none of these.
+            UsageError: The strategy is unknown.
         """
         work = self._using()
         work.store.write(work.prune(thread_ids, strategy))

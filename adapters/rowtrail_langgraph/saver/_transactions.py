@@ -37,7 +37,7 @@ from rowtrail_langgraph.values import Values, logger, metadata_text
 
 FIRST_PAGE = 2
 LARGEST_PAGE = 32
-"""Checkpoints that `list` reads at once; no cursor or lock is held between pages."""
+"""Checkpoints that `list` reads at once; no cursor or lock stays open between pages."""
 
 PRUNE_STRATEGIES = ("keep_latest", "delete", "delete_all")
 

@@ -224,9 +224,9 @@ class GraphCodec(Codec):
         except UnstorableError:
             return Encoded(type(value).__name__, None, b"", None)
 
-    def encode_told(self, value: Any, text: str) -> Encoded:
+    def encode_canonical(self, value: Any, text: str) -> Encoded:
         """Return a form of `value` that shows its canonical text; nothing readable when opaque."""
-        return self.encode_shown(value) if self.is_opaque else super().encode_told(value, text)
+        return self.encode_shown(value) if self.is_opaque else super().encode_canonical(value, text)
 
     def decode(self, stored: Encoded) -> Any:
         """Return the value of a stored form.

@@ -1,8 +1,8 @@
-"""LangGraph's serializer, which by default calls whatever a stored value names, held to data types.
+"""LangGraph's serializer, limited to data types: by default it calls whatever a value names.
 
 A value that was serialized names a module and a callable. LangGraph 1.x calls any, with a warning:
 whoever can write the file runs code in whoever reads it. rowtrail's default serializer builds what
-LangGraph holds for safe, and classes that are data by what they are; it calls no function. An
+LangGraph takes for safe, and classes that are data by what they are; it calls no function. An
 object of a subclass of a safe type (of datetime, set, Path, ...) is built as that type, and what
 names anything else is the plain data that was stored of it.
 Source: CVE-2025-64439, CVE-2026-28277.
@@ -64,10 +64,10 @@ being_checked: ContextVar[dict[tuple[str, str], str] | None] = ContextVar(
 )
 """Set while what is read is being written: takes what is changed, and the writer says so."""
 
-MAX_TOLD = 1_000
+MAX_WARNED = 1_000
 """A hostile file may name anything."""
 
-_told: set[tuple[str, str]] = set()
+_warned: set[tuple[str, str]] = set()
 
 
 _known: dict[tuple[str, str], type] = {}
@@ -79,12 +79,12 @@ def _is_known(key: tuple[str, str]) -> bool:
     return found is not None and getattr(sys.modules.get(key[0]), key[1], None) is found
 
 
-def _is_told_otherwise(record: logging.LogRecord) -> bool:
+def _is_logged(record: logging.LogRecord) -> bool:
     """Drop what LangGraph says each time that it reads a method, while a value is being written."""
     return not (being_checked.get() is not None and "of method call" in str(record.msg))
 
 
-jsonplus.logger.addFilter(_is_told_otherwise)
+jsonplus.logger.addFilter(_is_logged)
 
 
 def default_serde() -> JsonPlusSerializer:
@@ -107,7 +107,7 @@ def _guarded(build: Hook) -> Hook:
         safe_data, plain = safe.checked(code, data)  # with all that is nested: `build` calls itself
         noted = being_checked.get()
         if noted is None:
-            _tell(safe.changed)
+            _warn(safe.changed)
         else:
             noted.update(safe.changed)
         return build(code, safe_data) if safe_data is not None else _unpacked(_packed(plain), hook)
@@ -115,9 +115,9 @@ def _guarded(build: Hook) -> Hook:
     return hook
 
 
-def _tell(changed: Mapping[tuple[str, str], str]) -> None:
-    for name in changed.keys() - _told if len(_told) < MAX_TOLD else ():
-        _told.add(name)
+def _warn(changed: Mapping[tuple[str, str], str]) -> None:
+    for name in changed.keys() - _warned if len(_warned) < MAX_WARNED else ():
+        _warned.add(name)
         logger.warning(
             "a stored value names %s, which is no data type: it is read as %s",
             ".".join(name),

@@ -122,7 +122,7 @@ class _Rebuilt:
         self._cache[code, data] = value
 
     def _is_whole(self, code: int, data: bytes) -> bool:
-        """Tell whether the object, and every object in it, is rebuilt with its class."""
+        """Return whether the object, and every object in it, is rebuilt with its class."""
         are_whole = True
 
         def inner(code: int, data: bytes) -> Any:
@@ -145,7 +145,7 @@ class _Rebuilt:
 
 
 def _is_made_by(module: object, name: str, value: Any) -> bool:
-    """Tell whether `value` is what the class or function of that name gives, and is complete."""
+    """Return whether `value` is what the class or function of that name gives, and is complete."""
     maker = getattr(module, name, None)
     if not isinstance(maker, type):
         return maker is not None and value is not None

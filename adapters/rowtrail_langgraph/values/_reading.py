@@ -29,8 +29,8 @@ MAX_SEARCHED = 100_000
 _SCALARS = frozenset({str, int, bool, bytes, type(None)})
 _Difference = tuple[Any, Any]
 
-_told_lock = threading.Lock()
-_told: set[str] = set()
+_warned_lock = threading.Lock()
+_warned: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class _Known:
     reading: Reading
     exact: bool
 
-    def holds(self, value: Any, payload: bytes, *, exact: bool) -> bool:
+    def is_of(self, value: Any, payload: bytes, *, exact: bool) -> bool:
         is_it = self.value is value and self.payload == payload
         return is_it and (self.exact or not exact)
 
 
 class Reader:
-    """Tells how values are read back, with the serializer that will read them."""
+    """Finds out how values are read back, with the serializer that will read them."""
 
     def __init__(self, serde: JsonPlusSerializer) -> None:
         self._serde = serde
@@ -87,7 +87,7 @@ class Reader:
             exact: Whether types count where values say that they are equal.
         """
         known = self._known.get(id(value))
-        if known is not None and known.holds(value, payload, exact=exact):
+        if known is not None and known.is_of(value, payload, exact=exact):
             return known.reading
         changed: dict[tuple[str, str], str] = {}
         token = being_checked.set(changed)
@@ -152,10 +152,10 @@ def warn_once(reading: Reading) -> None:
     if reading.part.__module__ == "builtins" or issubclass(reading.part, BaseException):
         return
     name = f"{reading.part.__module__}.{reading.part.__qualname__}"
-    with _told_lock:
-        if name in _told:
+    with _warned_lock:
+        if name in _warned:
             return
-        _told.add(name)
+        _warned.add(name)
     logger.warning(
         "objects of the class %s cannot be read back as what they are, and come back as %s: use "
         "the built-in type, or a dataclass, pydantic model or enum at the top of a module",
@@ -271,5 +271,5 @@ def _parts_of(item: Any) -> list[Any]:
     fields = _fields_of(item)
     if fields is not None:
         return list(fields.values())
-    held = getattr(item, "__dict__", None)
-    return list(held.values()) if isinstance(held, dict) else []
+    attributes = getattr(item, "__dict__", None)
+    return list(attributes.values()) if isinstance(attributes, dict) else []

@@ -61,7 +61,7 @@ class Comparison:
         ]
 
     def is_same(self, found: Any, original: Any) -> bool:
-        """Tell whether two values are equal in content and type, however deep; NaN equals NaN."""
+        """Return whether two values are equal in content and type, however deep; NaN equals NaN."""
         kind = type(found)
         if kind is not type(original):
             return False

@@ -161,7 +161,7 @@ class _Declaration:
             encode=lambda: attempt.prepare(
                 attempt.codec.encode_shown(asked)
                 if identity.shown is None
-                else attempt.codec.encode_told(asked, identity.shown)
+                else attempt.codec.encode_canonical(asked, identity.shown)
             ),
             effect=self.effect,
             on_doubt=self.on_doubt,

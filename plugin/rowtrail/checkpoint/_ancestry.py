@@ -42,7 +42,7 @@ def delta_ancestors(tx: Tx, thread: int, doomed: Iterable[int]) -> set[int]:
 
 
 def has_delta_channels(tx: Tx, thread: int) -> bool:
-    """Tell whether a checkpoint of the thread is rebuilt from others."""
+    """Return whether a checkpoint of the thread is rebuilt from others."""
     rows = tx.all("thread_lineage", thread=thread, key=COUNTERS)
     if any(row["metadata"] is not None for row in rows):
         return True

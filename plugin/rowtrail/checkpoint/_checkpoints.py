@@ -230,11 +230,11 @@ class Checkpoints:
             writes = self._read.writes(tx, rows, channel)
             value = None
             if lineage and lineage[-1]["holds"]:
-                held = tx.all(
+                found_rows = tx.all(
                     "channel_values_of", checkpoints=json.dumps(rows[-1:]), channel=channel
                 )
                 stamp = self._content.trusted_stamp(tx)
-                value = self._read.values(tx, held, stamp)[rows[-1]].get(name)
+                value = self._read.values(tx, found_rows, stamp)[rows[-1]].get(name)
             found[name] = (value, [write for row in reversed(rows) for write in writes[row]])
         return found
 

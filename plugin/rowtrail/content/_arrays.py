@@ -27,7 +27,7 @@ def optional_codec(kind: type) -> TypeCodec | None:
 
 
 def optional_codec_of_tag(tag: str) -> TypeCodec | None:
-    """Return how what has this tag is read, None where it is none of numpy or pandas.
+    """Return how what has this tag is read, None where it is not of numpy or pandas.
 
     Raises:
         ImportError: It is, and that is not installed.

@@ -198,8 +198,8 @@ class _Walk:
                 hidden.append(each)
             else:
                 content[each] = form[0]
-        tells = any(not _is_cycle(each) for each in content.values())
-        if tells or not (hidden or state.is_opaque):
+        is_distinct = any(not _is_cycle(each) for each in content.values())
+        if is_distinct or not (hidden or state.is_opaque):
             return _tagged(name, content)
         seen = _value.seen_content(value)
         if seen is not None:
@@ -243,14 +243,14 @@ def _deep(value: Any, mask: Mask | None) -> Any:
         item = todo.pop()
         kind = kind_of(item)
         if kind not in (list, tuple, dict):
-            told = _leaf(item, mask)
+            form = _leaf(item, mask)
         elif id(item) in seen:
-            told = "seen"
+            form = "seen"
         else:
             seen.add(id(item))
-            told = str(len(item))
+            form = str(len(item))
             todo.extend(reversed(_items(item)))
-        digest.update(f"{class_name(kind)} {told}\0".encode("utf-8", "backslashreplace"))
+        digest.update(f"{class_name(kind)} {form}\0".encode("utf-8", "backslashreplace"))
     return _tagged("deep", digest.hexdigest())
 
 
@@ -264,5 +264,5 @@ def _items(container: Any) -> list[Any]:
 def _leaf(item: Any, mask: Mask | None) -> str:
     try:
         return _dump(_Walk(mask).plain(item, ()))
-    except RecursionError:  # an object that holds something as deep again
+    except RecursionError:  # an object that has something as deep again in it
         return ""

@@ -128,7 +128,7 @@ class Codec:
     def _is_equal(self, again: Any, value: Any, encoded: Encoded) -> bool:
         try:
             return bool(again == value)
-        except Exception:  # arrays have no single answer, and whoever holds one has none either
+        except Exception:  # arrays have no single answer, and nor has what contains one
             codec = self._codec_of(kind_of(again))
             is_flat = codec is not None and codec.flat
             parts = codec.encode(again) if codec is not None and is_flat else again
@@ -144,9 +144,9 @@ class Codec:
         try:
             return shown.encode(value)
         except UnstorableError:
-            return self.encode_told(value, canonical_json(value))
+            return self.encode_canonical(value, canonical_json(value))
 
-    def encode_told(self, value: Any, text: str) -> Encoded:
+    def encode_canonical(self, value: Any, text: str) -> Encoded:
         """Return a form of `value` that shows its canonical text, which is at hand."""
         return Encoded(type(value).__name__, text, None, f"shown\0{text}".encode())
 

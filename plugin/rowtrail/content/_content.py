@@ -56,7 +56,7 @@ class PreparedList(list[Prepared]):
     place: tuple[int, object] | None = None
 
     def is_in(self, row: int, stamp: object) -> bool:
-        """Return whether the list is the one in this row, as long as the stamp holds."""
+        """Return whether the list is the one in this row, as long as the stamp is valid."""
         place = self.place
         return place is not None and place[0] == row and place[1] is stamp
 
@@ -98,7 +98,7 @@ class Content:
         self._seen: tuple[int, str] | None = None
         self._is_sweeping = False
         self.stamp: object = None
-        """What is remembered of rows holds while this stays: it changes when work is rolled back
+        """What is remembered of rows is valid while this stays: it changes when work is rolled back
         here or rows are deleted anywhere, and is another for every opening of the file."""
 
     def prepare(self, encoded: Encoded) -> Prepared:
@@ -113,7 +113,7 @@ class Content:
         return Prepared(kept, digest, is_checked=True)
 
     def seal(self, encoded: Encoded, fingerprint: bytes, n: int) -> bytes:
-        """Return what tells, when a result is read, that it is the one that this step returned."""
+        """Return what ties a result to the step that returned it."""
         return seal_of(self._key, encoded, fingerprint, n)
 
     def check(self, items: Sequence[Prepared]) -> None:
@@ -283,7 +283,8 @@ def _load(tx: Tx, owner: str, *, reuse: bool) -> Log:
     for pos, item in tx.all("log_items", log=row):
         if pos >= MAX_POSITIONS:
             raise CorruptRowError(
-                f"position {pos} of log {row} is none: run `rowtrail verify`", row=f"log {row}"
+                f"position {pos} of log {row} is out of range: run `rowtrail verify`",
+                row=f"log {row}",
             )
         log.append([GAP] * (pos - len(log.items)) + [item])
     log.position.pop(GAP, None)

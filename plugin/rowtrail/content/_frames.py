@@ -111,8 +111,8 @@ def _column_to_json(values: Any) -> Any:
     if isinstance(dtype, numpy.dtype):
         return values.to_numpy()
     if isinstance(dtype, pandas.CategoricalDtype):
-        held = values.array
-        return {"codes": held.codes, "categories": held.categories, "ordered": held.ordered}
+        array = values.array
+        return {"codes": array.codes, "categories": array.categories, "ordered": array.ordered}
     if isinstance(dtype, pandas.DatetimeTZDtype):
         utc = pandas.DatetimeIndex(values).tz_convert("UTC").tz_localize(None)
         return {"utc": utc.to_numpy(), "zone": _zone_to_json(dtype.tz)}
@@ -188,8 +188,8 @@ def _frame_to_json(frame: Any) -> dict[str, Any]:
 def _frame_from_json(stored: dict[str, Any]) -> Any:
     pandas, index = _pandas(), stored["index"]
     parts = [_column_from_json(part) for part in stored["data"]]
-    held = {at: pandas.Series(part, index, dtype=part.dtype) for at, part in enumerate(parts)}
-    frame = pandas.DataFrame(held, index=index)
+    columns = {at: pandas.Series(part, index, dtype=part.dtype) for at, part in enumerate(parts)}
+    frame = pandas.DataFrame(columns, index=index)
     frame.columns = stored["columns"]
     frame.attrs = stored["attrs"]
     return frame

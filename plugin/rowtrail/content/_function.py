@@ -89,7 +89,7 @@ def _plain_function(function: FunctionType) -> dict[str, Any]:
 
 
 def closure_of(function: FunctionType) -> dict[str, Any]:
-    """Return the variables that a function has from those around it; `__class__` is none."""
+    """Return the variables that a function has from those around it, without `__class__`."""
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     return {name: _content(cell) for name, cell in cells if name != "__class__"}
 

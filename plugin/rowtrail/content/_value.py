@@ -24,7 +24,7 @@ _INERT = frozenset(
 ) | {"logging.Logger", "logging.LoggerAdapter"}
 _SECRETS = frozenset(f"pydantic.types.{name}" for name in ("SecretStr", "SecretBytes", "Secret"))
 _NAMED = _INERT | _SECRETS
-_TOLD_BY_REPR = frozenset(
+_SHOWN_BY_REPR = frozenset(
     {"datetime", "decimal", "fractions", "uuid", "ipaddress", "zoneinfo", "typing"}
 )
 """Modules whose objects say in their repr all that they are."""
@@ -88,17 +88,17 @@ def _scalar(value: Any) -> Content | None:
         return Content(repr(value))
     if hasattr(kind_of(value), "__fspath__"):
         return Content(value.__fspath__())
-    return _told_by_repr(value)
+    return _shown_by_repr(value)
 
 
 def _parts(value: Any, *names: str) -> Content:
     return Content([getattr(value, name) for name in names])
 
 
-def _told_by_repr(value: Any) -> Content | None:
+def _shown_by_repr(value: Any) -> Content | None:
     if value is Ellipsis or value is NotImplemented:
         return Content(repr(value))
-    base = next((b for b in kind_of(value).__mro__ if b.__module__ in _TOLD_BY_REPR), None)
+    base = next((b for b in kind_of(value).__mro__ if b.__module__ in _SHOWN_BY_REPR), None)
     if base is None:
         return None
     if class_name(base) == "datetime.tzinfo" and kind_of(value).__repr__ is not object.__repr__:
@@ -113,8 +113,8 @@ def _moment(value: Any) -> Any:
     """Return a moment with its zone, which its repr may show without what it is."""
     if not hasattr(value, "tzinfo") or not hasattr(value, "isoformat"):
         return None
-    told = f"{value.isoformat()} {getattr(value, 'nanosecond', '')} {value.fold}"
-    return [told, value.tzinfo] if value.tzinfo is not None else told
+    shown = f"{value.isoformat()} {getattr(value, 'nanosecond', '')} {value.fold}"
+    return [shown, value.tzinfo] if value.tzinfo is not None else shown
 
 
 def _array(value: Any) -> Content | None:
@@ -130,8 +130,8 @@ def _array(value: Any) -> Content | None:
     if package == "pandas":
         return _pandas(value)
     if hasattr(kind, "__array__"):
-        told: list[Any] = [getattr(value, each, None) for each in ("columns", "dims", "mode")]
-        return Content([value.__array__(), [None if t is None else list(t) for t in told]])
+        shown: list[Any] = [getattr(value, each, None) for each in ("columns", "dims", "mode")]
+        return Content([value.__array__(), [None if t is None else list(t) for t in shown]])
     if package == "array":
         return Content([value.typecode, digest(value.tobytes())])
     if package in ("io", "_io") and hasattr(kind, "getvalue"):
@@ -142,8 +142,8 @@ def _array(value: Any) -> Content | None:
 def _pandas(value: Any) -> Content | None:
     if hasattr(value, "iloc") and hasattr(value, "columns"):
         columns = (value.iloc[:, n] for n in range(value.shape[1]))
-        told = [[str(column.dtype), column.to_numpy()] for column in columns]
-        return Content([value.columns, value.index, told])
+        shown = [[str(column.dtype), column.to_numpy()] for column in columns]
+        return Content([value.columns, value.index, shown])
     if hasattr(value, "to_numpy"):
         index = getattr(value, "index", None)
         names = getattr(value, "names", None)
@@ -194,8 +194,8 @@ def seen_content(value: Any) -> Content | None:
     # A class that says what is equal, hashes by it and shows it: a URL, a version.
     is_value = kind.__eq__ is not object.__eq__ and kind.__hash__ not in (None, object.__hash__)
     if is_value and kind.__repr__ is not object.__repr__:
-        told = repr(value)
-        return None if _ADDRESS.search(told) else Content(told)
+        shown = repr(value)
+        return None if _ADDRESS.search(shown) else Content(shown)
     return None
 
 
