@@ -20,7 +20,7 @@ from langgraph.types import Command
 
 from rowtrail.errors import ImportSourceError, ThreadsExistError, UnknownIdError
 from rowtrail_langgraph import ImportProgress, RowtrailSaver, import_sqlite_saver
-from rowtrail_langgraph.values._sameness import Comparison
+from rowtrail_langgraph.importing._sameness import Comparison
 from tests.adapters._sqlite_files import (
     MODES,
     OLD_VERSIONS,

@@ -23,8 +23,8 @@ from rowtrail.cli import main
 from rowtrail.errors import ImportMismatchError, ImportSourceError, RowtrailError, StorageError
 from rowtrail_langgraph import ImportProgress, RowtrailSaver, import_sqlite_saver
 from rowtrail_langgraph.importing._into_file import import_file
+from rowtrail_langgraph.importing._sameness import Comparison
 from rowtrail_langgraph.importing._target import ImportTarget
-from rowtrail_langgraph.values._sameness import Comparison
 from tests._cli import cli_runner
 from tests.adapters._sqlite_files import change, chat, said, write_chat
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import langgraph.errors
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels import BinaryOperatorAggregate
+from langgraph.graph.message import add_messages
 from langgraph.pregel import Pregel
 
 from rowtrail.journal import (
@@ -20,17 +24,14 @@ from rowtrail.journal import (
     set_answer_aside,
 )
 from rowtrail.replay import culprit
-from rowtrail_langgraph.capture._given_back import given_back
-from rowtrail_langgraph.capture._ids import give_ids
 from rowtrail_langgraph.capture._invocation import invocation_of, with_run
-from rowtrail_langgraph.capture._place import (
-    GraphRun,
-)
+from rowtrail_langgraph.capture._place import GraphRun
 
 _DRAINED: tuple[type[Exception], ...] = tuple(
     found for found in [getattr(langgraph.errors, "GraphDrained", None)] if found is not None
 )
 """What a graph raises that was asked to stop and go on later; newer versions have it."""
+_VALUES = "values"
 
 
 def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -48,7 +49,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         if invocation is None:
             yield from original(self, input, config, *args, **kwargs)
             return
-        give_ids(self.channels, input)
+        _give_ids(self.channels, input)
         if invocation.around is not None:
             with invocation.around.watched():
                 yield from original(self, input, invocation.entered(), *args, **kwargs)
@@ -56,7 +57,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         grip = Grip()
         run, given = invocation.start(grip)
         if run is None:
-            yield from given_back(self, given, kwargs)
+            yield from _last_chunk(self, given, kwargs)
             return
         try:
             yield from original(self, given, with_run(self, config, run), *args, **kwargs)
@@ -88,7 +89,7 @@ def recorded_astream(
             async for chunk in original(self, input, config, *args, **kwargs):
                 yield chunk
             return
-        give_ids(self.channels, input)
+        _give_ids(self.channels, input)
         if invocation.around is not None:
             with invocation.around.watched():
                 config = await invocation.aentered()
@@ -99,7 +100,7 @@ def recorded_astream(
         grip = Grip()
         run, given = await invocation.astart(grip)
         if run is None:
-            for chunk in given_back(self, given, kwargs):
+            for chunk in _last_chunk(self, given, kwargs):
                 yield chunk
             return
         config = with_run(self, config, run)
@@ -161,3 +162,55 @@ async def _ablame(run: GraphRun) -> None:
     for scope, error in run.failures():
         if culprit(error, blamed) is None and await aset_answer_aside(run.attempt, scope, error):
             blamed.append(error)
+
+
+def _give_ids(channels: Mapping[str, Any], given: Any) -> None:
+    """Give ids to the messages of an input that `add_messages` would give them to, and no others.
+
+    It gives them a moment later, in place, when LangGraph has stored the input: the same message
+    would be kept twice, without its id and with it.
+
+    Args:
+        channels: Those of the graph.
+        given: Its input; what is no dict of lists of messages stays as it is.
+    """
+    if not isinstance(given, dict):
+        return
+    for name, value in given.items():
+        channel = channels.get(name)
+        if not isinstance(channel, BinaryOperatorAggregate) or channel.operator is not add_messages:
+            continue
+        for message in value if isinstance(value, list) else [value]:
+            if isinstance(message, BaseMessage) and message.id is None:
+                message.id = str(uuid.uuid4())
+
+
+def _last_chunk(
+    graph: Pregel[Any, Any, Any, Any], values: Any, kwargs: Mapping[str, Any]
+) -> Iterator[Any]:
+    """Yield the last chunk of the stream of a run that is done: its state, if it is asked for.
+
+    Args:
+        graph: The graph.
+        values: The channels of its last checkpoint.
+        kwargs: What `stream` was called with.
+    """
+    asked = kwargs.get("stream_mode") or graph.stream_mode
+    modes = [asked] if isinstance(asked, str) else list(asked)
+    if _VALUES not in modes:
+        return
+    output = _output(graph, values, kwargs.get("output_keys"))
+    if kwargs.get("version") == "v2":
+        yield {"type": _VALUES, "ns": (), "data": output, "interrupts": ()}
+        return
+    chunk: tuple[Any, ...] = (output,) if isinstance(asked, str) else (_VALUES, output)
+    if kwargs.get("subgraphs"):
+        chunk = ((), *chunk)
+    yield chunk[0] if len(chunk) == 1 else chunk
+
+
+def _output(graph: Pregel[Any, Any, Any, Any], values: Any, asked: Any) -> Any:
+    keys = graph.output_channels if asked is None else asked
+    if isinstance(keys, str):
+        return values[keys] if isinstance(values, dict) and keys in values else values
+    return {key: values[key] for key in keys if key in values}

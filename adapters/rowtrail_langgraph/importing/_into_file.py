@@ -21,6 +21,7 @@ from rowtrail.engine import current_process
 from rowtrail.engine.reading import Reader
 from rowtrail.errors import StorageError
 from rowtrail_langgraph.importing._file import SqliteSaverFile
+from rowtrail_langgraph.importing._lossless import lossless
 from rowtrail_langgraph.importing._threads import (
     ImportReport,
     Plan,
@@ -29,7 +30,6 @@ from rowtrail_langgraph.importing._threads import (
     no_progress,
     size_of,
 )
-from rowtrail_langgraph.values import lossless
 
 SUFFIX = ".tmp"
 BESIDE = ("", "-wal", "-shm")

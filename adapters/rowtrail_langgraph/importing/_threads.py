@@ -17,9 +17,10 @@ from rowtrail.checkpoint import threads_among
 from rowtrail.engine import Tx
 from rowtrail.errors import CorruptRowError, ImportMismatchError, ThreadsExistError
 from rowtrail_langgraph.importing._file import Original, SqliteSaverFile
+from rowtrail_langgraph.importing._lossless import lossless
+from rowtrail_langgraph.importing._sameness import Comparison
 from rowtrail_langgraph.importing._target import ImportTarget
 from rowtrail_langgraph.saver import RowtrailSaver
-from rowtrail_langgraph.values import Comparison, lossless
 
 MAX_DIFFERENCES = 100
 

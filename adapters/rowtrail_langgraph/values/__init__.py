@@ -9,14 +9,11 @@ from rowtrail_langgraph.values._channels import Values, metadata_text
 from rowtrail_langgraph.values._ciphertexts import Ciphertexts
 from rowtrail_langgraph.values._codec import GraphCodec
 from rowtrail_langgraph.values._guard import Safe, default_serde
-from rowtrail_langgraph.values._lossless import lossless
 from rowtrail_langgraph.values._memo import Memo
-from rowtrail_langgraph.values._sameness import Comparison
 from rowtrail_langgraph.values._serialized import logger
 
 __all__ = [
     "Ciphertexts",
-    "Comparison",
     "GraphCodec",
     "Memo",
     "Safe",
@@ -26,6 +23,5 @@ __all__ = [
     "canonical_messages",
     "default_serde",
     "logger",
-    "lossless",
     "metadata_text",
 ]
