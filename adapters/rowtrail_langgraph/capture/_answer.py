@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -46,11 +45,6 @@ def result_of(stored: Any, kwargs: Mapping[str, Any]) -> ChatResult:
             for message in messages
         ]
     )
-
-
-def stored_chunk(merged: AIMessageChunk | None, kwargs: Mapping[str, Any]) -> AIMessageChunk | None:
-    """Return what is stored of a streamed answer."""
-    return None if merged is None else _reduced(merged, kwargs)
 
 
 def chunk_of(stored: Any, kwargs: Mapping[str, Any]) -> AIMessageChunk:
@@ -96,34 +90,42 @@ def _with_parsed(message: M, parsed: Any) -> M:
     return message.model_copy(update={"additional_kwargs": extras})
 
 
-@dataclass
 class Streamed:
     """Collects the chunks of a streamed answer, and keeps back its last."""
 
-    kept_back: list[AIMessageChunk] = field(default_factory=list)
-    _chunks: list[AIMessageChunk] = field(default_factory=list)
+    def __init__(self, request: Request, kwargs: Mapping[str, Any]) -> None:
+        self._request = request
+        self._kwargs = kwargs
+        self._chunks: list[AIMessageChunk] = []
+        self._kept_back: list[AIMessageChunk] = []
 
-    def take(self, chunk: AIMessageChunk) -> bool:
-        """Keep a chunk, and return whether it may be passed on at once."""
+    def take(self, chunk: AIMessageChunk) -> tuple[AIMessageChunk, ...]:
+        """Keep a chunk, and return it if it may be passed on at once."""
         self._chunks.append(chunk)
-        if self.kept_back or getattr(chunk, "chunk_position", None) == "last":
-            self.kept_back.append(chunk)
-            return False
-        return True
+        if self._kept_back or getattr(chunk, "chunk_position", None) == "last":
+            self._kept_back.append(chunk)
+            return ()
+        return (chunk,)
+
+    def held(self) -> list[AIMessageChunk]:
+        """Return the chunks that are passed on once the answer is on disk."""
+        return self._kept_back
+
+    def stored(self) -> AIMessageChunk | None:
+        """Return what is stored of the answer, as far as it came; None if no chunk did."""
+        return None if self._merged is None else _reduced(self._merged, self._kwargs)
+
+    def usage(self) -> Usage:
+        """Return the usage of the answer."""
+        return usage_of(self._request, [] if self._merged is None else [self._merged])
 
     @cached_property
-    def merged(self) -> AIMessageChunk | None:
-        """Return the answer, as far as it came; None if no chunk did. Read it at the end."""
+    def _merged(self) -> AIMessageChunk | None:
         if not self._chunks:
             return None
         first, *rest = self._chunks
         merged: AIMessageChunk = first + rest if rest else first
         return merged
-
-    @property
-    def messages(self) -> list[BaseMessage]:
-        """Return the answer as a list of one, or of none."""
-        return [] if self.merged is None else [self.merged]
 
 
 def usage_of_result(request: Request, result: ChatResult) -> Usage:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -24,7 +25,6 @@ from rowtrail.adapter import (
     Form,
     Replayed,
     StreamForm,
-    Usage,
     arecord,
     arecord_stream,
     record,
@@ -45,15 +45,12 @@ from rowtrail_langgraph.capture._answer import (
     Streamed,
     chunk_of,
     result_of,
-    stored_chunk,
     stored_result,
-    usage_of,
     usage_of_result,
 )
 from rowtrail_langgraph.capture._interrupts import ErrorsLeaveGraph
 from rowtrail_langgraph.capture._parameters import (
     Parameters,
-    bound_configurable,
     class_of,
     model_parameters,
     note_changes,
@@ -67,6 +64,11 @@ from rowtrail_langgraph.capture._place import (
 )
 from rowtrail_langgraph.capture._prompt import Asked, Prompt, prompt_of
 from rowtrail_langgraph.values import GraphCodec
+
+_bound_configurable: ContextVar[Mapping[str, Any] | None] = ContextVar(
+    "bound_configurable", default=None
+)
+"""The `configurable` of the config of the call under way, which `invoke` passes to nobody."""
 
 
 def recorded_generate(original: Callable[..., ChatResult]) -> Callable[..., ChatResult]:
@@ -143,9 +145,9 @@ def _form_of_results(
     request: Request, kwargs: Mapping[str, Any], restore: Callable[[Replayed], Any]
 ) -> Form[ChatResult]:
     return Form(
-        store=lambda result: stored_result(result, kwargs),
+        store=functools.partial(stored_result, kwargs=kwargs),
         restore=restore,
-        usage=lambda result: usage_of_result(request, result),
+        usage=functools.partial(usage_of_result, request),
         guard=ErrorsLeaveGraph,
     )
 
@@ -155,8 +157,11 @@ def bound_invoke(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def invoke(self: BaseChatModel, input: Any, config: Any = None, **kwargs: Any) -> Any:
-        with bound_to(config):
+        token = _bound_configurable.set(own_configurable(config))
+        try:
             return original(self, input, config, **kwargs)
+        finally:
+            _bound_configurable.reset(token)
 
     return invoke
 
@@ -166,20 +171,13 @@ def bound_ainvoke(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     async def ainvoke(self: BaseChatModel, input: Any, config: Any = None, **kwargs: Any) -> Any:
-        with bound_to(config):
+        token = _bound_configurable.set(own_configurable(config))
+        try:
             return await original(self, input, config, **kwargs)
+        finally:
+            _bound_configurable.reset(token)
 
     return ainvoke
-
-
-@contextmanager
-def bound_to(config: Mapping[str, Any] | None) -> Generator[None]:
-    """Note the `configurable` of a call's own config for the call inside the block."""
-    token = bound_configurable.set(own_configurable(config))
-    try:
-        yield
-    finally:
-        bound_configurable.reset(token)
 
 
 def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -199,8 +197,9 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         if scope is None or not _streams(self, kwargs, async_api=False):
             yield from original(self, input, config, stop=stop, **kwargs)
             return
-        with ErrorsLeaveGraph(), bound_to(config):
-            request = model_request(scope, ambient, self, converted(self, input), stop, kwargs)
+        with ErrorsLeaveGraph():
+            messages, bound = converted(self, input), own_configurable(config)
+            request = model_request(scope, ambient, self, messages, stop, kwargs, bound)
 
         def make() -> Iterator[Any]:
             try:
@@ -212,7 +211,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             replaying = _replaying(self, chunk_of(replayed.result, kwargs), ambient)
             return original(replaying, input, config, stop=stop, **kwargs)
 
-        form = StreamForm(lambda: _Answer(request, kwargs), replay, ErrorsLeaveGraph)
+        form = StreamForm(lambda: Streamed(request, kwargs), replay, ErrorsLeaveGraph)
         yield from record_stream(scope, request, make, form)
 
     return stream
@@ -238,8 +237,9 @@ def recorded_astream(
             async for chunk in original(self, input, config, stop=stop, **kwargs):
                 yield chunk
             return
-        with ErrorsLeaveGraph(), bound_to(config):
-            request = model_request(scope, ambient, self, converted(self, input), stop, kwargs)
+        with ErrorsLeaveGraph():
+            messages, bound = converted(self, input), own_configurable(config)
+            request = model_request(scope, ambient, self, messages, stop, kwargs, bound)
 
         async def make() -> AsyncGenerator[Any]:
             try:
@@ -253,33 +253,12 @@ def recorded_astream(
             replaying = _replaying(self, chunk_of(replayed.result, kwargs), ambient)
             return original(replaying, input, config, stop=stop, **kwargs)
 
-        form = StreamForm(lambda: _Answer(request, kwargs), replay, ErrorsLeaveGraph)
+        form = StreamForm(lambda: Streamed(request, kwargs), replay, ErrorsLeaveGraph)
         async with aclosing(arecord_stream(scope, request, make, form)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     return astream
-
-
-class _Answer:
-    """Collects the chunks of an answer; `Streamed` knows which may go on."""
-
-    def __init__(self, request: Request, kwargs: Mapping[str, Any]) -> None:
-        self._request = request
-        self._kwargs = kwargs
-        self._streamed = Streamed()
-
-    def take(self, chunk: Any) -> tuple[Any, ...]:
-        return (chunk,) if self._streamed.take(chunk) else ()
-
-    def held(self) -> list[AIMessageChunk]:
-        return self._streamed.kept_back
-
-    def stored(self) -> Any:
-        return stored_chunk(self._streamed.merged, self._kwargs)
-
-    def usage(self) -> Usage:
-        return usage_of(self._request, self._streamed.messages)
 
 
 def _scope_in(config: Mapping[str, Any], model: BaseChatModel) -> Scope | None:
@@ -295,11 +274,17 @@ def model_request(
     messages: list[BaseMessage],
     stop: list[str] | None,
     kwargs: dict[str, Any],
+    bound: Mapping[str, Any] | None = None,
 ) -> Request:
-    """Return the request of a chat-model call that is made with `config` in force."""
+    """Return the request of a chat-model call that is made with `config` in force.
+
+    Args:
+        bound: The `configurable` of the call's own config, where the model is given that.
+    """
     run = run_of(config)
     codec = run.codec if run is not None else plain_codec()
-    parameters = model_parameters(model, stop, kwargs, messages)
+    bound = _bound_configurable.get() if bound is None else bound
+    parameters = model_parameters(model, stop, kwargs, messages, bound)
     described = ls_params(model, stop, kwargs)
     name = described.get("ls_model_name") or type(model).__name__
     attempt = scope.attempt

@@ -18,7 +18,6 @@ import re
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any, cast
@@ -70,11 +69,6 @@ _VOLATILE_HEADERS = re.compile(
 )
 """Headers of credentials, of tracing, of one request only, and of the transport."""
 
-bound_configurable: ContextVar[Mapping[str, Any] | None] = ContextVar(
-    "bound_configurable", default=None
-)
-"""The `configurable` that a model was bound to, where the call under way has one."""
-
 _JSON_SCALARS = frozenset({str, int, bool, type(None)})
 _NOTHING: Any = object()
 _changes: dict[int, tuple[weakref.ref[Any], dict[str, tuple[Any, Any]]]] = {}
@@ -112,12 +106,14 @@ def model_parameters(
     model: BaseChatModel,
     stop: list[str] | None,
     kwargs: Mapping[str, Any],
-    messages: Sequence[BaseMessage] = (),
+    messages: Sequence[BaseMessage],
+    bound: Mapping[str, Any] | None,
 ) -> Parameters:
     """Return what a model call is parametrised with: model, tools, temperature, address, headers.
 
     Args:
         messages: Those of the call: some models send an id out of an earlier answer.
+        bound: The `configurable` that the model was bound to.
     """
     fields = fields_of(model)
     asked: dict[str, Any] = {**_without_own_changes(model, fields), **_kept_ids(model, messages)}
@@ -125,7 +121,7 @@ def model_parameters(
     for name, value in {**invoked, **kwargs}.items():
         if name not in _VOLATILE_PARAMETERS and not name.startswith("ls_"):
             asked[name] = _parameter(name, value)
-    if bound := bound_configurable.get():
+    if bound:
         asked["configurable"] = dict(bound)
     flat = _flat({name: value for name, value in asked.items() if value is not None})
     return replace(_comparable(flat), fields=fields)
