@@ -96,7 +96,9 @@ def start_step(
         key_scope=key_scope,
         now=started_at,
         arguments=arguments,
-        input=content.put(tx, request.input) if arguments is None else None,
+        input=None
+        if arguments is not None
+        else content.put(tx, request.input, refreshed=prompt is not None),
         prompt=prompt,
         reason_code=code,
         reason=sentence(code, request.effect),
