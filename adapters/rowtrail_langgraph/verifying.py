@@ -19,7 +19,7 @@ def value_fault(stored: Encoded) -> str | None:
     Nothing is built or imported of what it names. What another serializer wrote, an encrypting one
     say, is not judged.
     """
-    if stored.data is not None:
+    if stored.data is not None and stored.json is None:
         kind, _, payload = stored.data.partition(b"\0")
         return _payload_fault(payload) if kind.decode("latin-1") == MSGPACK else None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 import sys
 from collections import OrderedDict
@@ -108,9 +109,11 @@ def same(one: Any, other: Any) -> bool:
 
 def round_trip(value: Any, codec: Codec = CODEC) -> Any:
     stored = codec.encode(value)
-    assert stored.data is None and stored.text is not None
-    stored.text.encode()  # SQLite takes UTF-8
-    return codec.decode(Encoded(stored.type, stored.text))
+    assert stored.text is not None
+    shown = json.dumps(json.loads(stored.text), ensure_ascii=False)
+    shown.encode()  # SQLite takes UTF-8
+    assert "\\u0000" not in re.sub(r"\\\\", "", shown)  # it ends a text for its functions
+    return codec.decode(Encoded(stored.type, stored.text, stored.data))
 
 
 def is_json_for_sqlite(text: str) -> bool:

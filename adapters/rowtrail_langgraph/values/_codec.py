@@ -101,7 +101,7 @@ class GraphCodec(Codec):
         plain = _JSON_INSIDE + (shown.identity or b"")
         form = self._ciphertexts.find(plain)
         if form is None:
-            kind, payload = self.serde.dumps_typed([shown.type, shown.text])
+            kind, payload = self.serde.dumps_typed([shown.type, shown.json])
             data = _JSON_INSIDE + kind.encode() + b"\0" + payload
             form = opaque(stored_name(value), data)
             self._ciphertexts.keep(plain, form)
@@ -234,7 +234,7 @@ class GraphCodec(Codec):
         Raises:
             CorruptRowError: It is not what `encode` writes.
         """
-        if stored.data is None:
+        if stored.data is None or stored.json is not None:
             return super().decode(stored)
         is_json = stored.data.startswith(_JSON_INSIDE)
         data = stored.data.removeprefix(_JSON_INSIDE)

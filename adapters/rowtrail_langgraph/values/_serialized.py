@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from rowtrail.checkpoint import SNAPSHOT
-from rowtrail.content import Encoded, dump_json
+from rowtrail.content import Encoded, dump_json, legible
 from rowtrail_langgraph._private import DeltaSnapshot
 from rowtrail_langgraph.values._messages import message_fields
 
@@ -40,7 +40,8 @@ def _projection(value: Any) -> str | None:
         shown = _shown(value)
         if shown is value and not isinstance(value, (dict, list, tuple)):
             return None
-        return dump_json(json.loads(json.dumps(shown, default=_shown_inside), parse_constant=str))
+        text = json.dumps(shown, default=_shown_inside)
+        return legible(dump_json(json.loads(text, parse_constant=str)))
     except Exception:  # only the view loses: the value itself is stored
         logger.debug("no JSON to show for a %s", type(value).__name__, exc_info=True)
         return None

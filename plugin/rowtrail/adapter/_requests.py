@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from rowtrail.adapter._record import Form, Replayed
+from rowtrail.adapter._record import Form
 from rowtrail.content import Codec, Encoded
 from rowtrail.errors import UnstorableError, UsageError
 from rowtrail.journal import OnDoubt, Request, Scope, identity_of
 from rowtrail.replay import Effect
-from rowtrail.vocabulary import Answer, Message
+from rowtrail.vocabulary import Message, TranslatedAnswer
 
 
 def llm_request(
@@ -74,18 +74,17 @@ def _encoded(codec: Codec, part: Any) -> Encoded:
 
 
 def _answered(result: Any) -> Any:
-    if isinstance(result, Mapping):
-        with suppress(UsageError):
-            return Answer.of(cast("Mapping[str, Any]", result))
-    return cast("Any", result)
+    """Return an answer in the words of the core; one that is in them already stays as it is."""
+    if type(result) is not dict:
+        return result
+    try:
+        answer = TranslatedAnswer.of(cast("dict[str, Any]", result))
+    except UsageError:  # a form that is not known is shown as it is
+        return cast("Any", result)
+    return answer if answer.meta else cast("Any", result)
 
 
-def _as_given(replayed: Replayed) -> Any:
-    stored = replayed.result
-    return stored.original if isinstance(stored, Answer) and stored.original else stored
-
-
-ANSWERS: Form[Any] = Form(store=_answered, restore=_as_given)
+ANSWERS: Form[Any] = Form(store=_answered)
 """Answers as a provider's JSON, a message or a whole response: stored in the words of the core, and
 handed back as they came."""
 

@@ -249,14 +249,9 @@ def _as_it_was(replayed: Replayed) -> Any:
     return replayed.result
 
 
-def _answer_as_it_was(replayed: Replayed) -> Any:
-    replayed.pass_interrupts()
-    return ANSWERS.restore(replayed)
-
-
 AS_IT_WAS: Form[Any] = Form(restore=_as_it_was)
 
-ANSWERS_AS_THEY_WERE: Form[Any] = Form(store=ANSWERS.store, restore=_answer_as_it_was)
+ANSWERS_AS_THEY_WERE: Form[Any] = Form(store=ANSWERS.store, restore=_as_it_was)
 """What a function with `kind="llm"` returns: the views show a provider's JSON as an answer."""
 
 

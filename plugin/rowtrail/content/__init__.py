@@ -8,7 +8,15 @@ from rowtrail.content._canonical import (
     register_canonical,
 )
 from rowtrail.content._classes import UnknownClassError, codec_for, is_data_class
-from rowtrail.content._codec import LONGEST_INT, MAX_DEPTH, Codec, Encoded, dump_json, register_form
+from rowtrail.content._codec import (
+    LONGEST_INT,
+    MAX_DEPTH,
+    Codec,
+    Encoded,
+    dump_json,
+    legible,
+    register_form,
+)
 from rowtrail.content._content import Content, Prepared, PreparedList, is_sweeping, stored
 from rowtrail.content._digests import is_for_show, is_genuine, seal_of
 from rowtrail.content._function import LAMBDA, STEP_MARK, closure_of, function_parts
@@ -42,6 +50,7 @@ __all__ = [
     "is_for_show",
     "is_genuine",
     "is_sweeping",
+    "legible",
     "register_canonical",
     "register_form",
     "seal_of",

@@ -28,6 +28,9 @@ _STRINGS = frozenset({str})
 _JSON = _PLAIN | {int, float, list, dict}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPLIT_PAIR = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
+_ESCAPE = re.compile(r"\\(?:ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|u(0000|d[89a-f][0-9a-f]{2})|.)")
+_EXACT = b"rowtrail:json\0"
+"""What `data` begins with where it is JSON; no serializer's word has a colon."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,26 @@ class Encoded:
     text: str | None
     data: bytes | None = None
     identity: bytes | None = None
+
+    @classmethod
+    def of_json(cls, type_: str, json_text: str) -> Encoded:
+        """Return the form of a value that is JSON, with what no database holds as text beside it.
+
+        NUL ends a text for SQLite's functions and PostgreSQL has none, half a surrogate is none of
+        UTF-8's characters: one tool's output with either would make a view fail for all readers.
+        """
+        shown = legible(json_text)
+        if shown is json_text:
+            return cls(type_, json_text, None, f"{type_}\0{json_text}".encode())
+        data = _EXACT + json_text.encode()
+        return cls(type_, shown, data, type_.encode() + b"\0" + data)
+
+    @property
+    def json(self) -> str | None:
+        """The JSON text that the value is built from; None where a serializer's bytes are it."""
+        if self.data is None:
+            return self.text
+        return self.data[len(_EXACT) :].decode() if self.data.startswith(_EXACT) else None
 
 
 _registered: dict[type, TypeCodec] = {}
@@ -106,7 +129,7 @@ class Codec:
             raise UnstorableError(
                 "the value is nested too deep for the stack", type_name=kind.__name__
             ) from error
-        encoded = Encoded(name, text, None, f"{name}\0{text}".encode())
+        encoded = Encoded.of_json(name, text)
         if name in self._doubted or (
             TAG in text and any(tag in text for tag in tuple(self._doubted))
         ):
@@ -132,7 +155,7 @@ class Codec:
             codec = self._codec_of(kind_of(again))
             is_flat = codec is not None and codec.flat
             parts = codec.encode(again) if codec is not None and is_flat else again
-            return _dump_exactly(self.to_json(parts)) == encoded.text
+            return _dump_exactly(self.to_json(parts)) == encoded.json
 
     def encode_shown(self, value: Any) -> Encoded:
         """Return a form of `value` for people to read: what has no stored form is shown by repr.
@@ -148,7 +171,8 @@ class Codec:
 
     def encode_canonical(self, value: Any, text: str) -> Encoded:
         """Return a form of `value` that shows its canonical text, which is at hand."""
-        return Encoded(type(value).__name__, text, None, f"shown\0{text}".encode())
+        shown = legible(text)
+        return Encoded(type(value).__name__, shown, None, f"shown\0{shown}".encode())
 
     def decode_shown(self, stored: Encoded) -> Any:
         """Return what `encode_shown` was given, or what it shows of a value without a form."""
@@ -164,7 +188,7 @@ class Codec:
             CorruptRowError: The text is not what `encode` writes.
         """
         try:
-            return self.revive(stored.type, self.from_json(json.loads(stored.text or "")))
+            return self.revive(stored.type, self.from_json(json.loads(stored.json or "")))
         except CorruptRowError:
             raise
         except Exception as error:  # whatever a decoder says to text that its encoder never wrote
@@ -313,6 +337,21 @@ def _split_pairs(value: Any) -> Any:
         pairs = [[_split_pairs(key), _split_pairs(item)] for key, item in fields.items()]
         return {TAG: "dict", "v": pairs}
     return {key: _split_pairs(item) for key, item in fields.items()}
+
+
+def legible(json_text: str) -> str:
+    """Return JSON text whose strings every database can hold; itself where they are so."""
+    if "\\u" not in json_text:
+        return json_text
+    shown = _ESCAPE.sub(_legible_escape, json_text)
+    return json_text if shown == json_text else shown
+
+
+def _legible_escape(escape: re.Match[str]) -> str:
+    code = escape[1]
+    if code is None:
+        return escape[0]
+    return "\u2400" if code == "0000" else "\ufffd"
 
 
 def dump_json(value: Any) -> str:

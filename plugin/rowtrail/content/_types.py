@@ -11,7 +11,7 @@ from uuid import UUID
 
 from rowtrail.content._tagged import TypeCodec, expect
 from rowtrail.errors import UnstorableError
-from rowtrail.vocabulary import Answer, Message
+from rowtrail.vocabulary import Answer, Message, TranslatedAnswer
 
 
 def _moment_to_json(value: datetime | time) -> Any:
@@ -110,5 +110,12 @@ BUILTIN = (
     ),
     TypeCodec("Message", Message, Message.to_stored, Message.from_stored, flat=True),
     TypeCodec("Answer", Answer, Answer.to_stored, Answer.from_stored, flat=True),
+    TypeCodec(
+        "TranslatedAnswer",
+        TranslatedAnswer,
+        TranslatedAnswer.to_stored,
+        TranslatedAnswer.given,
+        flat=True,
+    ),
 )
 """In the order in which a reader may want to know them."""

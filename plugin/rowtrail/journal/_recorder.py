@@ -72,4 +72,5 @@ class Recorder:
         if codec is not None and codec.is_opaque:
             return type(error).__name__
         text = f"{type(error).__name__}: {error}"
-        return text.encode("utf-8", "backslashreplace").decode()[:MAX_ERROR_CHARS]
+        shown = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        return shown[:MAX_ERROR_CHARS]

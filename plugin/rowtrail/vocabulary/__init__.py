@@ -13,6 +13,7 @@ from rowtrail.vocabulary._message import (
     Answer,
     Message,
     ToolCall,
+    TranslatedAnswer,
     is_message,
     text_of,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Place",
     "Status",
     "ToolCall",
+    "TranslatedAnswer",
     "finish_place",
     "finish_reason",
     "is_message",

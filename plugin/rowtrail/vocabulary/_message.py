@@ -186,6 +186,20 @@ class Answer(Message):
     role: str = "assistant"
 
 
+@dataclass(frozen=True, slots=True)
+class TranslatedAnswer(Answer):
+    """An answer that a provider's JSON says: stored as an answer, and read back as that JSON."""
+
+    @staticmethod
+    def given(fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the JSON object that an answer, in its stored form, was translated from.
+
+        Raises:
+            KeyError: It was translated from none.
+        """
+        return restored(fields[META][ORIGINAL], fields["content"])
+
+
 def is_message(value: Any) -> bool:
     """Return whether a JSON value is a message in its stored form."""
     if not isinstance(value, dict):
