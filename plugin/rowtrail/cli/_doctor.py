@@ -17,7 +17,6 @@ from rowtrail import __version__, schema
 from rowtrail.cli._group import Failure, NotFound
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._output import Style
-from rowtrail.engine import Row
 from rowtrail.engine.files import (
     MEMORY_FILE_SYSTEMS,
     NETWORK_FILE_SYSTEMS,
@@ -27,9 +26,8 @@ from rowtrail.engine.files import (
     inspect_file,
     sqlite_version,
 )
-from rowtrail.engine.reading import Reader
 from rowtrail.errors import RowtrailError
-from rowtrail.history import json_text, visible
+from rowtrail.history import Overview, Reader, check_readable, json_text, overview, visible
 from rowtrail.usage import has_prices, tiktoken_encoding
 from rowtrail.verify import recent_durability
 
@@ -39,7 +37,6 @@ CHECKED_BELOW_BYTES = 256 * 2**20
 """Larger files are checked on demand only: 1.1 GiB took 36 s on a busy machine."""
 
 RECENT_STEPS = 200
-STEPS_WITH_TOOLS = 10_000
 SHOWN_TOOLS = 12
 OWN_TOOLS = frozenset({"query_history", "search_history"})
 """Tools that rowtrail gives to agents: they only read."""
@@ -124,13 +121,14 @@ def _journal(db: str, *, full: bool, steps: int) -> Iterator[Finding]:
     size = os.stat(db).st_size
     check = "full" if full else "quick" if size < CHECKED_BELOW_BYTES else None
     try:
-        with Reader(db) as reader:
-            reader.read(lambda tx: None)  # says what is wrong with it, if anything is
+        with open_journal(db) as reader:
+            check_readable(reader)
             facts = inspect_file(db, check=check)
             yield from _content(facts)
             yield _place(db)
-            yield from _state(reader)
-            yield from _effects(reader)
+            found = overview(reader)
+            yield from _state(found)
+            yield from _effects(found)
             yield from _durability(reader, steps)
     except RowtrailError as error:
         yield Finding("content", "fail", str(error))
@@ -185,14 +183,10 @@ def _place(db: str) -> Finding:
     return Finding("file system", "ok", says)
 
 
-def _state(reader: Reader) -> Iterator[Finding]:
+def _state(found: Overview) -> Iterator[Finding]:
     """Say what may be lost if everything stopped now."""
-    runs: dict[str, int] = {
-        row["status"]: row["n"] for row in reader.read(lambda tx: tx.all("runs_by_status"))
-    }
-    flying: list[Row] = reader.read(lambda tx: tx.all("steps_in_flight"))
-    doubts: int = reader.read(lambda tx: tx.value("doubt_count"))
-    in_flight = ", ".join(f"{row['n']:,} {row['kind']}" for row in flying)
+    runs = found.runs
+    in_flight = ", ".join(f"{n:,} {kind}" for kind, n in found.in_flight.items())
     said = ", ".join(f"{n:,} {status}" for status, n in sorted(runs.items())) or "none"
     yield Finding("runs", "ok", said)
     for status in ("crashed", "cancelled"):
@@ -200,15 +194,14 @@ def _state(reader: Reader) -> Iterator[Finding]:
             says = f"{runs[status]:,} {status}: their recorded steps are replayed when they resume"
             remedy = f"rowtrail runs --status {status}; rowtrail resume RUN"
             yield Finding(status, "note", says, remedy)
-    if doubts:
-        says = f"{doubts:,} steps may or may not have happened"
+    if found.doubts:
+        says = f"{found.doubts:,} steps may or may not have happened"
         yield Finding("in doubt", "warn", says, "rowtrail in-doubt")
-    changed: int = reader.read(lambda tx: tx.value("changed_count"))
-    if changed:
+    if found.changed:
         says = (
-            f"{changed:,} of the newest calls were made again, as their request had changed: by "
-            "what a program makes up anew each time, or a state that was changed in place before "
-            "an asynchronous checkpoint saved it"
+            f"{found.changed:,} of the newest calls were made again, as their request had changed: "
+            "by what a program makes up anew each time, or a state that was changed in place "
+            "before an asynchronous checkpoint saved it"
         )
         yield Finding(
             "changed", "note", says, 'rowtrail why STEP; canonical=[...]; durability="sync"'
@@ -221,10 +214,9 @@ def _state(reader: Reader) -> Iterator[Finding]:
     yield Finding("may be lost", "note" if in_flight else "ok", says)
 
 
-def _effects(reader: Reader) -> Iterator[Finding]:
+def _effects(found: Overview) -> Iterator[Finding]:
     """Name the tools that count as read: whether they said so is not recorded."""
-    found: list[Row] = reader.read(lambda tx: tx.all("tools_that_read", limit=STEPS_WITH_TOOLS))
-    names = [row["name"] for row in found if row["name"] not in OWN_TOOLS]
+    names = [name for name in found.reading_tools if name not in OWN_TOOLS]
     if names:
         shown = ", ".join(names[:SHOWN_TOOLS])
         more = f" and {len(names) - SHOWN_TOOLS:,} more" if len(names) > SHOWN_TOOLS else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -16,15 +18,23 @@ from rowtrail.cli._journal import (
     find_thread,
     json_option,
     open_journal,
-    pages,
     run_argument,
 )
 from rowtrail.cli._out import Write, writing
 from rowtrail.cli._output import csv_pieces, say
 from rowtrail.cli._when import since_option
-from rowtrail.engine import Row, Tx
-from rowtrail.engine.reading import Reader, public_columns
-from rowtrail.history import json_text
+from rowtrail.errors import UnknownIdError
+from rowtrail.history import (
+    Reader,
+    StepRow,
+    fetch_run,
+    iter_steps,
+    json_text,
+    list_attempts,
+    list_run_ids,
+    pages,
+    view_columns,
+)
 
 FORMATS = ("jsonl", "csv")
 
@@ -49,7 +59,7 @@ def command(
     form: str,
     out: str | None,
     thread: str | None,
-    since: int | None,
+    since: datetime | None,
     db: str,
     as_json: bool,
 ) -> None:
@@ -74,7 +84,8 @@ def command(
             ids = iter([find_run(reader, run)])
         else:
             thread_id = None if thread is None else find_thread(reader, thread)
-            ids = _run_ids(reader, thread_id, since)
+            listing = partial(list_run_ids, reader, thread_id=thread_id, since=since)
+            ids = (run_id for page in pages(listing) for run_id in page)
         first = next(ids, None)
         if first is None:
             if run is None and thread is None and since is None:
@@ -87,39 +98,30 @@ def command(
         say(f"wrote {count:,} runs to {out}")
 
 
-def _run_ids(reader: Reader, thread_id: str | None, since: int | None) -> Iterator[str]:
-    wanted = {"thread_id": thread_id, "since": since}
-    for page in pages(reader, "run_ids_page", "page", **wanted):
-        yield from (row["run_id"] for row in page)
-
-
-def _steps(reader: Reader, run_id: str) -> Iterator[Row]:
-    for page in pages(reader, "steps_page", "seq", run_id=run_id):
-        yield from page
-
-
-def _run(tx: Tx, *, run_id: str) -> Row | None:
-    return tx.one("run_shown", run_id=run_id)
+def _steps(reader: Reader, run_id: str) -> Iterator[StepRow]:
+    with contextlib.suppress(UnknownIdError):  # deleted meanwhile
+        yield from iter_steps(reader, run_id)
 
 
 def _as_json_lines(reader: Reader, ids: Iterator[str], write: Write) -> int:
     count = 0
     for run_id in ids:
-        run = reader.read(partial(_run, run_id=run_id))
+        run = fetch_run(reader, run_id)
         if run is None:  # deleted meanwhile
             continue
         count += 1
         write(_json_line("run", run))
-        for page in pages(reader, "attempts_page", "n", run_id=run_id):
-            for attempt in page:
-                write(_json_line("attempt", attempt))
+        with contextlib.suppress(UnknownIdError):
+            for page in pages(partial(list_attempts, reader, run_id)):
+                for attempt in page:
+                    write(_json_line("attempt", attempt))
         for step in _steps(reader, run_id):
             write(_json_line("step", step))
     return count
 
 
-def _json_line(what: str, row: Row) -> str:
-    return f"{json_text({what: dict(row)})}\n"
+def _json_line(what: str, row: Mapping[str, object]) -> str:
+    return f"{json_text({what: row})}\n"
 
 
 def _as_csv(reader: Reader, ids: Iterator[str], write: Write) -> int:
@@ -129,8 +131,8 @@ def _as_csv(reader: Reader, ids: Iterator[str], write: Write) -> int:
         nonlocal count
         for run_id in ids:
             count += 1
-            yield from (tuple(step) for step in _steps(reader, run_id))
+            yield from (tuple(step.values()) for step in _steps(reader, run_id))
 
-    for piece in csv_pieces(public_columns()["steps"], rows()):
+    for piece in csv_pieces(view_columns("steps"), rows()):
         write(piece)
     return count

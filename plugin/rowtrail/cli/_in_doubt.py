@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -14,7 +14,6 @@ from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
     db_option,
     find_run,
-    find_step,
     json_option,
     open_journal,
     record_dead,
@@ -27,13 +26,20 @@ from rowtrail.cli._output import (
     say,
     shorten,
 )
-from rowtrail.engine import Row, Tx
-from rowtrail.engine.reading import Reader
-from rowtrail.history import json_text, step_whole
+from rowtrail.history import (
+    Reader,
+    StepRow,
+    fetch_step,
+    find_step,
+    is_unsettled,
+    json_text,
+    list_doubts,
+    pages,
+    unknown_step,
+)
 
 PAGE_ROWS = 100
 SHOWN_CHARS = 100
-NEWEST = 2**63 - 1
 
 COLUMNS = (
     Column("step", right=True),
@@ -110,7 +116,8 @@ def _list(db: str, run: str | None, limit: int, as_json: bool) -> None:
     with open_journal(db) as reader:
         record_dead(reader)
         run_id = None if run is None else find_run(reader, run)
-        found = Listing(_pages(reader, run_id), limit)
+        listing = partial(list_doubts, reader, run_id=run_id)
+        found = Listing(pages(listing, limit=limit + 1, first=PAGE_ROWS), limit)
         has_rows = found.print(COLUMNS, _line, as_json=as_json)
     if not has_rows:
         where = "" if run_id is None else f" of the run {run_id!r}"
@@ -120,24 +127,7 @@ def _list(db: str, run: str | None, limit: int, as_json: bool) -> None:
     say("settle one with `rowtrail in-doubt STEP --result JSON`, `--text TEXT` or `--not-done`")
 
 
-def _pages(reader: Reader, run_id: str | None) -> Iterator[list[Row]]:
-    """Yield the steps in doubt, whole."""
-    before = NEWEST
-
-    def fetch(tx: Tx) -> tuple[int | None, list[Row]]:
-        found = tx.all("doubt_page", before=before, run_id=run_id, limit=PAGE_ROWS)
-        last = found[-1]["page"] if found else None
-        return last, [step_whole(tx, row["step_id"]) for row in found]
-
-    while True:
-        last, rows = reader.read(fetch)
-        if last is None:
-            return
-        yield rows
-        before = last
-
-
-def _line(row: Row) -> tuple[Cell, ...]:
+def _line(row: StepRow) -> tuple[Cell, ...]:
     return (
         show.text(row["step_id"]),
         show.text(row["run_id"]),
@@ -149,12 +139,11 @@ def _line(row: Row) -> tuple[Cell, ...]:
     )
 
 
-def _is_lost(tx: Tx, step: str) -> bool:
-    """Return whether a `write` happened of which nobody knows any more what it returned."""
-    row = tx.one("step_by_text_id", id=step)
-    if row is None or row["status"] != "done" or row["effect"] != "write":
-        return False
-    return row["output"] is None
+def _fetch(reader: Reader, step_id: str) -> StepRow:
+    row = fetch_step(reader, step_id)
+    if row is None:
+        raise unknown_step(step_id)
+    return row
 
 
 def _parsed(text: str) -> Any:
@@ -174,7 +163,7 @@ def _settle(db: str, step: str, *, happened: bool, result: Any, yes: bool) -> No
     from rowtrail.journal import Journal
 
     with open_journal(db) as reader:
-        row = reader.read(lambda tx: step_whole(tx, step))
+        row = _fetch(reader, step)
     what = f"{row['kind']} {show.text(row['name']).text} (step {row['step_id']})"
     said = f"happened and returned {json_text(result)}" if happened else "did not happen"
     if not yes:
@@ -191,10 +180,9 @@ def _settle(db: str, step: str, *, happened: bool, result: Any, yes: bool) -> No
 def _show(db: str, step: str, as_json: bool) -> None:
     with open_journal(db) as reader:
         record_dead(reader)
-        row = reader.read(lambda tx: step_whole(tx, step))
-        is_lost = reader.read(lambda tx: _is_lost(tx, step))
+        row = _fetch(reader, step)
     if as_json:
-        click.echo(json_text(dict(row), indent=2))
+        click.echo(json_text(row, indent=2))
         return
     fields = [
         ("step", show.text(row["step_id"])),
@@ -208,6 +196,6 @@ def _show(db: str, step: str, as_json: bool) -> None:
         ("arguments", show.text(row["input"])),
         ("result", show.text(row["output"])),
     ]
-    if row["status"] == "in_doubt" or is_lost:
+    if is_unsettled(row):
         fields.append(("on resume", Cell(_ON_RESUME[row["effect"]])))
     print_fields(fields)

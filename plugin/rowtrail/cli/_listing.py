@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
 from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_table
-from rowtrail.engine import Row
+from rowtrail.history import Page
 
 MAX_ROWS = 1_000_000
 MAX_TOKENS = 1_000_000
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R", bound=Mapping[str, object])
 
 
 def limit_option(default: int) -> Callable[[F], F]:
@@ -29,48 +30,37 @@ def limit_option(default: int) -> Callable[[F], F]:
     )
 
 
-class Listing:
+class Listing(Generic[R]):
     """The first `limit` rows of pages; whoever reads them asks for one more.
 
     Attributes:
         has_more: There was at least one row after the last one.
     """
 
-    def __init__(self, pages: Iterable[list[Row]], limit: int) -> None:
+    def __init__(self, pages: Iterable[Page[R]], limit: int) -> None:
         self._pages = pages
         self._limit = limit
         self.has_more = False
 
     def print(
-        self,
-        columns: Sequence[Column],
-        line: Callable[[Row], Sequence[Cell]],
-        *,
-        as_json: bool,
-        hidden: str | None = None,
+        self, columns: Sequence[Column], line: Callable[[R], Sequence[Cell]], *, as_json: bool
     ) -> bool:
-        """Print the rows, in JSON without the column `hidden`, and tell whether there were any."""
+        """Print the rows, and return whether there were any."""
         listed = self._first()
-        nothing: list[Row] = []
-        first = next(listed, nothing)
+        first = next(listed, ())
         every = chain([first], listed)
         if as_json:
-            rows = (dict(row) for page in every for row in page)
-            print_pieces(json_rows(_without(row, hidden) for row in rows))
+            print_pieces(json_rows(row for page in every for row in page))
         elif first:
             print_table(columns, ([line(row) for row in page] for page in every))
         return bool(first)
 
-    def _first(self) -> Iterator[list[Row]]:
+    def _first(self) -> Iterator[Sequence[R]]:
         left = self._limit
         for page in self._pages:
-            if left and (kept := page[:left]):
+            if left and (kept := page.rows[:left]):
                 yield kept
             if len(page) > left:
                 self.has_more = True
                 return
             left -= len(page)
-
-
-def _without(row: dict[str, Any], hidden: str | None) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != hidden}

@@ -7,8 +7,7 @@ from importlib import import_module
 import click
 
 from rowtrail.cli._journal import db_option, find_run, find_thread, open_journal
-from rowtrail.engine import Tx
-from rowtrail.history import Only
+from rowtrail.history import Only, check_readable
 
 
 @click.command("mcp", short_help="Serve the journal to MCP clients, read-only, on stdio.")
@@ -33,11 +32,7 @@ def command(thread: str | None, run: str | None, db: str) -> None:
       rowtrail mcp --db agent.db --thread support-7
     """  # noqa: D301  (click reads the backspace)
     with open_journal(db) as reader:  # a wrong file is told now, not at the first question
-        reader.read(_nothing)
+        check_readable(reader)
         thread_id = None if thread is None else find_thread(reader, thread)
         only = Only(thread_id, None if run is None else find_run(reader, run))
     import_module("rowtrail_mcp").serve(db, only)
-
-
-def _nothing(tx: Tx) -> None:
-    """Open the file."""

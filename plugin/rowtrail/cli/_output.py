@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ def say(message: str) -> None:
 
 
 def print_table(columns: Sequence[Column], pages: Iterable[Sequence[Sequence[Cell]]]) -> bool:
-    """Print rows in columns, and tell whether a text was cut; the first page decides the widths.
+    """Print rows in columns, and return whether a text was cut; the first page decides the widths.
 
     Only a terminal has texts cut: what goes into a file or a pipe is whole.
     """
@@ -165,7 +165,7 @@ def _char_width(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def json_rows(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def json_rows(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     """Yield the pieces of a JSON array with a row on each line."""
     from rowtrail.history import json_text
 

@@ -20,10 +20,7 @@ from rowtrail.cli._journal import (
     run_argument,
 )
 from rowtrail.cli._output import Cell, print_fields, say
-from rowtrail.engine import Row
-from rowtrail.engine.reading import Reader
-from rowtrail.errors import UnknownIdError
-from rowtrail.history import ResumePlan, json_text, resume_plan
+from rowtrail.history import Reader, ResumePlan, fetch_open_attempt, json_text, resume_plan
 from rowtrail.journal import DB_VARIABLE, RUN_VARIABLE, THREAD_VARIABLE
 
 _BY_EFFECT = {
@@ -60,8 +57,6 @@ def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
         record_dead(reader)
         run_id = find_run(reader, run)
         plan = resume_plan(reader, run_id)
-        if plan is None:  # deleted since it was found
-            raise UnknownIdError(f"the run {run_id!r} is gone", kind="run", value=run_id)
         if program and plan.run["status"] == "running":
             raise _held(reader, run_id)
     if program:
@@ -74,7 +69,7 @@ def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
 
 
 def _held(reader: Reader, run_id: str) -> Busy:
-    holder: Row | None = reader.read(lambda tx: tx.one("run_holder", run_id=run_id))
+    holder = fetch_open_attempt(reader, run_id)
     who = "a live process" if holder is None else f"process {holder['pid']} on {holder['host']}"
     return Busy(f"{who} holds the run {run_id!r}: wait for it, or stop it")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import cast, get_args
 
 import click
 
-from rowtrail._clock import Clock, iso_utc
+from rowtrail._clock import Clock
 from rowtrail.cli import _figures as show
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
@@ -20,14 +21,12 @@ from rowtrail.cli._journal import (
 )
 from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import Cell, Column, say, terminal_columns
-from rowtrail.cli._when import since_option
-from rowtrail.engine import Row, Tx
-from rowtrail.engine.reading import Reader
+from rowtrail.cli._when import iso, since_option
+from rowtrail.history import RunRow, RunStatus, list_runs, pages, urgent_runs_first
 
 PAGE_ROWS = 200
-BEFORE_ALL = 2**63 - 1
 
-STATUSES = ("running", "done", "failed", "waiting", "cancelled", "crashed")
+STATUSES = get_args(RunStatus)
 COLUMNS = (
     Column("run", width=80),
     Column("thread", width=24, is_flexible=True),
@@ -49,22 +48,6 @@ WIDE_COLUMNS = 110
 ONLY_IF_WIDE = ("attempts", "steps", "saved")
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which runs are listed; None leaves a filter out."""
-
-    thread: str | None = None
-    agent: str | None = None
-    status: str | None = None
-    since: int | None = None
-
-    def words(self) -> list[str]:
-        """Return what the filters say."""
-        given = (("thread", self.thread), ("agent", self.agent), ("status", self.status))
-        said = [f"the {name} {value!r}" for name, value in given if value is not None]
-        return [*said, f"begun since {iso_utc(self.since)}"] if self.since is not None else said
-
-
 @click.command("runs", short_help="List runs: crashed and in doubt first, then the newest.")
 @limit_option(20)
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status.")
@@ -79,7 +62,7 @@ def command(
     status: str | None,
     thread: str | None,
     agent: str | None,
-    since: int | None,
+    since: datetime | None,
     newest: bool,
     db: str,
     as_json: bool,
@@ -99,48 +82,27 @@ def command(
     with open_journal(db) as reader:
         record_dead(reader)
         named = None if thread is None else find_thread(reader, thread)
-        wanted = Wanted(named, agent, status, since)
-        found = Listing(runs(reader, limit + 1, wanted, newest=newest), limit)
+        listing = partial(
+            list_runs,
+            reader,
+            status=cast("RunStatus | None", status),
+            thread_id=named,
+            agent=agent,
+            since=since,
+        )
+        every = pages if newest else urgent_runs_first
+        found = Listing(every(listing, limit=limit + 1, first=PAGE_ROWS), limit)
         shown = _shown()
         has_rows = found.print(
             [COLUMNS[i] for i in shown],
             lambda row: [_line(row)[i] for i in shown],
             as_json=as_json,
-            hidden="page",
         )
     if not has_rows:
-        raise NotFound(_nothing(db, wanted))
+        filters = {"thread": named, "agent": agent, "status": status}
+        raise NotFound(_nothing(db, filters, since))
     if found.has_more:
         say(f"only the first {limit:,} runs: --limit N lists more, the filters fewer")
-
-
-def runs(reader: Reader, limit: int, wanted: Wanted, *, newest: bool) -> Iterator[list[Row]]:
-    """Yield runs in pages: what needs somebody's attention before the rest, unless `newest`."""
-    left = limit
-    for urgent in (None,) if newest else (1, 0):
-        for page in _pages(reader, left, wanted, urgent):
-            yield page
-            left -= len(page)
-
-
-def _pages(reader: Reader, limit: int, wanted: Wanted, urgent: int | None) -> Iterator[list[Row]]:
-    before, left = BEFORE_ALL, limit
-
-    def fetch(tx: Tx) -> list[Row]:
-        return tx.all(
-            "runs_page",
-            before=before,
-            urgent=urgent,
-            thread_id=wanted.thread,
-            agent=wanted.agent,
-            status=wanted.status,
-            since=wanted.since,
-            limit=min(left, PAGE_ROWS),
-        )
-
-    while left and (page := reader.read(fetch)):
-        yield page
-        before, left = page[-1]["page"], left - len(page)
 
 
 def _shown() -> list[int]:
@@ -151,7 +113,7 @@ def _shown() -> list[int]:
     ]
 
 
-def _line(row: Row) -> tuple[Cell, ...]:
+def _line(row: RunRow) -> tuple[Cell, ...]:
     return (
         show.text(row["run_id"]),
         show.text(row["thread_id"]),
@@ -170,8 +132,10 @@ def _line(row: Row) -> tuple[Cell, ...]:
     )
 
 
-def _nothing(db: str, wanted: Wanted) -> str:
-    words = wanted.words()
+def _nothing(db: str, filters: dict[str, str | None], since: datetime | None) -> str:
+    words = [f"the {name} {value!r}" for name, value in filters.items() if value is not None]
+    if since is not None:
+        words.append(f"begun since {iso(since)}")
     if not words:
         return f"the journal {db!r} holds no run yet"
     return f"no run in {db!r} has {' and '.join(words)}: `rowtrail runs` lists all"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +13,7 @@ from rowtrail.cli._journal import db_option, find_run, find_thread, json_option,
 from rowtrail.cli._listing import MAX_ROWS, MAX_TOKENS
 from rowtrail.cli._output import Cell, Column, json_rows, print_answer, print_table, say
 from rowtrail.cli._when import since_option
-from rowtrail.history import cell_text
+from rowtrail.history import cell_text, newest_step
 
 if TYPE_CHECKING:
     from rowtrail.history import Answer
@@ -56,7 +56,7 @@ def command(
     text: str,
     thread: str | None,
     run: str | None,
-    since: int | None,
+    since: datetime | None,
     max_tokens: int | None,
     db: str,
     as_json: bool,
@@ -77,7 +77,6 @@ def command(
 
     if how["mode"] in ("semantic", "hybrid") and how["embedder"] is None:
         raise click.UsageError(f"--mode {how['mode']} needs --embedder MODULE:ATTRIBUTE")
-    begun = None if since is None else datetime.fromtimestamp(since / 1000, UTC)
     with open_journal(db) as reader:
         run_id = None if run is None else find_run(reader, run)
         thread_id = None if thread is None else find_thread(reader, thread)
@@ -86,11 +85,11 @@ def command(
             text,
             thread_id=thread_id,
             run_id=run_id,
-            since=begun,
+            since=since,
             max_tokens=max_tokens,
             **how,
         )
-        if not answer.rows and reader.read(lambda tx: tx.value("step_newest")) is None:
+        if not answer.rows and newest_step(reader) is None:
             raise NotFound(f"the journal {db!r} holds no step yet: there is nothing to search")
     _print(answer, as_json=as_json, max_tokens=max_tokens)
 

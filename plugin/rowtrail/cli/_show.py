@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -13,12 +14,10 @@ import click
 from rowtrail._clock import Clock
 from rowtrail.cli import _figures as show
 from rowtrail.cli._journal import (
-    LAST,
     db_option,
     find_run,
     json_option,
     open_journal,
-    pages,
     record_dead,
     run_argument,
 )
@@ -34,10 +33,27 @@ from rowtrail.cli._output import (
     terminal_columns,
 )
 from rowtrail.cli._timeline import MAX_CELLS, MIN_CELLS, Axis, millis, tree_order
-from rowtrail.engine import Row
-from rowtrail.engine.reading import Reader
 from rowtrail.errors import UnknownIdError
-from rowtrail.history import cell_text, json_text, visible
+from rowtrail.history import (
+    LAST,
+    AttemptRow,
+    Page,
+    Reader,
+    RunRow,
+    StepLine,
+    StepRow,
+    cell_text,
+    fetch_run,
+    fetch_step,
+    iter_steps,
+    json_text,
+    list_attempts,
+    list_step_lines,
+    newest_step,
+    pages,
+    timeline,
+    visible,
+)
 
 LINE_CHARS = 100
 
@@ -103,21 +119,19 @@ def command(run: str, step: str | None, view: str | None, db: str, as_json: bool
             print_pieces(_as_json(reader, run_id))
         else:
             chosen = view or ("timeline" if sys.stdout.isatty() else "table")
-            _print_run(reader, run_id, timeline=chosen == "timeline")
+            _print_run(reader, run_id, with_bars=chosen == "timeline")
 
 
-def _fetch_run(reader: Reader, run_id: str) -> Row:
-    row = reader.read(lambda tx: tx.one("run_shown", run_id=run_id))
+def _fetch_run(reader: Reader, run_id: str) -> RunRow:
+    row = fetch_run(reader, run_id)
     if row is None:  # deleted since it was found
         raise UnknownIdError(f"the run {run_id!r} is gone", kind="run", value=run_id)
     return row
 
 
-def _fetch_step(reader: Reader, run_id: str, step_id: str) -> Row:
-    if step_id == LAST:
-        last = reader.read(lambda tx: tx.value("run_last_steps", run_id=run_id, limit=1))
-        step_id = step_id if last is None else str(last)
-    row = reader.read(lambda tx: tx.one("step_shown", run_id=run_id, step_id=step_id))
+def _fetch_step(reader: Reader, run_id: str, text: str) -> StepRow:
+    step_id = (newest_step(reader, run_id=run_id) or text) if text == LAST else text
+    row = fetch_step(reader, step_id, run_id=run_id)
     if row is None:
         raise UnknownIdError(
             f"the run {run_id!r} has no step {step_id!r}: `rowtrail show {run_id}` lists them, "
@@ -130,27 +144,26 @@ def _fetch_step(reader: Reader, run_id: str, step_id: str) -> Row:
 
 def _as_json(reader: Reader, run_id: str) -> Iterator[str]:
     """Yield the pieces of one JSON object; the steps come page by page."""
-    attempts = pages(reader, "attempts_page", "n", run_id=run_id)
-    steps = pages(reader, "steps_page", "seq", run_id=run_id)
-    yield f'{{"run": {json_text(dict(_fetch_run(reader, run_id)))},\n"attempts": '
-    yield from json_rows(dict(row) for page in attempts for row in page)
+    attempts = pages(partial(list_attempts, reader, run_id))
+    yield f'{{"run": {json_text(_fetch_run(reader, run_id))},\n"attempts": '
+    yield from json_rows(row for page in attempts for row in page)
     yield ',\n"steps": '
-    yield from json_rows(dict(row) for page in steps for row in page)
+    yield from json_rows(iter_steps(reader, run_id))
     yield "}"
 
 
-def _print_run(reader: Reader, run_id: str, *, timeline: bool) -> None:
+def _print_run(reader: Reader, run_id: str, *, with_bars: bool) -> None:
     row = _fetch_run(reader, run_id)
     print_fields(_header(row))
-    attempts = pages(reader, "attempts_page", "n", run_id=run_id)
+    attempts = pages(partial(list_attempts, reader, run_id))
     click.echo()
     print_table(ATTEMPTS, ([_attempt_line(attempt) for attempt in page] for page in attempts))
-    steps = pages(reader, "step_lines_page", "seq", run_id=run_id, width=LINE_CHARS)
+    steps = pages(partial(list_step_lines, reader, run_id, chars=LINE_CHARS))
     first = next(steps, None)
     click.echo()
     if first is None:
         click.echo("no steps")
-    elif timeline:
+    elif with_bars:
         _print_timeline(_axis(reader, run_id), chain([first], steps))
     else:
         print_table(STEPS, ([_step_line(step) for step in page] for page in chain([first], steps)))
@@ -158,15 +171,7 @@ def _print_run(reader: Reader, run_id: str, *, timeline: bool) -> None:
 
 def _axis(reader: Reader, run_id: str) -> Axis:
     """Return the time of a run, in as many cells as the terminal leaves beside the figures."""
-    extents = reader.read(lambda tx: tx.all("attempt_extents", run_id=run_id))
-    made = {row["attempt_id"]: (row["first_at"], row["last_at"]) for row in extents}
-    spans: list[tuple[float, float]] = []
-    for page in pages(reader, "attempts_page", "n", run_id=run_id):
-        for attempt in page:
-            begin = attempt["started_at"]
-            end = attempt["ended_at"] or attempt["last_seen_at"]
-            first, last = made.get(attempt["attempt_id"], (begin, end))
-            spans.append((millis(min(begin, first)), millis(max(end, last))))
+    spans = [(millis(span.begin), millis(span.end)) for span in timeline(reader, run_id)]
     room = terminal_columns()
     taken = sum(_MIN_WIDTHS[column.title] + len(GAP) for column in _timeline_columns(room, 0))
     return Axis(spans, min(max(room - taken, MIN_CELLS), MAX_CELLS))
@@ -201,11 +206,11 @@ def _timeline_columns(room: int, cells: int) -> list[Column]:
     return [column for column in columns if column.title not in hidden]
 
 
-def _print_timeline(axis: Axis, steps: Iterator[list[Row]]) -> None:
+def _print_timeline(axis: Axis, steps: Iterator[Page[StepLine]]) -> None:
     room, now_ms = terminal_columns(), Clock().now_ms()
     columns = _timeline_columns(room, axis.cells)
 
-    def line(depth: int, step: Row) -> tuple[Cell, ...]:
+    def line(depth: int, step: StepLine) -> tuple[Cell, ...]:
         mark = "" if depth == 0 else f"{'  ' * (min(depth, MAX_DEPTH) - 1)}└ "
         state = show.status(step["status"])
         cells = {
@@ -221,11 +226,11 @@ def _print_timeline(axis: Axis, steps: Iterator[list[Row]]) -> None:
         }
         return tuple(cells[column.title] for column in columns)
 
-    print_table(columns, ([line(*placed) for placed in tree_order(page)] for page in steps))
+    print_table(columns, ([line(*placed) for placed in tree_order(page.rows)] for page in steps))
     click.echo(f"\n{axis.glyphs.legend()}")
 
 
-def _header(row: Row) -> list[tuple[str, Cell]]:
+def _header(row: RunRow) -> list[tuple[str, Cell]]:
     elapsed = show.between_ms(row["started_at"], row["ended_at"], Clock())
     fields = [
         ("run", show.text(row["run_id"])),
@@ -245,7 +250,7 @@ def _header(row: Row) -> list[tuple[str, Cell]]:
     return [field for field in fields if field[1].text != show.UNKNOWN]
 
 
-def _attempt_line(row: Row) -> tuple[Cell, ...]:
+def _attempt_line(row: AttemptRow) -> tuple[Cell, ...]:
     return (
         show.number(row["n"]),
         Cell(str(row["pid"])),
@@ -256,7 +261,7 @@ def _attempt_line(row: Row) -> tuple[Cell, ...]:
     )
 
 
-def _step_line(row: Row) -> tuple[Cell, ...]:
+def _step_line(row: StepLine) -> tuple[Cell, ...]:
     name = f"{'└ ' if row['parent_id'] else ''}{row['name']}"
     return (
         show.number(row["seq"]),
@@ -277,13 +282,13 @@ def _short(value: Any) -> Cell:
     return Cell(shorten(show.text(value).text, LINE_CHARS))
 
 
-def _print_step(row: Row, as_json: bool) -> None:
+def _print_step(row: StepRow, as_json: bool) -> None:
     if as_json:
-        click.echo(json_text(dict(row), indent=2))
+        click.echo(json_text(row, indent=2))
         return
     values = dict(row)
     fields = [
-        (name, show.status(value) if name == "status" else Cell(cell_text(value)))
+        (name, show.status(str(value)) if name == "status" else Cell(cell_text(value)))
         for name, value in values.items()
         if value is not None and name not in JSON_COLUMNS
     ]

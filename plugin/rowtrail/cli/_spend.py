@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, cast, get_args
 
 import click
@@ -46,7 +47,7 @@ _FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], Cell]], ...] = (
 @limit_option(50)
 @db_option
 @json_option
-def command(by: str, since: int | None, limit: int, db: str, as_json: bool) -> None:
+def command(by: str, since: datetime | None, limit: int, db: str, as_json: bool) -> None:
     """Say where tokens and money went, and what replay saved: by model, tool, thread, agent or day.
 
     The dearest first; days the newest first, whole ones in UTC. An unknown cost is `-` (prices need
@@ -60,7 +61,7 @@ def command(by: str, since: int | None, limit: int, db: str, as_json: bool) -> N
       rowtrail spend --by tool
     """  # noqa: D301  (click reads the backspace)
     with open_journal(db) as reader:
-        found = spend(reader, cast("SpendBy", by), since_ms=since, limit=limit)
+        found = spend(reader, cast("SpendBy", by), since=since, limit=limit)
     if as_json:
         click.echo(json_text({"by": by, "rows": found.rows, "total": found.total}, indent=2))
     elif found.rows:

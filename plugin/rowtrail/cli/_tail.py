@@ -18,8 +18,7 @@ from rowtrail.cli._journal import (
 )
 from rowtrail.cli._output import say
 from rowtrail.cli._when import MAX_SECONDS, Seconds
-from rowtrail.engine.reading import Reader
-from rowtrail.history import Follower, json_text
+from rowtrail.history import Follower, Reader, fetch_run, json_text
 
 GOING_ON = "running"
 
@@ -78,8 +77,8 @@ def command(
 
 
 def _status(reader: Reader, run_id: str) -> str:
-    row = reader.read(lambda tx: tx.one("run_shown", run_id=run_id))
-    return "gone" if row is None else str(row["status"])
+    row = fetch_run(reader, run_id)
+    return "gone" if row is None else row["status"]
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
 
 import click
 
-from rowtrail._clock import iso_utc
 from rowtrail.cli import _figures as show
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import Cell, Column, say
 from rowtrail.cli._when import since_option
-from rowtrail.engine import Row, Tx
-from rowtrail.engine.reading import Reader
+from rowtrail.history import ThreadRow, list_threads, pages
 
 PAGE_ROWS = 1_000
-AFTER_ALL = "~"
-"""Sorts after every time."""
 
 COLUMNS = (
     Column("thread", width=80),
@@ -35,7 +32,7 @@ COLUMNS = (
 @since_option
 @db_option
 @json_option
-def command(limit: int, since: int | None, db: str, as_json: bool) -> None:
+def command(limit: int, since: datetime | None, db: str, as_json: bool) -> None:
     """List threads, the last active first. Without one, the exit code is 3.
 
     With --since, only those with activity since then. With --json, an array of rows of the view
@@ -47,7 +44,8 @@ def command(limit: int, since: int | None, db: str, as_json: bool) -> None:
       rowtrail threads --since 7d --json
     """  # noqa: D301  (click reads the backspace)
     with open_journal(db) as reader:
-        found = Listing(_pages(reader, iso_utc(since), limit + 1), limit)
+        listing = partial(list_threads, reader, since=since)
+        found = Listing(pages(listing, limit=limit + 1, first=PAGE_ROWS), limit)
         has_rows = found.print(COLUMNS, _line, as_json=as_json)
     if not has_rows:
         said = "holds no thread yet" if since is None else "has no thread with activity since then"
@@ -56,25 +54,7 @@ def command(limit: int, since: int | None, db: str, as_json: bool) -> None:
         say(f"only the last active {limit:,} threads: --limit N lists more, --since fewer")
 
 
-def _pages(reader: Reader, since: str | None, limit: int) -> Iterator[list[Row]]:
-    last_at, thread_id, left = AFTER_ALL, "", limit
-
-    def fetch(tx: Tx) -> list[Row]:
-        return tx.all(
-            "threads_page",
-            last_at=last_at,
-            thread_id=thread_id,
-            since=since,
-            limit=min(left, PAGE_ROWS),
-        )
-
-    while left and (page := reader.read(fetch)):
-        yield page
-        last_at, thread_id = page[-1]["last_at"], page[-1]["thread_id"]
-        left -= len(page)
-
-
-def _line(row: Row) -> tuple[Cell, ...]:
+def _line(row: ThreadRow) -> tuple[Cell, ...]:
     return (
         show.text(row["thread_id"]),
         show.number(row["runs"]),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rowtrail.engine import Row
+from rowtrail.history import StepLine
 
 MIN_CELLS = 12
 MAX_CELLS = 80
@@ -71,7 +71,7 @@ class Axis:
         self.glyphs = glyphs()
         self._segments = _laid_out(merged, cells)
 
-    def bar(self, step: Row, now_ms: float) -> str:
+    def bar(self, step: StepLine, now_ms: float) -> str:
         """Return the bar of a step: hollow where it was replayed, its end says how it ended."""
         begin = millis(step["started_at"])
         end = millis(step["ended_at"]) if step["ended_at"] else begin
@@ -87,15 +87,15 @@ class Axis:
         mark = {"failed": "failed", "in_doubt": "doubt", "running": "running"}.get(status)
         if mark is not None:
             row[last] = getattr(self.glyphs, mark)
-        for at in (step["replayed_ms"] or "").split(",") if step["replayed_ms"] else ():
-            cell = self._cell(float(at))
+        for at in step["replayed_at"]:
+            cell = self._cell(millis(at))
             if row[cell] == " ":
                 row[cell] = self.glyphs.replay
         return "".join(row)
 
     def _cell(self, ms: float) -> int:
-        held = [segment for segment in self._segments if segment.begin <= ms]
-        return (held[-1] if held else self._segments[0]).cell(ms)
+        begun = [segment for segment in self._segments if segment.begin <= ms]
+        return (begun[-1] if begun else self._segments[0]).cell(ms)
 
 
 def millis(iso: str) -> float:
@@ -103,17 +103,17 @@ def millis(iso: str) -> float:
     return datetime.fromisoformat(iso).timestamp() * 1000
 
 
-def tree_order(page: Sequence[Row]) -> list[tuple[int, Row]]:
+def tree_order(page: Sequence[StepLine]) -> list[tuple[int, StepLine]]:
     """Return the steps of a page with their depth, each after the step that it was made inside.
 
     A step whose parent is on an earlier page stays where it is.
     """
     here = {step["step_id"] for step in page}
-    inside: dict[str | None, list[Row]] = {}
+    inside: dict[str | None, list[StepLine]] = {}
     for step in page:
         parent = step["parent_id"] if step["parent_id"] in here else None
         inside.setdefault(parent, []).append(step)
-    ordered: list[tuple[int, Row]] = []
+    ordered: list[tuple[int, StepLine]] = []
     waiting = [(int(step["parent_id"] is not None), step) for step in reversed(inside[None])]
     while waiting:
         depth, step = waiting.pop()

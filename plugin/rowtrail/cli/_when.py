@@ -13,7 +13,7 @@ from rowtrail._clock import Clock
 
 MAX_SECONDS = 3_600
 LATEST_MS = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000)
-"""A later time may be none in UTC."""
+"""A later time may not exist in UTC."""
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -39,13 +39,13 @@ def age(ctx: click.Context, param: click.Parameter, value: str | None) -> timede
     return found
 
 
-def since(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Return the time, in milliseconds since 1970, of an age or of a UTC date and time."""
+def since(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """Return the time of an age or of a UTC date and time, to the millisecond."""
     if value is None:
         return None
     ago = _age(value)
     if ago is not None:
-        return max(Clock().now_ms() - int(ago.total_seconds() * 1000), 0)
+        return _moment(Clock().now_ms() - int(ago.total_seconds() * 1000))
     try:
         moment = datetime.fromisoformat(value)
     except ValueError as error:
@@ -56,7 +56,16 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
             param,
         ) from error
     utc = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(int(utc.timestamp() * 1000), 0), LATEST_MS)
+    return _moment(int(utc.timestamp() * 1000))
+
+
+def iso(moment: datetime) -> str:
+    """Return a UTC time as the views show it."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(min(max(ms, 0), LATEST_MS) / 1000, UTC)
 
 
 since_option = click.option(
@@ -65,7 +74,7 @@ since_option = click.option(
     metavar="WHEN",
     help="Only what began since then: an age (2h, 7d) or a UTC date (2026-11-22).",
 )
-"""`--since`, in milliseconds since 1970."""
+"""`--since`, as a UTC time."""
 
 
 def _age(value: str) -> timedelta | None:

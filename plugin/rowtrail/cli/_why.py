@@ -8,9 +8,9 @@ import click
 
 from rowtrail.cli import _figures as show
 from rowtrail.cli._differences import differences_text
-from rowtrail.cli._journal import db_option, find_step, json_option, open_journal
+from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._output import Cell, print_fields
-from rowtrail.history import Why, json_text, visible, why
+from rowtrail.history import Why, find_step, json_text, visible, why
 
 
 @click.command("why", short_help="Say why a step was made or replayed.")

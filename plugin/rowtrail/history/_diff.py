@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from rowtrail.engine import Row, Store, Tx
-from rowtrail.engine.reading import Reader
 from rowtrail.history._compare import Difference, differences, essence, parsed
+from rowtrail.history._runs import require_run
+from rowtrail.history._source import Row, Source, Tx, reader_of
 from rowtrail.history._text import json_text
 
 Mark = Literal["same", "answer", "changed", "missing"]
@@ -52,33 +52,39 @@ class Pair:
     differences: tuple[Difference, ...] = ()
 
 
-def diff(store: Store | Reader, run_a: str, run_b: str) -> Iterator[Pair]:
+def diff(source: Source, run_a: str, run_b: str) -> Iterator[Pair]:
     """Yield the steps of two runs side by side, in the order of the first run.
 
     A step is recognised by its request wherever it stands, so that the order of parallel calls does
     not matter; what is left over is paired by node, kind, name and order. Steps that were set aside
     are left out. What is kept in memory is about 300 bytes a step, not what was said.
+
+    Raises:
+        UnknownIdError: One of the runs is not there.
+        StorageError: The journal cannot be read.
     """
     some: list[Pair] = []
     differing = 0
-    for pair in _aligned(_places(store, run_a), _places(store, run_b)):
+    for run_id in (run_a, run_b):
+        require_run(source, run_id)
+    for pair in _aligned(_places(source, run_a), _places(source, run_b)):
         some.append(pair)
         differing += _differs(pair)
         if differing == PAIRS_AT_ONCE:
-            yield from _detailed(store, run_a, run_b, some)
+            yield from _detailed(source, run_a, run_b, some)
             some, differing = [], 0
-    yield from _detailed(store, run_a, run_b, some)
+    yield from _detailed(source, run_a, run_b, some)
 
 
 def _differs(pair: Pair) -> bool:
     return pair.mark in ("answer", "changed")
 
 
-def _places(store: Store | Reader, run_id: str) -> list[Place]:
+def _places(source: Source, run_id: str) -> list[Place]:
     def work(tx: Tx) -> list[Place]:
         return [_place(row) for row in tx.iter("step_places", run_id=run_id)]
 
-    return store.read(work)
+    return reader_of(source).read(work)
 
 
 def _place(row: Row) -> Place:
@@ -147,11 +153,11 @@ def _pair(a: Place, b: Place | None) -> Pair:
     return Pair("same" if is_same else "answer", a, b)
 
 
-def _detailed(store: Store | Reader, run_a: str, run_b: str, pairs: list[Pair]) -> Iterator[Pair]:
+def _detailed(source: Source, run_a: str, run_b: str, pairs: list[Pair]) -> Iterator[Pair]:
     """Add to each pair that differs where it does."""
     differing = [pair for pair in pairs if _differs(pair)]
-    rows_a = _rows(store, run_a, [pair.a for pair in differing])
-    rows_b = _rows(store, run_b, [pair.b for pair in differing])
+    rows_a = _rows(source, run_a, [pair.a for pair in differing])
+    rows_b = _rows(source, run_b, [pair.b for pair in differing])
     for pair in pairs:
         found: tuple[Difference, ...] = ()
         if pair.a is not None and pair.b is not None and pair.mark != "same":
@@ -161,11 +167,13 @@ def _detailed(store: Store | Reader, run_a: str, run_b: str, pairs: list[Pair]) 
         yield Pair(pair.mark, pair.a, pair.b, found)
 
 
-def _rows(store: Store | Reader, run_id: str, places: list[Place | None]) -> dict[int, Row]:
+def _rows(source: Source, run_id: str, places: list[Place | None]) -> dict[int, Row]:
     seqs = [place.seq for place in places if place is not None]
     if not seqs:
         return {}
-    rows = store.read(lambda tx: tx.all("steps_by_seq", run_id=run_id, seqs=json_text(seqs)))
+    rows = reader_of(source).read(
+        lambda tx: tx.all("steps_by_seq", run_id=run_id, seqs=json_text(seqs))
+    )
     return {row["seq"]: row for row in rows}
 
 

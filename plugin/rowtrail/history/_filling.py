@@ -24,8 +24,7 @@ from rowtrail.history._index_file import IndexFile
 from rowtrail.history._plain import parts, plain_text, spaced
 
 if TYPE_CHECKING:
-    from rowtrail.engine import Row, Store, Tx
-    from rowtrail.engine.reading import Reader
+    from rowtrail.history._source import Readable, Row, Tx
 
 PAGE_STEPS = 300
 """Steps that are read in one transaction; others get their turn between two."""
@@ -40,7 +39,7 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
 
-def fill(index: IndexFile, source: Store | Reader, progress: Progress) -> None:
+def fill(index: IndexFile, source: Readable, progress: Progress) -> None:
     """Bring the index to what the journal holds now; each page is a transaction.
 
     Raises:

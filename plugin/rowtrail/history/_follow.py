@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rowtrail._clock import iso_utc
-from rowtrail.engine import Row, Store, Tx
-from rowtrail.engine.reading import Reader
+from rowtrail.history._source import Row, Source, Tx, reader_of
 from rowtrail.history._text import json_text
 
 PAGE_ROWS = 500
@@ -24,17 +23,17 @@ class Follower:
 
     def __init__(
         self,
-        store: Store | Reader,
+        source: Source,
         *,
         run_id: str | None = None,
         thread_id: str | None = None,
         recent: int = 0,
     ) -> None:
-        self._store = store
+        self._source = reader_of(source)
         self._run_id = run_id
         self._thread_id = thread_id
         self._running: set[int] = set()
-        ends = store.read(lambda tx: tx.one("tail_ends"))
+        ends = self._source.read(lambda tx: tx.one("tail_ends"))
         assert ends is not None
         self._replay: int = ends["replays"]
         self._step: int = ends["steps"]
@@ -50,7 +49,7 @@ class Follower:
             last, of = "thread_last_steps", {"thread_id": self._thread_id}
         else:
             return set(range(max(self._step - count, 0) + 1, self._step + 1))
-        rows = self._store.read(lambda tx: tx.all(last, limit=count, **of))
+        rows = self._source.read(lambda tx: tx.all(last, limit=count, **of))
         return {row["id"] for row in rows}
 
     def news(self) -> list[dict[str, Any]]:
@@ -61,7 +60,7 @@ class Follower:
         it saved).
         """
         while True:
-            ends, steps, replays = self._store.read(self._read)
+            ends, steps, replays = self._source.read(self._read)
             found = [self._step_news(row) for row in steps if self._is_news(row)]
             found += [_event("replayed", row) for row in replays]
             self._note(steps)

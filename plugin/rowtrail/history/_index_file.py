@@ -20,8 +20,7 @@ from rowtrail.errors import BusyError, DiskFullError, ReadOnlyError, StorageErro
 from rowtrail.extras import Package, needed
 
 if TYPE_CHECKING:
-    from rowtrail.engine import Store
-    from rowtrail.engine.reading import Reader
+    from rowtrail.history._source import Readable
 
 T = TypeVar("T")
 
@@ -191,7 +190,7 @@ def index_path(journal_path: str) -> str:
     return MEMORY if journal_path == MEMORY else os.path.abspath(journal_path) + SUFFIX
 
 
-def with_index(source: Store | Reader, work: Callable[[IndexFile], T]) -> T:
+def with_index(source: Readable, work: Callable[[IndexFile], T]) -> T:
     """Run `work` on the index of a journal; one that is missing or damaged is made anew.
 
     Raises:

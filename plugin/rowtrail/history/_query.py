@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rowtrail.engine import Store
-from rowtrail.engine.reading import Found, Only, Reader, UnansweredError, ask
+from rowtrail.engine.reading import Found, UnansweredError, ask
 from rowtrail.errors import QueryError, UsageError
 from rowtrail.history import _statement
 from rowtrail.history._answer import Answer, unique
 from rowtrail.history._budget import fit
 from rowtrail.history._named import resolved
+from rowtrail.history._page import check_limit
+from rowtrail.history._source import Only, Source, reader_of
 from rowtrail.history._wording import misquoted, worded
 
 _PARAMS: tuple[type, ...] = (Sequence, dict)
 
 
 def query(
-    store: Store | Reader,
+    source: Source,
     sql: str,
     params: Sequence[Any] | dict[str, Any] = (),
     *,
@@ -36,7 +37,7 @@ def query(
     of more than 4 MiB cannot be read; one of more than 20,000 characters is cut in the answer.
 
     Args:
-        store: The journal, open for writing or for reading.
+        source: The journal.
         sql: The query, or the name of one of `named_queries()`, such as `@failures`.
         params: Values for its placeholders: a sequence for `?`, a dict for `:name`. Those of a
             named query may be left out.
@@ -54,7 +55,7 @@ def query(
     """
     _check_limits(limit, timeout, max_tokens)
     if not isinstance(sql, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # from anybody
-        raise UsageError(f"sql={sql!r} is no text: write the query as a str")
+        raise UsageError(f"sql={sql!r} is not text: write the query as a str")
     asked = sql
     sql, params = resolved(sql, params)
     _statement.check(sql)
@@ -63,7 +64,9 @@ def query(
     if wrong is not None:
         raise QueryError(wrong, query=asked)
     try:
-        found = ask(store, sql, params, rows=limit, seconds=timeout, only=only or Only())
+        found = ask(
+            reader_of(source), sql, params, rows=limit, seconds=timeout, only=only or Only()
+        )
     except UnansweredError as fault:
         raise QueryError(worded(fault, sql, timeout), query=asked) from fault.__cause__
     answer = Answer(unique(found.columns), found.rows)
@@ -76,8 +79,7 @@ def query(
 
 
 def _check_limits(limit: int, timeout: float, max_tokens: int | None) -> None:
-    if limit < 1:
-        raise UsageError(f"limit={limit!r} gives no rows: use 1 or more")
+    check_limit(limit)
     if not (timeout > 0 and math.isfinite(timeout)):
         raise UsageError(f"timeout={timeout!r} gives no time: use seconds, more than 0")
     if max_tokens is not None and max_tokens < 1:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rowtrail.engine import Row, Store, Tx
-from rowtrail.engine.reading import Reader
+from rowtrail.errors import UnknownIdError
+from rowtrail.history._source import Row, Source, Tx, reader_of
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,26 @@ class ResumePlan:
     saved_usd: float | None
 
 
-def resume_plan(store: Store | Reader, run_id: str) -> ResumePlan | None:
-    """Return what a resume of a run replays, makes again and asks about; None without such a run.
+def resume_plan(source: Source, run_id: str) -> ResumePlan:
+    """Return what a resume of a run replays, makes again and asks about.
 
     A graph goes on from its last checkpoint: what finished before is not even asked for again.
+
+    Raises:
+        UnknownIdError: There is no such run.
+        StorageError: The journal cannot be read.
     """
 
     def work(tx: Tx) -> tuple[Row | None, list[Row]]:
         return tx.one("run_shown", run_id=run_id), tx.all("resume_plan", run_id=run_id)
 
-    run, groups = store.read(work)
+    run, groups = reader_of(source).read(work)
     if run is None:
-        return None
+        raise UnknownIdError(
+            f"the run {run_id!r} is gone: `rowtrail runs` lists those there are",
+            kind="run",
+            value=run_id,
+        )
     replayed: dict[str, int] = {}
     again: dict[str, int] = {}
     in_doubt: dict[str, int] = {}

@@ -15,6 +15,11 @@ _INTRODUCTION = (
 )
 
 
+def view_columns(view: str) -> tuple[str, ...]:
+    """Return the columns of a public view, in order."""
+    return tuple(public_columns()[view])
+
+
 def describe_schema() -> dict[str, Any]:
     """Return the views, the values of their columns with few, and the named queries, for JSON."""
     abouts = schema.abouts()

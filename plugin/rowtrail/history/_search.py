@@ -7,8 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from rowtrail._clock import iso_utc
 from rowtrail.errors import EmbedderError, UnknownIdError, UsageError
@@ -24,14 +23,12 @@ from rowtrail.history._index_file import (
     index_path,
     with_index,
 )
+from rowtrail.history._page import Moment, check_limit, millis_of
 from rowtrail.history._plain import unspaced
+from rowtrail.history._source import Readable, Source, reader_of
 from rowtrail.history._vectors import embed_missing
 from rowtrail.history._words import COMMON, expressions, words
 from rowtrail.vocabulary import Kind
-
-if TYPE_CHECKING:
-    from rowtrail.engine import Store
-    from rowtrail.engine.reading import Reader
 
 Mode = Literal["auto", "keyword", "semantic", "hybrid"]
 
@@ -93,13 +90,13 @@ class _Filter:
 
 
 def search(
-    source: Store | Reader,
+    source: Source,
     text: str,
     *,
     kind: Kind | None = None,
     thread_id: str | None = None,
     run_id: str | None = None,
-    since: datetime | str | None = None,
+    since: Moment | None = None,
     mode: Mode = "auto",
     limit: int = 10,
     max_tokens: int | None = None,
@@ -120,7 +117,7 @@ def search(
     stored encrypted nothing.
 
     Args:
-        source: The journal, open for writing or for reading.
+        source: The journal.
         text: What to look for.
         kind: Only steps of this kind.
         thread_id: Only this thread.
@@ -142,19 +139,20 @@ def search(
     """
     _check(text, kind, mode, limit, max_tokens, embedder)
     chosen = None if embedder is None or mode == "keyword" else Embedder(embedder)
-    within = _Filter(kind, _runs(source, thread_id, run_id), _since_ms(since))
+    reader = reader_of(source)
+    within = _Filter(kind, _runs(reader, thread_id, run_id), millis_of("since", since))
 
     def work(index: IndexFile) -> Answer:
-        fill(index, source, _say_nothing)
-        return _Search(index, source, text, within, limit).answer(mode, chosen)
+        fill(index, reader, _say_nothing)
+        return _Search(index, reader, text, within, limit).answer(mode, chosen)
 
-    answer = with_index(source, work)
+    answer = with_index(reader, work)
     notes = [] if answer.note is None else [answer.note]
     return answer if max_tokens is None else fit(answer, notes, max_tokens, text, ADVICE)
 
 
 def build_index(
-    source: Store | Reader,
+    source: Source,
     *,
     embedder: EmbedderLike | None = None,
     rebuild: bool = False,
@@ -171,18 +169,19 @@ def build_index(
         StorageError: The journal cannot be read, or the index cannot be written.
     """
     chosen = None if embedder is None else Embedder(embedder)
-    path = index_path(source.path)
+    reader = reader_of(source)
+    path = index_path(reader.path)
     check_can_search("searching")  # before anything is deleted
     if rebuild and path != MEMORY:
         discard(path)
 
     def work(index: IndexFile) -> Indexed:
-        fill(index, source, progress or _say_nothing)
+        fill(index, reader, progress or _say_nothing)
         if chosen is not None:
             embed_missing(index, chosen, progress or _say_nothing)
         return Indexed(path, index.value("docs_count"), index.value("vectors_count"))
 
-    return with_index(source, work)
+    return with_index(reader, work)
 
 
 def _say_nothing(what: str, done: int, total: int) -> None:
@@ -198,13 +197,12 @@ def _check(
     embedder: object,
 ) -> None:
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # from anybody
-        raise UsageError(f"text={text!r} is no text: give what to look for as a str")
+        raise UsageError(f"text={text!r} is not text: give what to look for as a str")
     if kind is not None and kind not in get_args(Kind):
         raise UsageError(f"kind={kind!r} is unknown: use 'llm', 'tool' or 'function'")
     if mode not in get_args(Mode):
         raise UsageError(f"mode={mode!r} is unknown: use one of {', '.join(get_args(Mode))}")
-    if limit < 1:
-        raise UsageError(f"limit={limit!r} gives no rows: use 1 or more")
+    check_limit(limit)
     if max_tokens is not None and max_tokens < 1:
         raise UsageError(f"max_tokens={max_tokens!r} leaves no room: use 1 or more")
     if mode in ("semantic", "hybrid") and embedder is None:
@@ -214,23 +212,7 @@ def _check(
         )
 
 
-def _since_ms(since: datetime | str | None) -> int | None:
-    if since is None:
-        return None
-    if isinstance(since, str):
-        try:
-            since = datetime.fromisoformat(since)
-        except ValueError:
-            raise UsageError(
-                f"since={since!r} is no time: write UTC ISO-8601, such as 2026-11-22T09:30:00Z"
-            ) from None
-    at = since if since.tzinfo is not None else since.replace(tzinfo=UTC)
-    return int(at.timestamp() * 1000)
-
-
-def _runs(
-    source: Store | Reader, thread_id: str | None, run_id: str | None
-) -> tuple[int, ...] | None:
+def _runs(source: Readable, thread_id: str | None, run_id: str | None) -> tuple[int, ...] | None:
     if thread_id is None and run_id is None:
         return None
     rows = source.read(lambda tx: tx.all("search_run_rows", thread_id=thread_id, run_id=run_id))
@@ -250,7 +232,7 @@ class _Search:
     """One question, on an index that is up to date."""
 
     index: IndexFile
-    source: Store | Reader
+    source: Readable
     text: str
     within: _Filter
     limit: int

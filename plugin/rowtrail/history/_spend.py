@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rowtrail._clock import iso_utc
-from rowtrail.engine import Row, Store, Tx
-from rowtrail.engine.reading import Reader
+from rowtrail.errors import UsageError
+from rowtrail.history._page import DEFAULT_ROWS, Moment, check_limit, millis_of
+from rowtrail.history._source import Row, Source, Tx, reader_of
 
 SpendBy = Literal["model", "tool", "thread", "agent", "day"]
 
@@ -39,12 +40,32 @@ class Spend:
     has_more: bool
 
 
-def spend(store: Store | Reader, by: SpendBy, *, since_ms: int | None, limit: int) -> Spend:
+def spend(
+    source: Source,
+    by: SpendBy = "model",
+    *,
+    since: Moment | None = None,
+    limit: int = DEFAULT_ROWS,
+) -> Spend:
     """Return what was spent, by model, tool, thread, agent or UTC day.
 
-    Models and days are counted by the whole days since `since_ms`, threads and agents by the runs
+    Models and days are counted by the whole days since `since`, threads and agents by the runs
     that began since, tools by their calls since. A cost that nobody knows is None.
+
+    Args:
+        source: The journal.
+        by: What to add up by.
+        since: Only what was spent then or later.
+        limit: How many groups at most.
+
+    Raises:
+        UsageError: An argument has no meaning.
+        StorageError: The journal cannot be read.
     """
+    if by not in _STATEMENTS:
+        raise UsageError(f"by={by!r} is unknown: use one of {', '.join(_STATEMENTS)}")
+    check_limit(limit)
+    since_ms = millis_of("since", since)
     name, total_name = _STATEMENTS[by]
     day = None if since_ms is None else (iso_utc(since_ms) or "")[:10]
 
@@ -57,7 +78,7 @@ def spend(store: Store | Reader, by: SpendBy, *, since_ms: int | None, limit: in
         rows = tx.all(name, limit=-1 if total_name is None else limit + 1, **times)
         return rows, None if total_name is None else tx.one(total_name, **times)
 
-    rows, total = store.read(work)
+    rows, total = reader_of(source).read(work)
     groups = [dict(row) for row in rows]
     summed = _summed(groups) if total is None else dict(total)
     return Spend(groups[:limit], summed, len(groups) > limit)

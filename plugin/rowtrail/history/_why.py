@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, cast
 
 from rowtrail._clock import iso_utc
-from rowtrail.engine import Row, Store, Tx
-from rowtrail.engine.reading import Reader
-from rowtrail.errors import UnknownIdError
 from rowtrail.history._compare import MISSING, Difference, differences, essence, parsed
 from rowtrail.history._remedy import remedy
+from rowtrail.history._rows import StepRow
+from rowtrail.history._source import Row, Source, Tx, reader_of
+from rowtrail.history._steps import step_row, unknown_step
 from rowtrail.replay import Aside, ReasonCode
 
 MAX_DIFFERENCES = 5
@@ -84,31 +84,13 @@ class Why:
     late: dict[str, Any] | None
 
 
-def why(store: Store | Reader, step_id: str) -> Why:
+def why(source: Source, step_id: str) -> Why:
     """Return why a step was made, and where it was replayed.
 
     Raises:
         UnknownIdError: There is no such step.
     """
-    return store.read(partial(_why, step_id=step_id))
-
-
-def step_whole(tx: Tx, step_id: str) -> Row:
-    """Return a step as the view `steps` shows it.
-
-    Raises:
-        UnknownIdError: There is none.
-    """
-    run_id = tx.value("step_run", step_id=step_id)
-    row = None if run_id is None else tx.one("step_shown", run_id=run_id, step_id=step_id)
-    if row is None:
-        raise UnknownIdError(
-            f"no step has the id {step_id!r}: `rowtrail show RUN` lists those of a run, in the "
-            "column `step`",
-            kind="step",
-            value=step_id,
-        )
-    return row
+    return reader_of(source).read(partial(_why, step_id=step_id))
 
 
 _SHOWN = (
@@ -118,7 +100,9 @@ _SHOWN = (
 
 
 def _why(tx: Tx, *, step_id: str) -> Why:
-    row = step_whole(tx, step_id)
+    row = step_row(tx, step_id)
+    if row is None:
+        raise unknown_step(step_id)
     code = row["reason_code"] or ReasonCode.FIRST
     aside = tx.value("step_aside", step_id=step_id)
     nearest, found, help_ = _nearest(tx, row) if code == ReasonCode.CHANGED else (None, [], None)
@@ -130,7 +114,7 @@ def _why(tx: Tx, *, step_id: str) -> Why:
     replayed = tx.all("step_replays", step_id=step_id)
     late = tx.one("step_late_kept", step_id=step_id)
     return Why(
-        step={name: row[name] for name in _SHOWN},
+        step={name: value for name, value in row.items() if name in _SHOWN},
         made=aside != Aside.NEVER_MADE,
         because=_because(code, aside, row["reason"]),
         replayed=[_replay(replay) for replay in replayed],
@@ -155,7 +139,7 @@ def _because(code: str, aside: str | None, reason: str | None) -> str:
     return _MEANINGS[ReasonCode(code)] if known else str(reason)
 
 
-def _nearest(tx: Tx, row: Row) -> tuple[dict[str, Any] | None, list[Difference], str | None]:
+def _nearest(tx: Tx, row: StepRow) -> tuple[dict[str, Any] | None, list[Difference], str | None]:
     """Return the recorded step of the scope that is most like the step, where they differ, and what
     to do about it.
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rowtrail._clock import Clock
 from rowtrail.content import Codec, Content
-from rowtrail.engine import Durability, Row, Store, Tx, close_store, open_store, warn_unclosed
-from rowtrail.errors import ClosedError, UnknownIdError, UsageError
+from rowtrail.engine import Durability, Store, close_store, open_store, warn_unclosed
+from rowtrail.errors import ClosedError, UsageError
 from rowtrail.journal._attempts import ActiveAttempts, Attempts
 from rowtrail.journal._beginning import Beginning
 from rowtrail.journal._checks import Checks, check_durability
@@ -274,41 +274,40 @@ class Journal(Checks, Attempts):
         return build_index(self.store, embedder=chosen, rebuild=rebuild, progress=progress)
 
     def runs(self, *, thread_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the newest runs as rows of the view `runs`, newest first."""
+        """Return the newest runs, newest first; `rowtrail.history.list_runs` has filters and pages.
+
+        Raises:
+            UsageError: The limit gives no rows.
+        """
+        from rowtrail.history import list_runs, pages
+
         self._refuse_closed()
-        rows = self.store.read(
-            lambda tx: tx.all("runs_newest", thread_id=thread_id, limit=limit, before=None)
-        )
-        return [dict(row) for row in rows]
+        listing = partial(list_runs, self.store, thread_id=thread_id)
+        return [dict(run) for page in pages(listing, limit=limit, first=limit) for run in page]
 
     def steps(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the steps of a run as rows of the view `steps`, in order.
+        """Return the steps of a run in order.
 
         Raises:
             UnknownIdError: There is no such run.
         """
         return list(self.iter_steps(run_id))
 
-    def iter_steps(self, run_id: str, *, page: int = 500) -> Iterator[dict[str, Any]]:
-        """Yield the steps of a run as rows of the view `steps`, reading a page at a time.
+    def iter_steps(self, run_id: str, *, page: int = 50) -> Iterator[dict[str, Any]]:
+        """Yield the steps of a run in order, reading a page at a time.
+
+        Args:
+            run_id: The run.
+            page: How many steps the first page has; pages grow as long as their texts are short.
 
         Raises:
             UnknownIdError: There is no such run.
         """
+        from rowtrail.history import list_steps, pages
+
         self._refuse_closed()
-        if self.store.read(lambda tx: tx.one("run_by_id", run_id=run_id)) is None:
-            raise UnknownIdError(
-                f"no run has the id {run_id!r}: `rowtrail runs` lists them",
-                kind="run",
-                value=run_id,
-            )
-        after = 0
-        while True:
-            rows = self.store.read(partial(_steps_page, run_id=run_id, after=after, limit=page))
-            yield from (dict(row) for row in rows)
-            if len(rows) < page:
-                return
-            after = rows[-1]["seq"]
+        for steps in pages(partial(list_steps, self.store, run_id), first=page):
+            yield from (dict(step) for step in steps)
 
     def close(self) -> None:
         """Commit what is queued and close the file; safe at any time, further calls do nothing."""
@@ -333,10 +332,6 @@ class Journal(Checks, Attempts):
     def _refuse_closed(self) -> None:
         if not self._finalizer.alive:
             raise ClosedError(f"{self.path!r} was closed: open the journal again", path=self.path)
-
-
-def _steps_page(tx: Tx, *, run_id: str, after: int, limit: int) -> list[Row]:
-    return tx.all("steps_page", run_id=run_id, after=after, limit=limit)
 
 
 def _recorder_of(store: Store) -> Recorder:

@@ -1,20 +1,15 @@
--- name: runs_newest
--- By the order in which they began: a clock may have been set back since.
-SELECT v.*
-FROM run r CROSS JOIN runs v ON v.run_id = r.run_id
-WHERE (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
-  AND (:before IS NULL OR r.id < :before)
-ORDER BY r.id DESC LIMIT :limit;
+-- Listings: `page` of the last row is what the next page takes as `:cursor`; it is not shown.
 
 -- name: runs_page
--- Newest first; `page` of the last row is where the next page begins. With :urgent 1 only runs that
--- crashed or have steps in doubt, with 0 only the others.
+-- Newest first, by the order in which they began: a clock may have been set back since. With :urgent 1 only
+-- runs that crashed or have steps in doubt, with 0 only the others.
 SELECT r.id AS page, v.*
 FROM run r CROSS JOIN runs v ON v.run_id = r.run_id
-WHERE r.id < :before
+WHERE r.id < :cursor
+  AND (:run_id IS NULL OR r.run_id = :run_id)
   AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
   AND (:agent IS NULL OR r.agent = :agent)
-  AND (:since IS NULL OR r.started_at >= :since)
+  AND (:since IS NULL OR r.started_at >= :since) AND (:before IS NULL OR r.started_at < :before)
   AND (:urgent IS NULL OR :urgent = (r.id IN (
         SELECT u.id FROM run u
         WHERE u.status IN ('crashed', 'cancelled')
@@ -29,10 +24,18 @@ SELECT * FROM runs WHERE run_id = :run_id;
 -- name: run_ids_between
 SELECT run_id FROM run WHERE run_id >= :first AND run_id < :last ORDER BY run_id LIMIT :limit;
 
+-- name: run_within
+-- Whether there is such a run, and it is of this thread, run and agent.
+SELECT EXISTS (
+    SELECT 1 FROM run r
+    WHERE r.run_id = :run_id AND (:only_run IS NULL OR r.run_id = :only_run)
+      AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
+      AND (:agent IS NULL OR r.agent = :agent));
+
 -- name: run_ids_page
--- The oldest first; `page` of the last row is where the next page begins.
+-- The oldest first.
 SELECT r.id AS page, r.run_id FROM run r
-WHERE r.id > :after AND (:since IS NULL OR r.started_at >= :since)
+WHERE r.id > :cursor AND (:since IS NULL OR r.started_at >= :since)
   AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
 ORDER BY r.id LIMIT :limit;
 
@@ -49,46 +52,60 @@ ORDER BY t.id = (SELECT r.thread FROM run r WHERE r.thread IS NOT NULL ORDER BY 
 LIMIT 1;
 
 -- name: attempts_page
-SELECT * FROM attempts WHERE run_id = :run_id AND n > :after ORDER BY n LIMIT :limit;
+SELECT n AS page, a.* FROM attempts a WHERE run_id = :run_id AND n > :cursor ORDER BY n LIMIT :limit;
+
+-- name: attempt_open
+-- The newest attempt of a run that has not ended.
+SELECT * FROM attempts WHERE run_id = :run_id AND ended_at IS NULL ORDER BY n DESC LIMIT 1;
 
 -- name: steps_page
 -- The inner query finds where the page ends, so that only its rows have their values put together.
-SELECT * FROM steps
-WHERE run_id = :run_id AND seq > :after AND seq <= (
+SELECT v.seq AS page, v.*
+FROM steps v
+WHERE v.run_id = :run_id AND v.seq > :cursor AND v.seq <= (
     SELECT max(seq) FROM (
         SELECT s.seq FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
-        WHERE r.run_id = :run_id AND s.seq > :after ORDER BY s.seq LIMIT :limit))
-ORDER BY seq;
+        WHERE r.run_id = :run_id AND s.seq > :cursor ORDER BY s.seq LIMIT :limit))
+ORDER BY v.seq;
 
 -- name: step_lines_page
--- The same with values cut to :width characters: of a prompt the last message, of a message its text.
-SELECT v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status, v.reason, v.replays,
+-- The same with values cut to :chars characters: of a prompt the last message, of a message its text.
+SELECT v.seq AS page, v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status, v.reason, v.replays,
        v.attempt_id, v.started_at, v.ended_at, v.duration_ms, v.input_tokens, v.output_tokens, v.cost_usd,
        (SELECT group_concat(p.at) FROM replay p WHERE p.step = CAST(v.step_id AS INTEGER)) AS replayed_ms,
        CASE v.kind
            WHEN 'llm' THEN coalesce((
-               SELECT substr(@text(i.text), 1, :width)
+               SELECT substr(@text(i.text), 1, :chars)
                FROM step s JOIN list l ON l.id = s.prompt
                JOIN log_item li ON li.log = l.log
                 AND li.pos = json_extract(l.pieces, '$[#-1][1]') + json_extract(l.pieces, '$[#-1][2]') - 1
                JOIN item i ON i.id = li.item
-               WHERE s.id = CAST(v.step_id AS INTEGER)), substr(v.input, 1, :width))
-           ELSE substr(v.input, 1, :width) END AS input,
+               WHERE s.id = CAST(v.step_id AS INTEGER)), substr(v.input, 1, :chars))
+           ELSE substr(v.input, 1, :chars) END AS input,
        substr(coalesce(v.error, (
            SELECT CASE WHEN json_valid(i.text) AND i.type <> 'dict' AND json_type(i.text, '$.role') = 'text'
                        THEN coalesce(nullif(@text(i.text), ''), json_extract(i.text, '$.tool_calls'), i.text)
                        ELSE i.text END
            FROM step s JOIN item i ON i.id = s.output
-           WHERE s.id = CAST(v.step_id AS INTEGER))), 1, :width) AS output
+           WHERE s.id = CAST(v.step_id AS INTEGER))), 1, :chars) AS output
 FROM steps v
-WHERE v.run_id = :run_id AND v.seq > :after AND v.seq <= (
+WHERE v.run_id = :run_id AND v.seq > :cursor AND v.seq <= (
     SELECT max(seq) FROM (
         SELECT s.seq FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
-        WHERE r.run_id = :run_id AND s.seq > :after ORDER BY s.seq LIMIT :limit))
+        WHERE r.run_id = :run_id AND s.seq > :cursor ORDER BY s.seq LIMIT :limit))
 ORDER BY v.seq;
 
 -- name: step_shown
 SELECT * FROM steps WHERE run_id = :run_id AND step_id = :step_id;
+
+-- name: step_part
+-- A step in full, of long values the :chars characters behind the first :start.
+SELECT step_id, run_id, thread_id, node, seq, parent_id, kind, name, status, reason, effect, started_at, duration_ms,
+       model, input_tokens, output_tokens, cost_usd, replays, tool_call_id, idempotency_key,
+       length(input) AS input_chars, substr(input, :start + 1, :chars) AS input,
+       length(output) AS output_chars, substr(output, :start + 1, :chars) AS output,
+       length(error) AS error_chars, substr(error, :start + 1, :chars) AS error
+FROM steps WHERE run_id = :run_id AND step_id = :step_id;
 
 -- name: attempt_extents
 -- When the steps of each attempt of a run began and ended: what a heartbeat says may be 2 s old.
@@ -109,8 +126,23 @@ FROM (SELECT step, run FROM doubtful
       SELECT s.id, sc.run FROM step s JOIN scope sc ON sc.id = s.scope
       WHERE s.status = 'done' AND s.output IS NULL AND s.effect = 'write') d
 JOIN run r ON r.id = d.run
-WHERE +d.step < :before AND (:run_id IS NULL OR r.run_id = :run_id)
+WHERE +d.step < :cursor AND (:run_id IS NULL OR r.run_id = :run_id)
+  AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
 ORDER BY +d.step DESC LIMIT :limit;
+
+-- name: questions_page
+-- What waits for a person, the newest first: runs that asked by an interrupt, and steps in doubt.
+SELECT q.page, q.kind || '-' || q.id AS question_id, q.kind, q.asked_ms, q.step_id, r.run_id, t.thread_id
+FROM (SELECT substr('00000000000000' || w.ended_at, -15) || ' interrupt ' || w.id AS page, 'interrupt' AS kind, w.id,
+             w.id AS run, w.ended_at AS asked_ms, NULL AS step_id
+      FROM run w WHERE w.status = 'waiting'
+      UNION ALL
+      SELECT substr('00000000000000' || s.started_at, -15) || ' in_doubt ' || s.id, 'in_doubt', s.id,
+             d.run, s.started_at, CAST(s.id AS TEXT)
+      FROM doubtful d JOIN step s ON s.id = d.step) q
+JOIN run r ON r.id = q.run LEFT JOIN thread t ON t.id = r.thread
+WHERE q.page < :cursor AND (:run_id IS NULL OR r.run_id = :run_id) AND (:thread_id IS NULL OR t.thread_id = :thread_id)
+ORDER BY q.page DESC LIMIT :limit;
 
 -- name: step_newest
 SELECT CAST(max(id) AS TEXT) FROM step;
@@ -148,9 +180,10 @@ SELECT seq, status, input, output, error
 FROM steps WHERE run_id = :run_id AND seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: threads_page
--- The last active first; where the next page begins is what the last row says.
-SELECT * FROM threads
-WHERE (last_at, thread_id) < (:last_at, :thread_id) AND (:since IS NULL OR last_at >= :since)
+-- The last active first. Times have one length, so that texts which begin with them sort as they do.
+SELECT last_at || ' ' || thread_id AS page, v.*
+FROM threads v
+WHERE last_at || ' ' || thread_id < :cursor AND (:since IS NULL OR last_at >= :since)
 ORDER BY last_at DESC, thread_id DESC LIMIT :limit;
 
 -- name: runs_by_status
@@ -220,9 +253,6 @@ FROM steps v WHERE run_id = :run_id AND (status <> 'failed' OR NOT EXISTS (
     SELECT 1 FROM step f JOIN step d ON d.scope = f.scope AND d.fingerprint = f.fingerprint AND d.id > f.id
     WHERE f.id = CAST(v.step_id AS INTEGER) AND d.status = 'done' AND d.output IS NOT NULL))
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
-
--- name: run_holder
-SELECT pid, host FROM attempts WHERE run_id = :run_id AND ended_at IS NULL ORDER BY n DESC LIMIT 1;
 
 -- name: step_aside
 -- Why a step was set aside, None where it was not.

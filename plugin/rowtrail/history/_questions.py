@@ -1,0 +1,61 @@
+"""Questions: what waits for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rowtrail._clock import iso_utc
+from rowtrail.history._page import DEFAULT_ROWS, Listing, Page
+from rowtrail.history._rows import QuestionRow
+from rowtrail.history._source import Source, Tx
+from rowtrail.history._steps import step_row
+
+AFTER_ALL = "~"
+"""Sorts after every time."""
+
+
+def _shown(tx: Tx, values: dict[str, Any]) -> QuestionRow:
+    step = None if values["step_id"] is None else step_row(tx, values["step_id"])
+    asked = None if step is None else f"Did {step['name']} happen? It was called with"
+    return {
+        "question_id": values["question_id"],
+        "run_id": values["run_id"],
+        "thread_id": values["thread_id"],
+        "node": None if step is None else step["node"],
+        "step_id": values["step_id"],
+        "kind": values["kind"],
+        "asked_at": iso_utc(values["asked_ms"]) or "",
+        "question": None if step is None else f"{asked} {step['input'] or 'no arguments'}",
+        "answered_at": None,
+        "answer": None,
+    }
+
+
+_QUESTIONS: Listing[QuestionRow] = Listing("questions", "questions_page", AFTER_ALL, _shown)
+
+
+def list_questions(
+    source: Source,
+    *,
+    run_id: str | None = None,
+    thread_id: str | None = None,
+    limit: int = DEFAULT_ROWS,
+    cursor: str | None = None,
+) -> Page[QuestionRow]:
+    """Return a page of what waits for a person, the newest first.
+
+    A run that waits has asked by an interrupt; a step in doubt may have happened, and somebody may
+    say what became of it (`rowtrail.Journal.settle`).
+
+    Args:
+        source: The journal.
+        run_id: Only questions of this run.
+        thread_id: Only questions of this thread.
+        limit: How many at most; a page has 1,000 at most.
+        cursor: `next_cursor` of the page before; None for the first.
+
+    Raises:
+        UsageError: An argument has no meaning.
+        StorageError: The journal cannot be read.
+    """
+    return _QUESTIONS.page(source, limit=limit, cursor=cursor, run_id=run_id, thread_id=thread_id)
