@@ -209,7 +209,7 @@ class _History:
 
 
 def _is_own(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row of a search is a question to the history, or a message that asks one."""
+    """Return whether a row of a search is a question to the history, or a message that asks one."""
     if row["name"] in NAMES:
         return True
     snippet: str = row["snippet"]

@@ -6,9 +6,25 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from rowtrail.engine.reading import Reader
 from rowtrail.errors import RowtrailError, UnknownIdError
-from rowtrail.history import Answer, Only, cell_text, query, visible
+from rowtrail.history import (
+    Answer,
+    Only,
+    Page,
+    Reader,
+    RunRow,
+    RunStatus,
+    StepLine,
+    cell_text,
+    fetch_run,
+    fetch_step_part,
+    fit,
+    list_runs,
+    list_step_lines,
+    open_journal,
+    query,
+    visible,
+)
 from rowtrail.usage import count_tokens
 from rowtrail_mcp._sdk import ResourceError, ResourceNotFoundError, ToolError
 
@@ -21,7 +37,19 @@ HEAD_CHARS = 200
 """A longer value of a run's own row is cut."""
 
 GO_ON_TOKENS = 20
+RUNS_AT_ONCE = 50
+STEPS_AT_ONCE = 500
+SHORT_CHARS = 200
 
+_RUN_COLUMNS = (
+    *("run_id", "thread_id", "agent", "status", "started_at", "ended_at", "attempts", "steps"),
+    *("in_doubt", "input_tokens", "output_tokens", "saved_tokens", "cost_usd", "error"),
+)
+_STEP_COLUMNS = (
+    *("seq", "step_id", "node", "kind", "name", "status", "ms", "input_tokens", "output_tokens"),
+    *("replays", "outcome"),
+)
+_ADVICE = ("go on, or raise max_tokens", "get_run has the whole row")
 _VALUES = ("input", "output", "error")
 
 
@@ -64,6 +92,34 @@ class History:
             )
         return _text(found)
 
+    def runs(
+        self,
+        status: RunStatus | None,
+        thread_id: str | None,
+        agent: str | None,
+        *,
+        before: str | None,
+        cursor: str | None,
+        max_tokens: int,
+    ) -> str:
+        """List runs, the newest first."""
+        with self._reader() as reader:
+            page = list_runs(
+                reader,
+                status=status,
+                thread_id=thread_id,
+                agent=agent,
+                before=before,
+                only=self._only,
+                limit=RUNS_AT_ONCE,
+                cursor=cursor,
+            )
+            answer = Answer(_RUN_COLUMNS, [_run_cells(run) for run in page])
+            left = max(max_tokens - GO_ON_TOKENS, GO_ON_TOKENS)
+            kept = fit(answer, [], left, "list_runs", _ADVICE)
+        behind = _behind(page, kept)
+        return _text(kept) if behind is None else f"{_text(kept)}\n(go on with cursor={behind!r})"
+
     def run(self, run_id: str, after_seq: int, max_tokens: int) -> str:
         """Show a run and its steps."""
         with self._reader() as reader:
@@ -72,7 +128,7 @@ class History:
     def run_resource(self, run_id: str) -> str:
         """Show a run and its steps, for a resource."""
         try:
-            with Reader(self._path) as reader:
+            with open_journal(self._path) as reader:
                 return self._run(reader, run_id, 0, MAX_TOKENS)
         except UnknownIdError as error:
             raise ResourceNotFoundError(str(error)) from error
@@ -81,16 +137,15 @@ class History:
 
     def step(self, step_id: str, value: str | None, offset: int, chars: int) -> str:
         """Show a step, or a part of one of its values."""
-        asked = {"step": step_id, "start": offset + 1, "chars": chars}
         with self._reader() as reader:
-            rows = query(reader, "@step", asked, only=self._only).to_dicts()
-            if not rows:
+            found = fetch_step_part(reader, step_id, start=offset, chars=chars, only=self._only)
+            if found is None:
                 raise UnknownIdError(
                     f"no step has the id {step_id!r}: get_run lists those of a run",
                     kind="step",
                     value=step_id,
                 )
-        (row,) = rows
+        row: dict[str, Any] = {**found}
         parts = [_part(row, name, offset) for name in _VALUES if value in (None, name)]
         if value is not None:
             return "\n".join(parts)
@@ -104,23 +159,29 @@ class History:
         return "\n".join([*plain, *named, *(part for part in parts if part)])
 
     def _run(self, reader: Reader, run_id: str, after_seq: int, max_tokens: int) -> str:
-        def ask(sql: str, asked: dict[str, Any], **limits: Any) -> Answer:
-            return query(reader, sql, asked, only=self._only, **limits)
-
-        rows = ask("SELECT * FROM runs WHERE run_id = :run", {"run": run_id}).to_dicts()
-        if not rows:
+        run = fetch_run(reader, run_id, only=self._only)
+        if run is None:
             raise UnknownIdError(
                 f"no run has the id {run_id!r}: list_runs has those there are",
                 kind="run",
                 value=run_id,
             )
-        head = _head(rows[0], max_tokens // 2)
+        head = _head({**run}, max_tokens // 2)
         left = max(max_tokens - count_tokens(head, None)[0] - GO_ON_TOKENS, GO_ON_TOKENS)
-        steps = ask("@timeline", {"run": run_id, "after": after_seq}, limit=500, max_tokens=left)
+        page = list_step_lines(
+            reader,
+            run_id,
+            chars=SHORT_CHARS,
+            after_seq=after_seq,
+            only=self._only,
+            limit=STEPS_AT_ONCE,
+        )
+        steps = Answer(_STEP_COLUMNS, [_step_cells(step) for step in page])
+        kept = fit(steps, [], left, "get_run")
         more = ""
-        if steps.rows and steps.rows[-1][0] < rows[0]["steps"]:  # seq counts the steps of a run
-            more = f"\n(go on with after_seq={steps.rows[-1][0]})"
-        return f"{head}\n\n{_text(steps)}{more}"
+        if kept.rows and _behind(page, kept) is not None:
+            more = f"\n(go on with after_seq={kept.rows[-1][0]})"
+        return f"{head}\n\n{_text(kept)}{more}"
 
     def _within(self, kind: str, served: str | None, asked: str | None) -> str | None:
         if served is not None and asked not in (None, served):
@@ -131,10 +192,29 @@ class History:
     def _reader(self) -> Generator[Reader]:
         """Open the journal for one question; what rowtrail says is wrong is told to the client."""
         try:
-            with Reader(self._path) as reader:
+            with open_journal(self._path) as reader:
                 yield reader
         except RowtrailError as error:
             raise ToolError(visible(str(error), keep="\n")) from error
+
+
+def _run_cells(run: RunRow) -> tuple[object, ...]:
+    cells: dict[str, object] = {**run}
+    cells["error"] = None if run["error"] is None else run["error"][:SHORT_CHARS]
+    return tuple(cells[column] for column in _RUN_COLUMNS)
+
+
+def _step_cells(step: StepLine) -> tuple[object, ...]:
+    cells: dict[str, object] = {**step}
+    ms = step["duration_ms"]
+    cells["ms"] = None if ms is None else float(int(ms + 0.5))
+    cells["outcome"] = step["output"]
+    return tuple(cells[column] for column in _STEP_COLUMNS)
+
+
+def _behind(page: Page[Any], kept: Answer) -> str | None:
+    """Return the cursor of what comes behind the rows of a page that were kept."""
+    return page.first(len(kept.rows)).next_cursor if kept.rows else None
 
 
 def _text(answer: Answer) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 import rowtrail
-from rowtrail.history import Only, schema_text
+from rowtrail.history import Only, RunStatus, schema_text
+from rowtrail.vocabulary import Kind
 from rowtrail_mcp._history import DEFAULT_TOKENS, MAX_TOKENS, PART_CHARS, History
 from rowtrail_mcp._sdk import READS, add_resource, server_of
 
@@ -22,8 +23,6 @@ _INSTRUCTIONS = (
 Tokens = Annotated[
     int, Field(description="How many tokens the answer may have", ge=20, le=MAX_TOKENS)
 ]
-Status = Literal["running", "done", "failed", "waiting", "cancelled", "crashed"]
-Kind = Literal["llm", "tool", "function"]
 Value = Literal["input", "output", "error"]
 
 
@@ -79,16 +78,20 @@ class _Tools:
 
     def list_runs(
         self,
-        status: Status | None = None,
+        status: RunStatus | None = None,
         thread_id: str | None = None,
         agent: str | None = None,
         before: Annotated[
-            str | None, Field(description="Only runs that started before: the last one you saw")
+            str | None, Field(description="Only runs that started before, UTC ISO-8601")
+        ] = None,
+        cursor: Annotated[
+            str | None, Field(description="Go on where the last answer says so")
         ] = None,
         max_tokens: Tokens = DEFAULT_TOKENS,
     ) -> str:
-        asked = {"status": status, "thread": thread_id, "agent": agent, "before": before}
-        return self._history.query("@runs", asked, max_tokens)
+        return self._history.runs(
+            status, thread_id, agent, before=before, cursor=cursor, max_tokens=max_tokens
+        )
 
     def get_run(
         self,

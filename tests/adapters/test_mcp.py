@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
@@ -149,6 +150,30 @@ async def test_steps_of_a_long_run_are_paged(serve: Serve) -> None:
     assert seen == list(range(1, 61))
 
 
+async def test_runs_are_paged_also_while_others_begin(serve: Serve, filled: Path) -> None:
+    with Journal(filled) as journal:
+        for number in range(70):
+            with journal.run(f"run-{number}"):
+                pass
+    async with serve() as client:
+        seen: list[str] = []
+        asked: dict[str, Any] = {"max_tokens": 400}
+        while True:
+            text = await told(client, "list_runs", **asked)
+            assert count_tokens(text, None)[0] <= 400
+            lines = [line.split(" | ") for line in text.splitlines()[1:]]
+            seen += [line[0] for line in lines if len(line) > 5]
+            more = re.search(r"go on with cursor='(.+)'", text)
+            if more is None:
+                break
+            asked["cursor"] = more[1]
+            with Journal(filled) as journal, journal.run(f"later-{len(seen)}"):
+                pass
+
+    expected = [f"run-{number}" for number in reversed(range(70))]
+    assert seen == [*expected, "other", "a/../b c", "first"]
+
+
 async def test_a_run_with_a_long_error_keeps_to_its_budget(serve: Serve, filled: Path) -> None:
     with (
         Journal(filled) as journal,
@@ -215,6 +240,9 @@ HOSTILE: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("search", {"text": "a", "since": "soon"}, "'soon' is no time"),
     ("search", {"text": "a", "run_id": "none"}, "no run has the id 'none'"),
+    ("list_runs", {"cursor": "1 OR 1"}, "is not of this listing"),
+    ("list_runs", {"before": "soon"}, "'soon' is no time"),
+    ("list_runs", {"status": "odd"}, "status"),
     ("get_run", {"run_id": "../../etc/passwd"}, "no run has the id"),
     ("get_step", {"step_id": "1 OR 1"}, "no step has the id"),
     ("get_step", {"step_id": "1", "offset": -1}, "offset"),
