@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rowtrail import schema
+from tests._fronts import FRONTS, is_front, names_in, readings_of
 from tests._private_names import own_names, private_names
 from tests._sentences import reading_of, readings
 
@@ -76,6 +77,14 @@ READS_A_SENTENCE = {
     "if it says the same",
     "rowtrail.engine.sqlite._faults:storage_error": "sqlite3.Row raises a bare IndexError",
     "rowtrail_langgraph.values._guard:_is_logged": "LangGraph's log record has no code",
+}
+NAMED_BY_ADAPTERS = {
+    # while the capture of LangGraph's calls runs them itself; none of them is of a front
+    "newest_input_step",
+    "newest_run_id",
+    "scope_finish",
+    "scope_row",
+    "step_candidates",
 }
 NAMES_THAT_SAY_NOTHING = {"base", "common", "helpers", "misc", "util", "utils"}
 
@@ -431,6 +440,77 @@ def test_a_private_name_of_a_framework_is_found(line: str) -> None:
 def test_a_name_of_our_own_or_of_python_is_fine(line: str) -> None:
     own = own_names([ast.parse("class A:\n    def _own(self): self._set = 1")])
     assert list(private_names(ast.parse(line), own)) == []
+
+
+def test_fronts_render_what_history_returns(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    fronts = {name: module for name, module in (core | adapters).items() if is_front(name)}
+    found = [
+        f"{module.path.relative_to(ROOT)}:{line} {said}"
+        for module in fronts.values()
+        for line, said in readings_of(module.tree)
+    ]
+    assert {front for front in FRONTS if not any(is_front(name) for name in fronts)} == set()
+    assert len(fronts) > 35
+    assert found == []
+
+
+def test_no_front_and_no_adapter_names_a_statement(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    names = schema.statements().keys()
+    found = {
+        said: f"{module.path.relative_to(ROOT)}:{line}"
+        for name, module in (core | adapters).items()
+        if name in adapters or is_front(name)
+        for line, said in names_in(module.tree, names)
+    }
+    assert len(names) > 200
+    assert {said: at for said, at in found.items() if said not in NAMED_BY_ADAPTERS} == {}
+    assert found.keys() >= NAMED_BY_ADAPTERS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "reader.read(work)",
+        "reader.read(lambda tx: tx.one('run_shown', run_id=run_id))",
+        "def fetch(tx): pass",
+        "def fetch(found: Tx): pass",
+        "import sqlite3",
+        "from rowtrail.engine import Row",
+        "from rowtrail.engine.reading import Reader",
+        "from rowtrail import engine",
+        "from rowtrail.schema import statements",
+        "query(reader, 'SELECT * FROM runs')",
+        "query(reader, '@runs')",
+        "journal.sql(f'SELECT {column} FROM runs')",
+        "query(reader, sql='SELECT 1')",
+    ],
+)
+def test_a_front_that_reads_by_itself_is_found(line: str) -> None:
+    assert list(readings_of(ast.parse(line)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "list_runs(reader, status='failed')",
+        "query(reader, sql, params)",
+        "sys.stdin.read()",
+        "from rowtrail.engine.files import back_up",
+        "from rowtrail import __version__, schema",
+        "from rowtrail.history import Reader, open_journal",
+    ],
+)
+def test_a_front_that_renders_is_fine(line: str) -> None:
+    assert list(readings_of(ast.parse(line))) == []
+
+
+def test_a_statement_that_is_named_is_found() -> None:
+    tree = ast.parse("def f(tx):\n    'run_shown'\n    return ask('run_shown'), 'run shown'")
+    assert [line for line, _ in names_in(tree, {"run_shown"})] == [2, 3]
 
 
 BEGINS_OR_ENDS_A_CALL = {"abegin", "acomplete", "afail", "complete"}
