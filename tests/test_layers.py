@@ -51,6 +51,7 @@ PUBLIC_SUBMODULES = {
     "rowtrail.engine.reading",
     "rowtrail.extras",
     "rowtrail.history",
+    "rowtrail.history.rows",
     "rowtrail.history.searching",
     "rowtrail.journal",
     "rowtrail.journal.places",

@@ -12,9 +12,6 @@ from rowtrail.history import (
     Only,
     Page,
     Reader,
-    RunRow,
-    RunStatus,
-    StepLine,
     cell_text,
     fetch_run,
     fetch_step_part,
@@ -25,6 +22,7 @@ from rowtrail.history import (
     query,
     visible,
 )
+from rowtrail.history.rows import RunRow, RunStatus, StepLine
 from rowtrail.usage import count_tokens
 from rowtrail_mcp._sdk import ResourceError, ResourceNotFoundError, ToolError
 

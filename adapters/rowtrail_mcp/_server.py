@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 import rowtrail
-from rowtrail.history import Only, RunStatus, schema_text
+from rowtrail.history import Only, schema_text
+from rowtrail.history.rows import RunStatus
 from rowtrail.vocabulary import Kind
 from rowtrail_mcp._history import DEFAULT_TOKENS, MAX_TOKENS, PART_CHARS, History
 from rowtrail_mcp._sdk import READS, add_resource, server_of

@@ -70,7 +70,7 @@ def test_why_names_the_first_message_that_changed(cli: Cli, journal: Journal, db
     found = why(journal.store, changed)
     done = cli("why", changed, "--db", db)
 
-    assert found.step["reason"].startswith("changed")
+    assert found.step["reason_code"] == "changed"
     assert found.nearest is not None and found.nearest["step_id"] == step_id(journal, "run", 1)
     (difference,) = found.differences
     assert difference.path == "args[0][1].content"

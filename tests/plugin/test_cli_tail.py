@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import rowtrail
 from rowtrail import Journal
 from rowtrail.history import Follower
+from rowtrail.history.rows import Event
 from tests.plugin.conftest import Cli, World
 
 
@@ -28,13 +28,13 @@ def die() -> None:
     raise KeyboardInterrupt
 
 
-def told(events: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def told(events: list[Event]) -> list[tuple[str, str, str]]:
     return [(event["event"], event["run_id"], event["status"]) for event in events]
 
 
 def test_steps_are_told_as_they_begin_end_and_are_replayed(journal: Journal) -> None:
     follower = Follower(journal.store)
-    seen: list[list[dict[str, Any]]] = []
+    seen: list[list[Event]] = []
 
     @rowtrail.step(name="look")
     def look() -> None:
@@ -93,7 +93,7 @@ def test_nothing_is_missed_behind_many_steps_of_others(
         for number in range(7):
             add(number, 0)
 
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     while news := follower.news():
         events += news
 

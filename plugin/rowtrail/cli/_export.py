@@ -26,7 +26,6 @@ from rowtrail.cli._when import since_option
 from rowtrail.errors import UnknownIdError
 from rowtrail.history import (
     Reader,
-    StepRow,
     fetch_run,
     iter_steps,
     json_text,
@@ -35,6 +34,7 @@ from rowtrail.history import (
     pages,
     view_columns,
 )
+from rowtrail.history.rows import StepRow
 
 FORMATS = ("jsonl", "csv")
 

@@ -28,7 +28,6 @@ from rowtrail.cli._output import (
 )
 from rowtrail.history import (
     Reader,
-    StepRow,
     fetch_step,
     find_step,
     is_unsettled,
@@ -37,6 +36,7 @@ from rowtrail.history import (
     pages,
     unknown_step,
 )
+from rowtrail.history.rows import StepRow
 
 PAGE_ROWS = 100
 SHOWN_CHARS = 100

@@ -22,7 +22,8 @@ from rowtrail.cli._journal import (
 from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import Cell, Column, say, terminal_columns
 from rowtrail.cli._when import iso, since_option
-from rowtrail.history import RunRow, RunStatus, list_runs, pages, urgent_runs_first
+from rowtrail.history import list_runs, pages, urgent_runs_first
+from rowtrail.history.rows import RunRow, RunStatus
 
 PAGE_ROWS = 200
 

@@ -36,12 +36,8 @@ from rowtrail.cli._timeline import MAX_CELLS, MIN_CELLS, Axis, millis, tree_orde
 from rowtrail.errors import UnknownIdError
 from rowtrail.history import (
     LAST,
-    AttemptRow,
     Page,
     Reader,
-    RunRow,
-    StepLine,
-    StepRow,
     cell_text,
     fetch_run,
     fetch_step,
@@ -54,6 +50,7 @@ from rowtrail.history import (
     timeline,
     visible,
 )
+from rowtrail.history.rows import AttemptRow, RunRow, StepLine, StepRow
 
 LINE_CHARS = 100
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, cast, get_args
 
@@ -16,7 +16,7 @@ from rowtrail.cli._output import Cell, Column, print_table, say
 from rowtrail.cli._when import since_option
 from rowtrail.history import Spend, SpendBy, json_text, spend
 
-_FIGURES: tuple[tuple[str, str, Callable[[dict[str, Any]], Cell]], ...] = (
+_FIGURES: tuple[tuple[str, str, Callable[[Mapping[str, Any]], Cell]], ...] = (
     ("runs", "runs", lambda row: show.number(row["runs"])),
     ("calls", "calls", lambda row: show.number(row["calls"])),
     ("failed", "failed", lambda row: show.number(row["failed"])),
@@ -69,7 +69,7 @@ def command(by: str, since: datetime | None, limit: int, db: str, as_json: bool)
     if not found.rows:
         when = "" if since is None else " since then"
         raise NotFound(f"nothing was spent{when} in {db!r}: `rowtrail runs` lists what is recorded")
-    if found.has_more:
+    if found.next_cursor is not None:
         say(f"only the first {limit:,} of them, the total is that of all: --limit N lists more")
 
 
@@ -77,6 +77,6 @@ def _print(by: str, found: Spend) -> None:
     figures = [figure for figure in _FIGURES if figure[1] in found.rows[0]]
     columns = [Column(by, width=60, is_flexible=True)]
     columns += [Column(title, right=True) for title, _, _ in figures]
-    rows = [(show.text(row[by]), *(text(row) for _, _, text in figures)) for row in found.rows]
+    rows = [(show.text(row.get(by)), *(text(row) for _, _, text in figures)) for row in found.rows]
     total = (Cell("total", {"bold": True}), *(text(found.total) for _, _, text in figures))
     print_table(columns, [[*rows, total]])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from rowtrail._clock import Clock
@@ -19,6 +17,7 @@ from rowtrail.cli._journal import (
 from rowtrail.cli._output import say
 from rowtrail.cli._when import MAX_SECONDS, Seconds
 from rowtrail.history import Follower, Reader, fetch_run, json_text
+from rowtrail.history.rows import Event
 
 GOING_ON = "running"
 
@@ -81,7 +80,7 @@ def _status(reader: Reader, run_id: str) -> str:
     return "gone" if row is None else row["status"]
 
 
-def _line(event: dict[str, Any]) -> str:
+def _line(event: Event) -> str:
     if event["event"] == "replayed":
         state = click.style("replayed", fg="blue")
     else:

@@ -13,7 +13,8 @@ from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import Cell, Column, say
 from rowtrail.cli._when import since_option
-from rowtrail.history import ThreadRow, list_threads, pages
+from rowtrail.history import list_threads, pages
+from rowtrail.history.rows import ThreadRow
 
 PAGE_ROWS = 1_000
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rowtrail.history import StepLine
+from rowtrail.history.rows import StepLine
 
 MIN_CELLS = 12
 MAX_CELLS = 80

@@ -26,16 +26,6 @@ from rowtrail.history._page import Lists, Moment, Page, pages
 from rowtrail.history._query import query
 from rowtrail.history._questions import list_questions
 from rowtrail.history._resume import ResumePlan, resume_plan
-from rowtrail.history._rows import (
-    AttemptRow,
-    QuestionRow,
-    RunRow,
-    RunStatus,
-    StepLine,
-    StepPart,
-    StepRow,
-    ThreadRow,
-)
 from rowtrail.history._runs import (
     Span,
     fetch_open_attempt,
@@ -66,7 +56,6 @@ from rowtrail.history._why import Why, why
 __all__ = [
     "LAST",
     "Answer",
-    "AttemptRow",
     "Difference",
     "Follower",
     "Lists",
@@ -77,19 +66,12 @@ __all__ = [
     "Page",
     "Pair",
     "Place",
-    "QuestionRow",
     "Reader",
     "ResumePlan",
-    "RunRow",
-    "RunStatus",
     "Source",
     "Span",
     "Spend",
     "SpendBy",
-    "StepLine",
-    "StepPart",
-    "StepRow",
-    "ThreadRow",
     "Why",
     "cell_text",
     "check_readable",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from rowtrail._clock import iso_utc
 from rowtrail.history._source import Row, Source, Tx, reader_of
 from rowtrail.history._text import json_text
+from rowtrail.history.rows import Event
 
 PAGE_ROWS = 500
 
@@ -52,13 +53,8 @@ class Follower:
         rows = self._source.read(lambda tx: tx.all(last, limit=count, **of))
         return {row["id"] for row in rows}
 
-    def news(self) -> list[dict[str, Any]]:
-        """Return what happened since the last call, oldest first; at most a page of each kind.
-
-        Each has `event` (`begun`, `ended` or `replayed`), `at`, `step_id`, `run_id`, `node`, `seq`,
-        `kind`, `name`, `status`, `error`, `duration_ms`, the tokens and the cost (of a replay: what
-        it saved).
-        """
+    def news(self) -> list[Event]:
+        """Return what happened since the last call, oldest first; at most a page of each kind."""
         while True:
             ends, steps, replays = self._source.read(self._read)
             found = [self._step_news(row) for row in steps if self._is_news(row)]
@@ -87,13 +83,13 @@ class Follower:
     def _is_news(self, row: Row) -> bool:
         return row["status"] != "running" or row["page"] not in self._running
 
-    def _step_news(self, row: Row) -> dict[str, Any]:
+    def _step_news(self, row: Row) -> Event:
         return _event("begun" if row["status"] == "running" else "ended", row)
 
 
-def _event(event: str, row: Row) -> dict[str, Any]:
+def _event(event: str, row: Row) -> Event:
     fields = dict(row)
     fields.pop("page")
     began = fields.pop("started_ms")
     at = began + int(fields["duration_ms"] or 0) if event == "ended" else began
-    return {"event": event, "at": iso_utc(at), **fields}
+    return cast("Event", {"event": event, "at": iso_utc(at), **fields})

@@ -113,10 +113,7 @@ class Listing(Generic[R]):
                 return text
             if text.isascii() and text.isdecimal() and len(text) < len(str(2**63)):
                 return int(text)
-        raise UsageError(
-            f"cursor={cursor!r} is not of this listing: give what `next_cursor` of its last page "
-            "says, or None for the first page"
-        )
+        raise wrong_cursor(cursor)
 
 
 def pages(
@@ -165,6 +162,14 @@ def _without_page(row: Row) -> dict[str, Any]:
     values = dict(row)
     del values["page"]
     return values
+
+
+def wrong_cursor(cursor: object) -> UsageError:
+    """Return the error of a cursor that no page of a listing gave."""
+    return UsageError(
+        f"cursor={cursor!r} is not of this listing: give what `next_cursor` of its last page "
+        "says, or None for the first page"
+    )
 
 
 def check_limit(limit: int) -> None:

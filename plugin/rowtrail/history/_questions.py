@@ -6,9 +6,9 @@ from typing import Any
 
 from rowtrail._clock import iso_utc
 from rowtrail.history._page import DEFAULT_ROWS, Listing, Page
-from rowtrail.history._rows import QuestionRow
 from rowtrail.history._source import Source, Tx
 from rowtrail.history._steps import step_row
+from rowtrail.history.rows import QuestionRow
 
 AFTER_ALL = "~"
 """Sorts after every time."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from rowtrail.errors import UnknownIdError
 from rowtrail.history._source import Row, Source, Tx, reader_of
+from rowtrail.history.rows import RunRow
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ResumePlan:
         saved_usd: Their price, None where it is unknown.
     """
 
-    run: dict[str, Any]
+    run: RunRow
     replayed: dict[str, int]
     again: dict[str, int]
     in_doubt: dict[str, int]
@@ -64,7 +65,9 @@ def resume_plan(source: Source, run_id: str) -> ResumePlan:
     kept = [group for group in groups if group["status"] == "done" and not group["is_lost"]]
     costs = [group["cost_usd"] for group in kept if group["cost_usd"] is not None]
     tokens = sum((g["input_tokens"] or 0) + (g["output_tokens"] or 0) for g in kept)
-    return ResumePlan(dict(run), replayed, again, in_doubt, tokens, sum(costs) if costs else None)
+    return ResumePlan(
+        cast("RunRow", dict(run)), replayed, again, in_doubt, tokens, sum(costs) if costs else None
+    )
 
 
 def _count(counts: dict[str, int], key: str, group: Row) -> None:

@@ -9,8 +9,8 @@ from typing import Any, cast, get_args
 
 from rowtrail.errors import UnknownIdError, UsageError
 from rowtrail.history._page import DEFAULT_ROWS, Listing, Moment, Page, millis_of, pages
-from rowtrail.history._rows import AttemptRow, RunRow, RunStatus
 from rowtrail.history._source import Only, Source, Tx, reader_of
+from rowtrail.history.rows import AttemptRow, RunRow, RunStatus
 
 AFTER_ALL = 2**63 - 1
 """Above every row id."""

@@ -9,9 +9,9 @@ from typing import Any, cast
 from rowtrail._clock import iso_utc
 from rowtrail.errors import UnknownIdError
 from rowtrail.history._page import DEFAULT_ROWS, Listing, Page, pages
-from rowtrail.history._rows import StepLine, StepPart, StepRow
 from rowtrail.history._runs import AFTER_ALL, is_within, require_run
 from rowtrail.history._source import Only, Row, Source, Tx, reader_of
+from rowtrail.history.rows import StepLine, StepPart, StepRow
 
 SHORT_CHARS = 200
 PART_CHARS = 4_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rowtrail._clock import iso_utc
 from rowtrail.history._page import DEFAULT_ROWS, Listing, Moment, Page, millis_of
-from rowtrail.history._rows import ThreadRow
 from rowtrail.history._source import Source
+from rowtrail.history.rows import ThreadRow
 
 AFTER_ALL = "~"
 """Sorts after every time."""

@@ -10,9 +10,9 @@ from typing import Any, cast
 from rowtrail._clock import iso_utc
 from rowtrail.history._compare import MISSING, Difference, differences, essence, parsed
 from rowtrail.history._remedy import remedy
-from rowtrail.history._rows import StepRow
 from rowtrail.history._source import Row, Source, Tx, reader_of
 from rowtrail.history._steps import step_row, unknown_step
+from rowtrail.history.rows import LateResult, NearStep, Replayed, SameStep, StepRow, WhyStep
 from rowtrail.replay import Aside, ReasonCode
 
 MAX_DIFFERENCES = 5
@@ -61,27 +61,27 @@ class Why:
     """Why a step was made or replayed.
 
     Attributes:
-        step: Columns of the view `steps`: ids, scope, kind, name, status, reason.
+        step: The step.
         made: Whether its own row stands for a call that was made.
         because: In one sentence.
-        replayed: Attempts in which its result was handed back: `attempt`, `at`.
+        replayed: Attempts in which its result was handed back, 1,000 at most.
         nearest: The recorded step that comes nearest to it, where its request had changed.
         differences: Where `nearest` and the step differ (`a` is recorded, `b` was asked).
         remedy: What to do where the requests differ in what a program makes up anew each time.
-        same: Steps of other runs of the thread with the very same request: `run_id`, `step_id`.
-        late: What the call came to after it had been decided what became of it: `output` (JSON) or
-            `error`; None where nothing came late.
+        same: Steps of other runs of the thread with the very same request, 3 at most.
+        late: What the call came to after it had been decided what became of it; None
+            where nothing came late.
     """
 
-    step: dict[str, Any]
+    step: WhyStep
     made: bool
     because: str
-    replayed: list[dict[str, Any]]
-    nearest: dict[str, Any] | None
+    replayed: list[Replayed]
+    nearest: NearStep | None
     differences: list[Difference]
     remedy: str | None
-    same: list[dict[str, Any]]
-    late: dict[str, Any] | None
+    same: list[SameStep]
+    late: LateResult | None
 
 
 def why(source: Source, step_id: str) -> Why:
@@ -91,12 +91,6 @@ def why(source: Source, step_id: str) -> Why:
         UnknownIdError: There is no such step.
     """
     return reader_of(source).read(partial(_why, step_id=step_id))
-
-
-_SHOWN = (
-    *("step_id", "run_id", "thread_id", "attempt_id", "scope", "node", "seq", "kind", "name"),
-    *("status", "reason_code", "reason", "effect", "started_at", "replays", "fingerprint"),
-)
 
 
 def _why(tx: Tx, *, step_id: str) -> Why:
@@ -114,21 +108,24 @@ def _why(tx: Tx, *, step_id: str) -> Why:
     replayed = tx.all("step_replays", step_id=step_id)
     late = tx.one("step_late_kept", step_id=step_id)
     return Why(
-        step={name: value for name, value in row.items() if name in _SHOWN},
+        step=cast(
+            "WhyStep",
+            {name: value for name, value in row.items() if name in WhyStep.__annotations__},
+        ),
         made=aside != Aside.NEVER_MADE,
         because=_because(code, aside, row["reason"]),
         replayed=[_replay(replay) for replay in replayed],
         nearest=nearest,
         differences=found,
         remedy=help_,
-        same=[dict(other) for other in same],
-        late=None if late is None else dict(late),
+        same=[cast("SameStep", dict(other)) for other in same],
+        late=None if late is None else cast("LateResult", dict(late)),
     )
 
 
-def _replay(row: Row) -> dict[str, Any]:
+def _replay(row: Row) -> Replayed:
     fields = dict(row)
-    return {"at": iso_utc(fields.pop("at_ms")), **fields}
+    return cast("Replayed", {"at": iso_utc(fields.pop("at_ms")), **fields})
 
 
 def _because(code: str, aside: str | None, reason: str | None) -> str:
@@ -139,7 +136,7 @@ def _because(code: str, aside: str | None, reason: str | None) -> str:
     return _MEANINGS[ReasonCode(code)] if known else str(reason)
 
 
-def _nearest(tx: Tx, row: StepRow) -> tuple[dict[str, Any] | None, list[Difference], str | None]:
+def _nearest(tx: Tx, row: StepRow) -> tuple[NearStep | None, list[Difference], str | None]:
     """Return the recorded step of the scope that is most like the step, where they differ, and what
     to do about it.
 
@@ -163,7 +160,7 @@ def _nearest(tx: Tx, row: StepRow) -> tuple[dict[str, Any] | None, list[Differen
     if best is None:
         return None, [], None
     chosen = best[1]
-    shown = {name: chosen[name] for name in ("step_id", "seq", "name", "status")}
+    shown = cast("NearStep", {name: chosen[name] for name in NearStep.__annotations__})
     found: list[Difference] = []
     if chosen["name"] != row["name"]:
         found.append(Difference("name", chosen["name"], row["name"]))

@@ -1,15 +1,30 @@
 -- What was spent and saved. Days are whole ones in UTC; a cost that nobody knows is NULL.
+-- `page` is the name of a group as a text; it is not shown.
+
+-- name: @made
+-- As `spend` counts them: the calls of each run that ended with an answer.
+made AS (
+    SELECT sc.run, count(*) AS calls FROM scope sc JOIN step s ON s.scope = sc.id
+    WHERE s.kind = 'llm' AND s.duration_us IS NOT NULL AND s.status IN ('done', 'superseded') GROUP BY sc.run)
+
+-- name: @the_next
+-- The dearest groups `g` first (an unknown cost is the least), of equal ones those with more tokens; with :is_next 1
+-- those behind a group of :cost, :tokens and :name.
+WHERE :is_next = 0 OR coalesce(g.cost_usd, -1.0) < :cost OR (coalesce(g.cost_usd, -1.0) = :cost AND (
+    g.input_tokens + g.output_tokens < :tokens OR (g.input_tokens + g.output_tokens = :tokens AND g.page > :name)))
+ORDER BY g.cost_usd DESC, g.input_tokens + g.output_tokens DESC, g.page LIMIT :limit
 
 -- name: spend_by_model
-SELECT model, sum(calls) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
-       sum(cost_usd) AS cost_usd, sum(saved_tokens) AS saved_tokens, sum(saved_usd) AS saved_usd
-FROM spend WHERE :day IS NULL OR day >= :day
-GROUP BY model ORDER BY cost_usd DESC, sum(input_tokens + output_tokens) DESC, model LIMIT :limit;
+SELECT g.* FROM (
+    SELECT model, model AS page, sum(calls) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+           sum(cost_usd) AS cost_usd, sum(saved_tokens) AS saved_tokens, sum(saved_usd) AS saved_usd
+    FROM spend WHERE :day IS NULL OR day >= :day
+    GROUP BY model) g @the_next;
 
 -- name: spend_by_day
-SELECT day, sum(calls) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+SELECT day, day AS page, sum(calls) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
        sum(cost_usd) AS cost_usd, sum(saved_tokens) AS saved_tokens, sum(saved_usd) AS saved_usd
-FROM spend WHERE :day IS NULL OR day >= :day
+FROM spend WHERE (:day IS NULL OR day >= :day) AND (:is_next = 0 OR day < :name)
 GROUP BY day ORDER BY day DESC LIMIT :limit;
 
 -- name: spend_of_days
@@ -19,29 +34,25 @@ SELECT coalesce(sum(calls), 0) AS calls, coalesce(sum(input_tokens), 0) AS input
 FROM spend WHERE :day IS NULL OR day >= :day;
 
 -- name: spend_by_thread
-WITH made AS (   -- as `spend` counts them: the calls that ended with an answer
-    SELECT sc.run, count(*) AS calls FROM scope sc JOIN step s ON s.scope = sc.id
-    WHERE s.kind = 'llm' AND s.duration_us IS NOT NULL AND s.status IN ('done', 'superseded') GROUP BY sc.run)
-SELECT t.thread_id AS thread, count(*) AS runs, coalesce(sum(m.calls), 0) AS calls, sum(r.input_tokens) AS input_tokens,
-       sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
-       sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
-FROM run r LEFT JOIN thread t ON t.id = r.thread LEFT JOIN made m ON m.run = r.id WHERE :since IS NULL OR r.started_at >= :since
-GROUP BY r.thread ORDER BY cost_usd DESC, sum(r.input_tokens + r.output_tokens) DESC, 1 LIMIT :limit;
+WITH @made
+SELECT g.* FROM (
+    SELECT t.thread_id AS thread, coalesce(t.thread_id, '') AS page, count(*) AS runs, coalesce(sum(m.calls), 0) AS calls,
+           sum(r.input_tokens) AS input_tokens, sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
+           sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
+    FROM run r LEFT JOIN thread t ON t.id = r.thread LEFT JOIN made m ON m.run = r.id WHERE :since IS NULL OR r.started_at >= :since
+    GROUP BY r.thread) g @the_next;
 
 -- name: spend_by_agent
-WITH made AS (   -- as `spend` counts them: the calls that ended with an answer
-    SELECT sc.run, count(*) AS calls FROM scope sc JOIN step s ON s.scope = sc.id
-    WHERE s.kind = 'llm' AND s.duration_us IS NOT NULL AND s.status IN ('done', 'superseded') GROUP BY sc.run)
-SELECT r.agent, count(*) AS runs, coalesce(sum(m.calls), 0) AS calls, sum(r.input_tokens) AS input_tokens,
-       sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
-       sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
-FROM run r LEFT JOIN made m ON m.run = r.id WHERE :since IS NULL OR r.started_at >= :since
-GROUP BY r.agent ORDER BY cost_usd DESC, sum(r.input_tokens + r.output_tokens) DESC, 1 LIMIT :limit;
+WITH @made
+SELECT g.* FROM (
+    SELECT r.agent, coalesce(r.agent, '') AS page, count(*) AS runs, coalesce(sum(m.calls), 0) AS calls,
+           sum(r.input_tokens) AS input_tokens, sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
+           sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
+    FROM run r LEFT JOIN made m ON m.run = r.id WHERE :since IS NULL OR r.started_at >= :since
+    GROUP BY r.agent) g @the_next;
 
 -- name: spend_of_runs
-WITH made AS (   -- as `spend` counts them: the calls that ended with an answer
-    SELECT sc.run, count(*) AS calls FROM scope sc JOIN step s ON s.scope = sc.id
-    WHERE s.kind = 'llm' AND s.duration_us IS NOT NULL AND s.status IN ('done', 'superseded') GROUP BY sc.run)
+WITH @made
 SELECT count(*) AS runs, coalesce(sum(m.calls), 0) AS calls, coalesce(sum(input_tokens), 0) AS input_tokens,
        coalesce(sum(output_tokens), 0) AS output_tokens, sum(cost_usd) AS cost_usd,
        coalesce(sum(saved_tokens), 0) AS saved_tokens, sum(saved_usd) AS saved_usd
@@ -66,7 +77,8 @@ replayed AS (
 made AS (
     SELECT name, count(*) AS calls, sum(status = 'failed') AS failed, sum(duration_us) / 1000.0 AS ms
     FROM step WHERE kind = 'tool' AND (:since IS NULL OR started_at >= :since) GROUP BY name)
-SELECT m.name AS tool, m.calls, m.failed, m.ms AS duration_ms, coalesce(d.input_tokens, 0) AS input_tokens,
+SELECT m.name AS tool, m.name AS page, m.calls, m.failed, m.ms AS duration_ms,
+       coalesce(d.input_tokens, 0) AS input_tokens,
        coalesce(d.output_tokens, 0) AS output_tokens, d.cost_usd, coalesce(r.n, 0) AS replays,
        coalesce(r.ms, 0) AS saved_ms, coalesce(r.tokens, 0) AS saved_tokens, r.usd AS saved_usd
 FROM made m LEFT JOIN paid d ON d.name = m.name LEFT JOIN replayed r ON r.name = m.name

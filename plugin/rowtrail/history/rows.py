@@ -10,6 +10,24 @@ from typing import Literal, TypedDict
 
 from rowtrail.vocabulary import Effect, Kind, Status
 
+__all__ = [
+    "AttemptRow",
+    "Event",
+    "LateResult",
+    "NearStep",
+    "QuestionRow",
+    "Replayed",
+    "RunRow",
+    "RunStatus",
+    "SameStep",
+    "SpendRow",
+    "StepLine",
+    "StepPart",
+    "StepRow",
+    "ThreadRow",
+    "WhyStep",
+]
+
 RunStatus = Literal["running", "done", "failed", "waiting", "cancelled", "crashed"]
 """`waiting`: for a person; `cancelled`: by its caller; `crashed`: its process died."""
 
@@ -183,3 +201,106 @@ class QuestionRow(TypedDict):
     question: str | None
     answered_at: str | None
     answer: str | None
+
+
+class SpendRow(TypedDict, total=False):
+    """What a group of calls took. It has the column that names the group, and some of the others.
+
+    Times are milliseconds, costs US dollars; `cost_usd` is None where no price is known, and the
+    sum of the known prices else. `failed`, the times and `replays` are known of tools only.
+    """
+
+    model: str
+    tool: str
+    thread: str | None
+    agent: str | None
+    day: str
+    runs: int
+    calls: int
+    failed: int
+    duration_ms: float | None
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    replays: int
+    saved_ms: float
+    saved_tokens: int
+    saved_usd: float | None
+
+
+class WhyStep(TypedDict):
+    """Columns of the view `steps`, of the step that is asked about."""
+
+    step_id: str
+    run_id: str
+    thread_id: str | None
+    attempt_id: str
+    scope: str
+    node: str | None
+    seq: int
+    kind: Kind
+    name: str
+    status: Status
+    reason_code: str | None
+    reason: str | None
+    effect: Effect
+    started_at: str
+    replays: int
+    fingerprint: str
+
+
+class Replayed(TypedDict):
+    """A replay of the step: `attempt` counts those of the run, from 1; costs are US dollars."""
+
+    at: str
+    attempt: int
+    run_id: str
+    saved_input_tokens: int | None
+    saved_output_tokens: int | None
+    saved_usd: float | None
+
+
+class NearStep(TypedDict):
+    """The recorded step that comes nearest."""
+
+    step_id: str
+    seq: int
+    name: str
+    status: Status
+
+
+class SameStep(TypedDict):
+    """A step of another run with the very same request."""
+
+    run_id: str
+    step_id: str
+
+
+class LateResult(TypedDict):
+    """What a call came to after a person had decided: `output` is JSON text."""
+
+    output: str | None
+    error: str | None
+
+
+class Event(TypedDict):
+    """What happened to a step: it was `begun`, it `ended`, or its result was `replayed`.
+
+    Of a replay, the tokens and the cost (US dollars) are what it saved. `duration_ms` is
+    milliseconds, `status` that of the step, or `replayed`.
+    """
+
+    event: Literal["begun", "ended", "replayed"]
+    at: str
+    step_id: str
+    run_id: str
+    node: str | None
+    seq: int
+    kind: Kind
+    name: str
+    status: Status | Literal["replayed"]
+    error: str | None
+    duration_ms: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
