@@ -84,7 +84,7 @@ def _existing(path: str | os.PathLike[str]) -> str:
     name = os.fspath(path)
     if name == ":memory:":
         raise StorageError(
-            "a journal in memory ends with its process: give the `rowtrail.Journal` itself",
+            f"{name!r} is in the memory of its process: give the `rowtrail.Journal` itself",
             path=name,
         )
     if not os.path.exists(name):
