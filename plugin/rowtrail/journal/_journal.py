@@ -293,7 +293,7 @@ class Journal(Checks, Attempts):
         """
         return list(self.iter_steps(run_id))
 
-    def iter_steps(self, run_id: str, *, page: int = 50) -> Iterator[dict[str, Any]]:
+    def iter_steps(self, run_id: str, *, page: int = 500) -> Iterator[dict[str, Any]]:
         """Yield the steps of a run in order, reading a page at a time.
 
         Args:
