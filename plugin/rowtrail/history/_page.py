@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from rowtrail.errors import UsageError
-from rowtrail.history._source import Row, Source, Tx, reader_of
+from rowtrail.history._source import Source, Tx, reader_of
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -33,7 +33,8 @@ class Page(Generic[R_co]):
 
     rows: tuple[R_co, ...]
     next_cursor: str | None = None
-    _cursors: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    _cursor_of: Callable[[int], str] = field(default=str, repr=False, compare=False)
+    """Returns the cursor of what comes behind the row at an index."""
 
     def __iter__(self) -> Iterator[R_co]:
         return iter(self.rows)
@@ -45,7 +46,7 @@ class Page(Generic[R_co]):
         """Return the page that ends after `count` of its rows, from 1."""
         if count >= len(self.rows):
             return self
-        return Page(self.rows[:count], self._cursors[count - 1], self._cursors[:count])
+        return Page(self.rows[:count], self._cursor_of(count - 1), self._cursor_of)
 
 
 class Lists(Protocol[R_co]):
@@ -67,15 +68,14 @@ class Listing(Generic[R]):
         name: Begins its cursors, so that one of another listing is refused.
         statement: Its name.
         start: The `:cursor` of the first page.
-        shown: Returns a row as it is shown; reads more of the same snapshot where it has to.
+        shown: Returns a row as it is shown, where that is not how it is read; may read more of the
+            same snapshot.
     """
 
     name: str
     statement: str
     start: Key
-    shown: Callable[[Tx, dict[str, Any]], R] = field(
-        default=lambda tx, values: cast("R", values), repr=False
-    )
+    shown: Callable[[Tx, dict[str, Any]], R] | None = None
 
     def page(
         self,
@@ -97,14 +97,19 @@ class Listing(Generic[R]):
         key = first if cursor is None else self._key(cursor)
 
         def work(tx: Tx) -> tuple[list[R], list[Key], bool]:
-            rows = tx.all(self.statement, cursor=key, limit=size + 1, **params)
-            kept = rows[:size]
-            keys = [row["page"] for row in kept]
-            return [self.shown(tx, _without_page(row)) for row in kept], keys, len(rows) > size
+            found = tx.all(self.statement, cursor=key, limit=size + 1, **params)
+            rows = [dict(row) for row in found[:size]]
+            keys = [row.pop("page") for row in rows]
+            if self.shown is None:
+                return cast("list[R]", rows), keys, len(found) > size
+            return [self.shown(tx, row) for row in rows], keys, len(found) > size
 
         shown, keys, has_more = reader_of(source).read(work)
-        cursors = tuple(f"{self.name}:{key}" for key in keys)
-        return Page(tuple(shown), cursors[-1] if has_more else None, cursors)
+
+        def cursor_of(index: int) -> str:
+            return f"{self.name}:{keys[index]}"
+
+        return Page(tuple(shown), cursor_of(-1) if has_more else None, cursor_of)
 
     def _key(self, cursor: str) -> Key:
         name, colon, text = str(cursor).partition(":")
@@ -156,12 +161,6 @@ def _fitting(page: Page[Any], size: int) -> int:
         if isinstance(value, str)
     )
     return max(len(page), 1) * PAGE_CHARS // (chars + 1)
-
-
-def _without_page(row: Row) -> dict[str, Any]:
-    values = dict(row)
-    del values["page"]
-    return values
 
 
 def wrong_cursor(cursor: object) -> UsageError:

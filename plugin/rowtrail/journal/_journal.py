@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from rowtrail._clock import Clock
 from rowtrail.content import Codec, Content
@@ -30,7 +30,7 @@ from rowtrail.journal._run import Run
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from rowtrail.history import Answer
+    from rowtrail.history import Answer, Page
     from rowtrail.history.searching import EmbedderLike, Indexed, Kind, Mode
     from rowtrail.history.searching import Progress as IndexProgress
     from rowtrail.retention import Progress, Pruned
@@ -283,7 +283,8 @@ class Journal(Checks, Attempts):
 
         self._refuse_closed()
         listing = partial(list_runs, self.store, thread_id=thread_id)
-        return [dict(run) for page in pages(listing, limit=limit, first=limit) for run in page]
+        found = pages(listing, limit=limit, first=limit)
+        return [cast("dict[str, Any]", run) for page in found for run in page]
 
     def steps(self, run_id: str) -> list[dict[str, Any]]:
         """Return the steps of a run in order.
@@ -307,7 +308,7 @@ class Journal(Checks, Attempts):
 
         self._refuse_closed()
         for steps in pages(partial(list_steps, self.store, run_id), first=page):
-            yield from (dict(step) for step in steps)
+            yield from cast("Page[dict[str, Any]]", steps)
 
     def close(self) -> None:
         """Commit what is queued and close the file; safe at any time, further calls do nothing."""
