@@ -85,8 +85,8 @@ def history_tool(
         max_tokens: How many tokens an answer may have.
 
     Raises:
-        UsageError: The scope is none of these, or `max_tokens` leaves no room; by a tool, where no
-            graph with a thread or run is running.
+        UsageError: The scope is not one of these, or `max_tokens` leaves no room; by a tool, where
+            no graph with a thread or run is running.
         MissingPackageError: The extra `search` is not installed.
     """
     if scope not in _SEES:
@@ -132,7 +132,7 @@ class _History:
         ] = None,
     ) -> str:
         """Answer a query."""
-        return self._told(
+        return self._answered(
             lambda seen: self._journal.sql(query, params or {}, max_tokens=self._max_tokens, **seen)
         )
 
@@ -164,7 +164,7 @@ class _History:
                 text,
             )
 
-        return self._told(ask)
+        return self._answered(ask)
 
     def _without_own(self, found: Answer, limit: int) -> Answer:
         """Return the rows of a search that questions like it did not leave, where they lead."""
@@ -172,7 +172,7 @@ class _History:
         columns = _COLUMNS[self._scope]
         return Answer(columns, [tuple(row[column] for column in columns) for row in rows])
 
-    def _told(self, ask: Callable[[_Seen], Answer]) -> str:
+    def _answered(self, ask: Callable[[_Seen], Answer]) -> str:
         """Return the answer to a question, or what is wrong with it, within the budget."""
         seen = self._seen()
         try:

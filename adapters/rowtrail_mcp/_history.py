@@ -188,7 +188,7 @@ class History:
 
     @contextmanager
     def _reader(self) -> Generator[Reader]:
-        """Open the journal for one question; what rowtrail says is wrong is told to the client."""
+        """Open the journal for one question; errors of rowtrail are answered with what is wrong."""
         try:
             with open_journal(self._path) as reader:
                 yield reader

@@ -49,7 +49,7 @@ def add_resource(server: MCPServer, uri: str, read: Callable[..., str]) -> None:
     """Serve what `read` returns as plain text; a parameter of the URI may be any text.
 
     Version 2 takes percent signs for what they are, and refuses what looks like a path where it is
-    not told that it is none; version 1 does neither.
+    not told that it is not a path; version 1 does neither.
     """
     if _IS_V2:
         security = _sdk.ResourceSecurity(exempt_params=frozenset(re.findall(r"\{(\w+)\}", uri)))

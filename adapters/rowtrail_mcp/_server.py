@@ -47,7 +47,7 @@ def serve(path: str, only: Only | None = None) -> None:
 
 
 class _Tools:
-    """The tools: their signatures are what a client is told of them."""
+    """The tools: their signatures are what a client reads of them."""
 
     def __init__(self, history: History) -> None:
         self._history = history

@@ -31,7 +31,7 @@ def command(thread: str | None, run: str | None, db: str) -> None:
       rowtrail mcp --db agent.db
       rowtrail mcp --db agent.db --thread support-7
     """  # noqa: D301  (click reads the backspace)
-    with open_journal(db) as reader:  # a wrong file is told now, not at the first question
+    with open_journal(db) as reader:  # a wrong file is named now, not at the first question
         check_readable(reader)
         thread_id = None if thread is None else find_thread(reader, thread)
         only = Only(thread_id, None if run is None else find_run(reader, run))

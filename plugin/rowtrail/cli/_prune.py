@@ -80,7 +80,7 @@ def command(
             _print(planned, "would go", as_json)
             return
         if not yes:
-            click.confirm(f"{_told(planned)} will be deleted. Go on?", abort=True, err=True)
+            click.confirm(f"{_counts(planned)} will be deleted. Go on?", abort=True, err=True)
         _print(prune(dry_run=False), "deleted", as_json)
 
 
@@ -89,7 +89,7 @@ def _progress(what: str, done: int, total: int) -> None:
         click.echo(f"{what}: {done} of {total}", err=True)
 
 
-def _told(report: Pruned) -> str:
+def _counts(report: Pruned) -> str:
     return (
         f"{report.threads} threads, {report.checkpoints} checkpoints, {report.runs} runs, "
         f"{report.steps} steps, {report.items} items with {report.bytes:,} bytes"
@@ -100,6 +100,6 @@ def _print(report: Pruned, verb: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_dict()))
         return
-    click.echo(f"{verb}: {_told(report)}")
+    click.echo(f"{verb}: {_counts(report)}")
     if report.file_bytes_after != report.file_bytes_before:
         click.echo(f"file: {report.file_bytes_before:,} -> {report.file_bytes_after:,} bytes")

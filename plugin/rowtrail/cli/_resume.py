@@ -41,7 +41,7 @@ def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
     """Start PROGRAM so that it continues RUN, with recorded calls replayed; without PROGRAM, say
     what would be replayed, made again or asked about.
 
-    The program is told by its environment: $ROWTRAIL_DB is the journal, $ROWTRAIL_RUN the run and
+    The environment says so to the program: $ROWTRAIL_DB is the journal, $ROWTRAIL_RUN the run and
     $ROWTRAIL_THREAD its thread. `rowtrail.Journal()` and `RowtrailSaver()` without a path use the
     journal, and the first `journal.run()` without an id continues the run. A graph goes on with its
     thread and no input: thread = os.environ.get("ROWTRAIL_THREAD"); graph.invoke(None if thread

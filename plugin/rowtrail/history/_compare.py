@@ -37,7 +37,7 @@ class Difference:
 
 
 def parsed(text: str | None) -> Any:
-    """Return the value of recorded JSON; text that is none is a value itself."""
+    """Return the value of recorded JSON; other text is a value itself."""
     if text is None:
         return MISSING
     try:

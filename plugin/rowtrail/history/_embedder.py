@@ -120,7 +120,7 @@ def quantized(vector: list[float]) -> bytes:
 
 
 def are_alike(one: list[float], other: list[float]) -> bool:
-    """Tell whether two vectors of the probe come from one embedder."""
+    """Return whether two vectors of the probe come from one embedder."""
     if len(one) != len(other):
         return False
     lengths = math.hypot(*one) * math.hypot(*other)

@@ -55,7 +55,7 @@ def fill(index: IndexFile, source: Readable, progress: Progress) -> None:
 
 
 def _is_behind(tx: Tx, state: dict[str, Any], marks: dict[int, str]) -> bool:
-    """Tell whether the index lacks something; costs a few lookups."""
+    """Return whether the index lacks something; costs a few lookups."""
     if not state or _is_other_generation(tx, state) or not _is_same_journal(tx, state):
         return True
     if (tx.value("search_newest_step") or 0) > state["after"]:

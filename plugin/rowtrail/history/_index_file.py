@@ -167,7 +167,7 @@ class IndexFile:
 
     @property
     def is_in_place(self) -> bool:
-        """Tell whether the file at the path is still this one."""
+        """Return whether the file at the path is still this one."""
         return self._path == MEMORY or _inode(self._path) == self._inode
 
 
@@ -226,7 +226,7 @@ def _try(path: str, work: Callable[[IndexFile], T]) -> T:
         with contextlib.closing(_open(path)) as index:
             return work(index)
     except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
-        # Where another file is in its place by now, that one is not to blame.
+        # Where another file is in its place by now, that one is not the damaged one.
         if index is None or index.is_in_place:
             discard(path)
         raise UnusableError(f"{path!r} was damaged ({error})") from error

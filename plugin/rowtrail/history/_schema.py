@@ -49,19 +49,19 @@ def describe_schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """Return the same in at most 600 tokens, for a model: a line for each view and each query."""
-    told = describe_schema()
+    described = describe_schema()
     lines = [_INTRODUCTION]
     lines += [f"{view}: {' '.join(columns)}" for view, columns in _shortened().items()]
-    lines += [f"{column}: {'|'.join(listed)}" for column, listed in told["values"].items()]
+    lines += [f"{column}: {'|'.join(listed)}" for column, listed in described["values"].items()]
     lines.append("Or a name, with any of its parameters:")
-    for query in told["named_queries"]:
+    for query in described["named_queries"]:
         parameters = "".join(f" :{name}" for name in query["parameters"])
         lines.append(f"{query['name']}{parameters} {query['about']}")
     return "\n".join(lines)
 
 
 def _shortened() -> dict[str, list[str]]:
-    """Return the columns of each view; a long end that `steps` has in a row is told by its ends."""
+    """Return the columns of each view; of a long end that `steps` has too, its first and last."""
     views = {view: list(columns) for view, columns in public_columns().items()}
     steps = views["steps"]
     for view, columns in views.items():

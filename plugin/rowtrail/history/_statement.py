@@ -112,7 +112,7 @@ def check(sql: str) -> None:
 
 
 def has_named_placeholders(sql: str) -> bool:
-    """Tell whether a query has placeholders such as `:name`."""
+    """Return whether a query has placeholders such as `:name`."""
     return any(kind == "variable" for kind, _ in _tokens(sql))
 
 

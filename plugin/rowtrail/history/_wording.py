@@ -16,7 +16,7 @@ _JSON_COLUMNS = (
     *("rowid", "oid", "_rowid_"),
 )
 TOO_BIG = (
-    "a value is too large for a query, which bears 4 MiB, and less where it builds many: "
+    "a value is too large for a query, which may have 4 MiB, and less where it builds many: "
     "leave its column out, take length() of it, or read the messages of a prompt one by one "
     "from the view messages"
 )

@@ -34,7 +34,7 @@ def expressions(strings: list[str], count: Callable[[str], int]) -> list[str]:
 
     Args:
         strings: From `words`.
-        count: Tells in how many texts a string is, as far as `COMMON`.
+        count: Returns in how many texts a string is, as far as `COMMON`.
     """
     texts = {string: count(string) for string in strings}
     rare = [string for string in strings if 0 < texts[string] < COMMON]
