@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -384,3 +385,12 @@ def test_a_page_that_is_cut_goes_on_where_it_was_cut(journal: Journal) -> None:
 
     assert (*page.first(2).rows, *rest.rows) == page.rows
     assert page.first(6) is page
+
+
+def test_the_page_on_reading_names_every_function() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reading.md").read_text("utf-8")
+    named = set(re.findall(r"`([\w.]+)", page))
+    reads = {name for name in history.__all__ if name.startswith(("list_", "fetch_", "find_"))}
+
+    assert reads - {"fetch_open_attempt"} <= named
+    assert {"spend", "why", "diff", "timeline", "overview", "pages", "iter_steps"} <= named
