@@ -35,7 +35,7 @@ from tests.adapters._graphs import (
     tool_call,
 )
 
-POLICY = RetryPolicy(max_attempts=3, initial_interval=0.001, retry_on=Broken)
+POLICY = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=False, retry_on=Broken)
 
 
 def asks_to_send(bench: Bench) -> None:
@@ -157,7 +157,7 @@ async def test_a_write_that_got_no_answer_is_not_retried(
         await calls.ask(send, tool_call("send", {"to": "a"}))
         return {}
 
-    policy = RetryPolicy(max_attempts=3, initial_interval=0.001, retry_on=Exception)
+    policy = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=False, retry_on=Exception)
     graph = graph_of(bench.saver(), as_node(mode, node), retry_policy=policy)
     with pytest.raises(InDoubtError):
         await run(mode, graph, GO, thread())

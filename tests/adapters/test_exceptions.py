@@ -135,7 +135,7 @@ async def test_a_retry_in_the_process_asks_the_answer_before_the_exception_again
         return {"messages": [one, two]}
 
     builder: Any = StateGraph(MessagesState)
-    retry = RetryPolicy(initial_interval=0.01, max_attempts=3, retry_on=Broken)
+    retry = RetryPolicy(initial_interval=0.01, jitter=False, max_attempts=3, retry_on=Broken)
     builder.add_node("node", as_node(mode, node), retry_policy=retry)
     builder.add_edge(START, "node")
     graph = builder.compile(checkpointer=bench.saver())
@@ -158,7 +158,7 @@ async def test_a_retry_in_the_process_makes_only_the_step_again_that_raised(
         return {"messages": [one, AIMessage(found)]}
 
     builder: Any = StateGraph(MessagesState)
-    retry = RetryPolicy(initial_interval=0.01, max_attempts=3, retry_on=Broken)
+    retry = RetryPolicy(initial_interval=0.01, jitter=False, max_attempts=3, retry_on=Broken)
     builder.add_node("node", as_node(mode, node), retry_policy=retry)
     builder.add_edge(START, "node")
     await run(mode, builder.compile(checkpointer=bench.saver()), {"messages": "go"}, thread())
@@ -247,7 +247,7 @@ async def test_a_retry_around_a_graph_asks_the_answer_inside_again(
         return {"messages": found["messages"]}
 
     builder: Any = StateGraph(MessagesState)
-    retry = RetryPolicy(initial_interval=0.01, max_attempts=2, retry_on=Broken)
+    retry = RetryPolicy(initial_interval=0.01, jitter=False, max_attempts=2, retry_on=Broken)
     builder.add_node("team", as_node(mode, team), retry_policy=retry)
     builder.add_edge(START, "team")
     graph = builder.compile(checkpointer=bench.saver())

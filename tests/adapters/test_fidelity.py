@@ -250,7 +250,7 @@ async def failures(run: Run) -> None:
         return {"log": ["repaired"]}
 
     builder = StateGraph(State)
-    retry = RetryPolicy(initial_interval=0.001, retry_on=OSError)
+    retry = RetryPolicy(initial_interval=0.001, jitter=False, retry_on=OSError)
     builder.add_node("flaky", flaky, retry_policy=retry)
     builder.add_node("broken", broken)
     builder.add_node("after", say(1))

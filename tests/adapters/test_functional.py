@@ -199,7 +199,7 @@ async def test_a_retried_task_asks_the_answer_before_its_exception_again(
         return f"{one.content}, {two.content}"
 
     saver = bench.saver()
-    retry = RetryPolicy(initial_interval=0.01, max_attempts=2, retry_on=Broken)
+    retry = RetryPolicy(initial_interval=0.01, jitter=False, max_attempts=2, retry_on=Broken)
     retried: Any = task(retry_policy=retry)
     tried, atried = retried(write), retried(awrite)
 

@@ -212,7 +212,7 @@ async def test_a_node_that_raises_for_it_asks_the_model_again(bench: Bench, mode
         return {"messages": [told]}
 
     builder: Any = StateGraph(MessagesState)
-    policy = RetryPolicy(max_attempts=3, initial_interval=0.001, retry_on=Broken)
+    policy = RetryPolicy(max_attempts=3, initial_interval=0.001, jitter=False, retry_on=Broken)
     builder.add_node("node", as_node(mode, node), retry_policy=policy)
     builder.set_entry_point("node")
     builder.add_edge("node", END)
