@@ -53,8 +53,9 @@ bench: $(VENV)/.wheel ## Run the benchmarks
 soak: $(VENV)/.wheel ## Kill agents for MINUTES=2, and report what was lost: nothing
 	$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)
 
-crash: $(VENV)/.wheel ## Run every combination of the explorer of effects: an hour or two
-	$(BIN)/python -m tests.crash.effects --jobs 4 $(ARGS)
+crash: $(VENV)/.wheel ## Every kill, every fault, every case of every matrix: some hours
+	ROWTRAIL_TEST_WHEEL=1 ROWTRAIL_KILLS=full $(BIN)/pytest $(PYTEST_ARGS) -o timeout=3600 $(ARGS)
+	$(BIN)/python -m tests.crash.effects --jobs 4
 
 lint: $(VENV)/.deps ## ruff alone
 	$(BIN)/ruff check $(CODE)

@@ -16,8 +16,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
+
+from rowtrail.usage import Usage, price_usd
 
 FOLDER = Path(__file__).parents[1]
 
@@ -47,6 +52,20 @@ def _fork(run: Run, command: dict[str, Any]) -> int:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def warm_up(command: dict[str, Any]) -> None:
+    """Make once what every child would make: the price list, and the TLS context of a model."""
+    _warm_up(command["base_url"])
+
+
+@cache
+def _warm_up(base_url: str) -> None:
+    from langchain_openai import ChatOpenAI  # only what calls one imports it
+
+    ChatOpenAI(base_url=base_url, api_key=SecretStr("none"))
+    usage = Usage(input_tokens=1, output_tokens=1, source="provider")
+    price_usd(usage, model="gpt-4o-mini", provider="openai", at_ms=0)
 
 
 class Zygote:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from rowtrail import Journal
 from rowtrail.testing import FakeClock
+from tests._sample import IS_FULL
 
 SQLITE_SHELL = "/usr/bin/sqlite3"
 
@@ -30,8 +30,8 @@ settings.register_profile(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.register_profile("long", deadline=None, max_examples=3000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rowtrail"))
+settings.register_profile("full", deadline=None, max_examples=3000)
+settings.load_profile("full" if IS_FULL else "rowtrail")
 
 Rows = Callable[..., list[dict[str, Any]]]
 

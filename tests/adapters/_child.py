@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rowtrail.errors import RowtrailError
-from rowtrail.usage import Usage, price_usd
 from rowtrail_langgraph import RowtrailSaver
-from tests._forks import Zygote, serve
+from tests._forks import Zygote, serve, warm_up
 from tests.adapters._graphs import Ledger, rows, shape, thread
-from tests.adapters._scenarios import SCENARIOS, Case, model_of
+from tests.adapters._scenarios import SCENARIOS, Case
 
 
 def work(command: dict[str, Any]) -> None:
@@ -33,14 +31,6 @@ def work(command: dict[str, Any]) -> None:
         except RowtrailError as error:
             ended = {"error": [type(error).__name__, getattr(error, "step_id", None)]}
     Path(command["out"]).write_text(json.dumps(ended))
-
-
-@cache
-def _warm_up(base_url: str) -> None:
-    """Make once what every child would make: the client's TLS context, the price list."""
-    model_of(base_url)
-    usage = Usage(input_tokens=1, output_tokens=1, source="provider")
-    price_usd(usage, model="gpt-4o-mini", provider="openai", at_ms=0)
 
 
 class Children(Zygote):
@@ -99,4 +89,4 @@ class Agent:
 
 
 if __name__ == "__main__":
-    serve(work, before=lambda command: _warm_up(command["base_url"]))
+    serve(work, before=warm_up)

@@ -1,6 +1,6 @@
 """A journal and a saver against a model in memory: any operations, crashes and reopenings too.
 
-`HYPOTHESIS_PROFILE=long` tries thousands of histories.
+`make crash` tries thousands of histories.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 import rowtrail
 from rowtrail_langgraph import RowtrailSaver
+from tests._sample import IS_FULL
 from tests.adapters._savers import QUICK, checkpoint, named, thread
 
 EXAMPLES, STEPS = 15, 20
-IS_LONG = settings.get_current_profile_name() == "long"
 
 threads = st.sampled_from(["a", "b", "c"])
 runs = st.sampled_from(["r", "s"])
@@ -199,5 +199,5 @@ class JournalMachine(RuleBasedStateMachine):
 
 TestJournalMachine = pytest.mark.timeout(3600)(JournalMachine.TestCase)
 TestJournalMachine.settings = settings(
-    max_examples=1000 if IS_LONG else EXAMPLES, stateful_step_count=50 if IS_LONG else STEPS
+    max_examples=1000 if IS_FULL else EXAMPLES, stateful_step_count=50 if IS_FULL else STEPS
 )

@@ -20,7 +20,7 @@ from langgraph.prebuilt import ToolNode
 from pydantic import SecretStr
 
 from rowtrail_langgraph import RowtrailSaver
-from tests._forks import serve
+from tests._forks import serve, warm_up
 
 TOOL_SECONDS = 0.004
 QUESTION = "measure five files"
@@ -101,4 +101,4 @@ def _die_at_commit(saver: RowtrailSaver, number: int, *, after: bool) -> None:
 
 
 if __name__ == "__main__":
-    serve(run)
+    serve(run, before=warm_up)

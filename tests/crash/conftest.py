@@ -15,14 +15,12 @@ import pytest
 
 from rowtrail.testing import LLMServer, Reply
 from tests._forks import Zygote
+from tests._sample import IS_FULL
 
 FIGURES = os.environ.get("ROWTRAIL_FIGURES")
 """Where the figures are written as JSON, when named."""
 
-IS_FULL = os.environ.get("ROWTRAIL_KILLS") == "full"
-"""Whether every kill is made and every fault injected, not a sample of them."""
-
-RANDOM_KILLS = 500 if IS_FULL else int(os.environ.get("ROWTRAIL_KILLS", "200"))
+RANDOM_KILLS = 500 if IS_FULL else int(os.environ.get("ROWTRAIL_KILLS", "40"))
 """How many kills at random instants each agent has to bear."""
 
 

@@ -16,8 +16,9 @@ import pytest
 import rowtrail
 from rowtrail import Journal
 from tests._forks import Zygote
+from tests._sample import IS_FULL
 from tests.crash._crowd import STEPS, TASKS, THREADS
-from tests.crash.conftest import IS_FULL, Figures
+from tests.crash.conftest import Figures
 
 CROWDS = (2, 4, 8, 16) if IS_FULL else (2, 8)
 TURNS = 3 if IS_FULL else 67

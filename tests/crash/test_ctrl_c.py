@@ -19,13 +19,14 @@ from rowtrail import InDoubtError, Journal, RunBusyError, step
 from rowtrail.adapter import ListOfChunks, StreamForm, record_stream, scope_here, tool_request
 from rowtrail.journal import run_scope
 from rowtrail_langgraph import RowtrailSaver
+from tests._sample import IS_FULL
 from tests.crash._ctrl_c import CtrlC
-from tests.crash.conftest import IS_FULL
 
 Work = Callable[[Journal, str], Any]
 
 EACH = 1 if IS_FULL else 3
-"""Each of how many instructions is tried where there are more than a thousand."""
+EACH_OF_A_GRAPH = 1 if IS_FULL else 11
+"""Each of how many instructions is tried: a block has hundreds of them, a graph thousands."""
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"  # Ctrl-C as a generator is dropped
@@ -129,7 +130,7 @@ WORKS: list[Work] = [
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
 def test_a_block_is_free_after_ctrl_c_at_any_instruction(db: Path, work: Work) -> None:
     with Journal(db, durability="normal") as journal:
-        assert wrong_after_ctrl_c(partial(work, journal), 1, more_than=100) == []
+        assert wrong_after_ctrl_c(partial(work, journal), EACH, more_than=100) == []
 
 
 @tool
@@ -158,7 +159,7 @@ def test_a_graph_is_free_after_ctrl_c_at_any_instruction(db: Path) -> None:
             config: Any = {"configurable": {"thread_id": name, "rowtrail_run_id": name}}
             graph.invoke(given, config)
 
-        assert wrong_after_ctrl_c(work, EACH, more_than=500) == []
+        assert wrong_after_ctrl_c(work, EACH_OF_A_GRAPH, more_than=500) == []
 
 
 def wrong_after_ctrl_c(work: Callable[[str], None], each: int, *, more_than: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Torn and bit-flipped files: a consistent prefix or a clear error, never a wrong replay.
 
-`ROWTRAIL_KILLS=full` tries more than a thousand of them.
+`make crash` tries more than a thousand of them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import rowtrail
 from rowtrail import Journal
 from rowtrail.errors import InDoubtError
 from tests._forks import Zygote
+from tests._sample import IS_FULL
 from tests.crash._damaged import STEPS, answer
-from tests.crash.conftest import IS_FULL, Figures
+from tests.crash.conftest import Figures
 
 pytestmark = pytest.mark.timeout(3600)
 

@@ -30,8 +30,8 @@ from tests.crash.effects._product import REAL_LEASES, named, product, with_real_
 from tests.crash.effects._world import Line, World
 
 SEED = int(os.environ.get("ROWTRAIL_EFFECTS_SEED", "20261128"))
-SAMPLE = int(os.environ.get("ROWTRAIL_EFFECTS", "160"))
-"""How many combinations run: about two minutes."""
+SAMPLE = int(os.environ.get("ROWTRAIL_EFFECTS", "60"))
+"""How many combinations run: about half a minute."""
 
 
 @pytest.mark.timeout(900)

@@ -7,6 +7,7 @@ is synced to disk; what its callers were told is in another.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -23,11 +24,12 @@ from typing import Any
 import pytest
 
 from tests._forks import Zygote
+from tests._sample import IS_FULL
 from tests.crash._journal_program import CITIES, FILES
 from tests.crash.conftest import RANDOM_KILLS, Figures
 
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals"),
 ]
 
@@ -146,9 +148,9 @@ def test_a_kill_at_every_step_of_the_journal_repeats_nothing_committed(
     kills: int,
     figures: Figures,
 ) -> None:
-    totals, number = Totals(), 0
-    while True:
-        number += 1
+    totals = Totals()
+    each = 1 if IS_FULL or kills < 20 else 4
+    for number in itertools.count(1, each):
         case = Case(in_memory / str(number), zygote)
         status = case.run(die_at=die_at, number=number)
         if status == 0:
@@ -157,7 +159,7 @@ def test_a_kill_at_every_step_of_the_journal_repeats_nothing_committed(
         case.check(undisturbed[0], totals)
     print(f"\n{die_at}: {totals}")
     figures.add(f"kills at each {die_at}", totals.kills)
-    assert totals.kills >= kills
+    assert totals.kills >= kills // each
     totals.assert_kept()
 
 
@@ -185,12 +187,12 @@ def test_a_kill_at_a_random_instant_repeats_nothing_committed(
 def test_a_program_may_be_killed_again_and_again(
     tmp_path: Path, zygote: Zygote, undisturbed: tuple[list[str], float], figures: Figures
 ) -> None:
-    expected, seconds = undisturbed
     chance, case, kills = random.Random(7), Case(tmp_path / "one", zygote), 0
-    while case.run_and_kill(chance.uniform(0, seconds)) != 0:
+    while case.run(die_at="statement", number=chance.randint(30, 90)) != 0:
         kills += 1
         assert kills < 500
-    assert case.said() == expected
+    assert kills >= 5
+    assert case.said() == undisturbed[0]
     effects = case.lines("ledger")
     assert effects["send"] == 1
     assert case.recorded("done") == WANTED

@@ -20,8 +20,9 @@ import pytest
 
 from rowtrail.testing import LLMServer
 from tests._forks import Zygote
+from tests._sample import IS_FULL
 from tests.crash._matrix import MOMENTS, SHAPES
-from tests.crash.conftest import IS_FULL, Figures
+from tests.crash.conftest import Figures
 
 MODES = ("invoke", "ainvoke", "stream", "astream")
 DURABILITIES = ("sync", "async")

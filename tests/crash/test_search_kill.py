@@ -14,11 +14,12 @@ import apsw
 import pytest
 
 from rowtrail import Journal, step
+from tests._sample import IS_FULL
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
 
 STEPS = 900
-KILLS = int(os.environ.get("ROWTRAIL_SEARCH_KILLS", "4"))
+KILLS = 50 if IS_FULL else 4
 
 FILL = """
 import os, signal, sys

@@ -1,6 +1,6 @@
 """SIGKILL at every system call that writes, syncs, truncates or unlinks.
 
-By default a sample; `ROWTRAIL_KILLS=full` does all of them. After each kill a new process opens the
+By default a sample; `make crash` does all of them. After each kill a new process opens the
 file: it is whole, what was acknowledged is there, and the work goes on without repeating a
 committed call.
 """
@@ -16,10 +16,11 @@ import pytest
 
 from rowtrail.testing import LLMServer
 from tests._forks import Zygote
+from tests._sample import IS_FULL
 from tests.crash._scenes import SCENES
 from tests.crash._stage import Stage, moments
 from tests.crash._strace import killing, reason_to_skip
-from tests.crash.conftest import IS_FULL, Figures
+from tests.crash.conftest import Figures
 
 REASON = reason_to_skip()
 pytestmark = [

@@ -1,6 +1,6 @@
 """Any input to what parses text of users: an answer or an error that says what is wrong.
 
-`HYPOTHESIS_PROFILE=long` tries thousands of each.
+`make crash` tries thousands of each.
 """
 
 # ruff: noqa: E501 - lists
@@ -21,8 +21,9 @@ import rowtrail
 from rowtrail import Journal, schema
 from rowtrail.cli import main
 from rowtrail.errors import QueryError, RowtrailError, UsageError
+from tests._sample import IS_FULL
 
-EXAMPLES = 3000 if settings.get_current_profile_name() == "long" else 60
+EXAMPLES = 3000 if IS_FULL else 60
 
 words = st.sampled_from(
     [

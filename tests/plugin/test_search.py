@@ -18,6 +18,7 @@ from rowtrail import Journal, step
 from rowtrail.errors import UnknownIdError, UsageError
 from rowtrail.history import Answer
 from rowtrail.testing import FakeClock
+from tests._sample import IS_FULL
 
 
 @step(name="look", kind="tool")
@@ -219,7 +220,7 @@ def test_without_an_embedder_it_says_so(recorded: Journal) -> None:
     assert recorded.search("berlin", mode="keyword").note is None
 
 
-@settings(max_examples=int(os.environ.get("ROWTRAIL_SEARCH_EXAMPLES", "40")))
+@settings(max_examples=3000 if IS_FULL else 40)
 @given(text=st.text(max_size=60))
 def test_no_text_is_a_syntax_error(text: str) -> None:
     with Journal(":memory:") as journal:

@@ -17,10 +17,11 @@ from rowtrail import Journal, schema
 from rowtrail.cli import main
 from rowtrail.errors import QueryError, RowtrailError
 from tests._hostile import CONSTRUCTORS, TEXTS, VALUES, assert_nothing_ran, nested
+from tests._sample import IS_FULL
 from tests.conftest import Child, Rows
 
 CONTROLS = {chr(n) for n in (*range(32), *range(127, 160))} - {"\n"} | {"\u202e", "\u2066"}
-LARGE_MB = 200 if os.environ.get("ROWTRAIL_KILLS") == "full" else 20
+LARGE_MB = 200 if IS_FULL else 20
 PATIENCE_S = 60
 
 

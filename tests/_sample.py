@@ -1,0 +1,40 @@
+"""How much of a matrix a test runs: a sample of it in `make test`, all of it in `make crash`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+IS_FULL = os.environ.get("ROWTRAIL_KILLS") == "full"
+"""Whether whole matrices run, every kill is made and every fault injected."""
+
+
+def spread(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return combinations such that each pair of values is in one of them; in full, all of them."""
+    return covering(list(itertools.product(*axes)))
+
+
+def covering(cases: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return those of the cases that show every pair of values that is in any; in full, all."""
+    if IS_FULL:
+        return list(cases)
+    pairs = {case: set(itertools.combinations(enumerate(case), 2)) for case in cases}
+    missing = set[Any]().union(*pairs.values())
+    chosen: set[tuple[Any, ...]] = set()
+    while missing:
+        best = max(cases, key=lambda case: len(pairs[case] & missing))
+        chosen.add(best)
+        missing -= pairs[best]
+    return [case for case in cases if case in chosen]
+
+
+def some(items: Iterable[T], count: int) -> list[T]:
+    """Return so many of the items, evenly spread; in full, all of them."""
+    given = list(items)
+    if IS_FULL or count >= len(given):
+        return given
+    return [given[n * len(given) // count] for n in range(count)]
