@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -285,13 +284,10 @@ def test_interrupt_from_the_keyboard_ends_the_query(on_disk: Journal) -> None:
     main = threading.main_thread().ident
     assert main is not None
     timer = threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT))
-    started = time.monotonic()
 
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        on_disk.sql(f"{FOREVER} SELECT count(*) FROM c", timeout=60)
-
-    assert time.monotonic() - started < 10
+        on_disk.sql(f"{FOREVER} SELECT count(*) FROM c", timeout=3600)
 
 
 TEXTS = st.none() | st.text(alphabet="ab é日", max_size=8) | st.integers(-99, 99)

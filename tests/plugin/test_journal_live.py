@@ -20,7 +20,6 @@ import pytest
 from rowtrail import Journal, RunBusyError, step
 from rowtrail.checkpoint import Checkpoints
 from rowtrail.engine import Tx, current_process
-from rowtrail.engine._process import STALE_AFTER_MS
 from rowtrail.errors import ClosedError
 from rowtrail.journal import Attempt, Beginning, _call, end_attempt, run_scope
 from tests.plugin.conftest import Agent, World
@@ -82,10 +81,8 @@ def test_a_run_whose_holder_was_killed_is_free_at_once(world: World, agent: Agen
     with Journal(world.db) as journal, holder(world) as other:
         other.send_signal(signal.SIGKILL)
         other.wait()
-        begun = time.monotonic()
-        with journal.run("r") as run:
+        with journal.run("r") as run:  # raises RunBusyError where a verdict is waited for
             agent.think("a")
-        assert time.monotonic() - begun < STALE_AFTER_MS / 1000
         assert run.attempt == 2
     assert agent.made == ["a"]
 

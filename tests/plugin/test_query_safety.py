@@ -18,8 +18,9 @@ from rowtrail.errors import QueryError
 from rowtrail.history import query
 from rowtrail.schema import PUBLIC_VIEWS
 
-TIMEOUT_S = 0.5
-LATE_S = 1.5  # the grace of a query that cannot be interrupted, and a slow machine
+TIMEOUT_S = 0.2
+MAX_CPU_S = 2.0
+"""What a query may take in spite of its time limit: a function of SQL cannot be interrupted."""
 FOREVER = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c)"
 LONG = "printf('%.*c', 4000000, 'a')"
 MAX_GROWTH_KIB = 400 * 1024
@@ -208,11 +209,11 @@ BOMBS = [
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb[:70])
 def test_bomb_ends_within_the_time_limit(filled: Journal, bomb: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
 
     refused(filled, bomb)
 
-    assert time.monotonic() - started < TIMEOUT_S + LATE_S
+    assert time.process_time() - started < MAX_CPU_S
 
 
 def doubling(name: str, last: str, count: int) -> str:
@@ -239,11 +240,11 @@ def doubling(name: str, last: str, count: int) -> str:
     ],
 )
 def test_query_that_would_explode_is_refused_at_once(filled: Journal, name: str, last: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
 
     refused(filled, doubling(name, last, 24))
 
-    assert time.monotonic() - started < TIMEOUT_S + LATE_S
+    assert time.process_time() - started < MAX_CPU_S
 
 
 ROW = "printf('%.*c', 20000, 'a') || n"
@@ -280,13 +281,13 @@ with Reader(sys.argv[1]) as reader:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     latest = refused = 0
     for number, sql in enumerate(hostile):
-        started = time.monotonic()
+        started = time.process_time()
         try:
             only = Only(thread_id="thread") if number % 2 else None
-            query(reader, sql, timeout=0.2, limit=1_000_000, only=only)
+            query(reader, sql, timeout=0.1, limit=1_000_000, only=only)
         except QueryError:
             refused += 1
-        latest = max(latest, time.monotonic() - started)
+        latest = max(latest, time.process_time() - started)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(json.dumps([refused, latest, grown]))
 """
@@ -305,7 +306,7 @@ def test_memory_and_time_stay_bounded_and_the_file_as_it_is(filled: Journal, db:
 
     refused_, latest_s, grown_kib = json.loads(done.stdout)
     assert len(hostile) - refused_ < len(HOARDERS)  # some of these fit into what they may have
-    assert latest_s < 0.2 + LATE_S
+    assert latest_s < MAX_CPU_S
     assert grown_kib < MAX_GROWTH_KIB
     assert content_of(db.parent) == before
 

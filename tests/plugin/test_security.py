@@ -120,7 +120,7 @@ def test_shapes_that_break_parsers_break_nothing(
         made += 1
         return value
 
-    begun = time.monotonic()
+    begun = time.process_time()
     for _ in range(2):
         with journal.run("r"):
             given = give(shape, value)
@@ -129,7 +129,7 @@ def test_shapes_that_break_parsers_break_nothing(
     for view in schema.PUBLIC_VIEWS:
         with contextlib.suppress(QueryError):  # a value is too large for a query
             journal.sql(f"SELECT * FROM {view}")
-    assert time.monotonic() - begun < PATIENCE_S
+    assert time.process_time() - begun < PATIENCE_S
     assert_nothing_ran(tmp_path)
 
 

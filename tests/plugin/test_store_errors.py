@@ -33,7 +33,6 @@ from rowtrail.errors import (
 from tests.conftest import Child
 
 TINY_DISK_KB = 1500
-AT_ONCE_S = 15  # far below the busy timeout of 30 s
 
 
 def query(path: Path, sql: str) -> list[Any]:
@@ -141,20 +140,21 @@ def test_a_file_system_without_shared_memory_is_refused(
 # Files that cannot be written.
 
 AS_NOBODY = """
-import os, sys, time
+import os, sys
 import rowtrail
 from rowtrail.errors import ReadOnlyError
+from rowtrail.engine.sqlite import _open
+_open.BUSY_TIMEOUT_MS = 3_600_000  # who waits is not done in time
 with rowtrail.Journal(":memory:") as journal, journal.run("imports what is needed"):
     pass
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
-begun = time.monotonic()
 try:
     with rowtrail.Journal(sys.argv[1]) as journal, journal.run("new"):
         print("written")
 except ReadOnlyError as error:
-    print("refused", type(error.__cause__).__module__, time.monotonic() - begun)
+    print("refused", type(error.__cause__).__module__)
 """
 
 
@@ -185,18 +185,14 @@ def test_a_read_only_file_is_refused_at_once(
         path.chmod(0o444)
     open_folder.chmod(0o555)
     before = db.read_bytes()
-    verdict, cause, seconds = child(AS_NOBODY, db).stdout.split()
-    assert (verdict, cause) == ("refused", "sqlite3")
-    assert float(seconds) < AT_ONCE_S
+    assert child(AS_NOBODY, db).stdout.split() == ["refused", "sqlite3"]
     assert db.read_bytes() == before
     journal.close()
 
 
 def test_a_read_only_folder_is_refused_at_once(open_folder: Path, child: Child) -> None:
     open_folder.chmod(0o555)
-    verdict, _, seconds = child(AS_NOBODY, open_folder / "agent.db").stdout.split()
-    assert verdict == "refused"
-    assert float(seconds) < AT_ONCE_S
+    assert child(AS_NOBODY, open_folder / "agent.db").stdout.startswith("refused")
 
 
 OUT_OF_FILES = """
@@ -381,10 +377,8 @@ def test_a_lock_held_too_long_is_a_clear_error_and_passes(db: Path) -> None:
 def test_a_new_file_that_another_program_holds_is_a_clear_error(db: Path) -> None:
     with closing(sqlite3.connect(db, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        begun = time.monotonic()
         with pytest.raises(BusyError):
             Journal(db)
-        assert time.monotonic() - begun < AT_ONCE_S
     Journal(db).close()
 
 

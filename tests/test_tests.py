@@ -1,0 +1,68 @@
+"""What holds for the tests themselves."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FILES = sorted(path for path in HERE.rglob("*.py"))
+WALL_CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "time", "time_ns"}
+
+
+def of_wall_clock(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines that assert how long something took; a loop may wait until a deadline."""
+    named = {"monotonic", "perf_counter"}
+    clocks = set[str]()
+
+    def reads(node: ast.AST) -> bool:
+        return any(
+            (isinstance(each, ast.Name) and each.id in clocks | named)
+            or (
+                isinstance(each, ast.Attribute)
+                and each.attr in WALL_CLOCKS
+                and isinstance(each.value, ast.Name)
+                and each.value.id == "time"
+            )
+            for each in ast.walk(node)
+        )
+
+    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign | ast.AugAssign)]
+    for made in [*assigned, *assigned]:  # once more for what is made of the first
+        if reads(made.value):
+            targets = made.targets if isinstance(made, ast.Assign) else [made.target]
+            clocks |= {target.id for target in targets if isinstance(target, ast.Name)}
+    waits = {
+        id(part) for node in ast.walk(tree) if isinstance(node, ast.While) for part in node.body
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert) and id(node) not in waits and reads(node.test):
+            yield node.lineno
+
+
+def test_no_test_asserts_how_long_something_took() -> None:
+    found = {
+        f"{path.relative_to(HERE)}:{line}"
+        for path in FILES
+        for part in ast.walk(ast.parse(path.read_text()))
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
+        for line in of_wall_clock(part)
+    }
+    assert found == set()
+
+
+def test_an_assert_on_the_clock_is_found() -> None:
+    found = of_wall_clock(
+        ast.parse(
+            "begun = time.monotonic()\n"
+            "until = begun + 5\n"
+            "while waits():\n"
+            "    assert time.monotonic() < until\n"
+            "took = time.monotonic() - begun\n"
+            "assert took < 1\n"
+            "assert time.perf_counter() < 1 and True\n"
+            "assert time.process_time() < 1\n"
+        )
+    )
+    assert list(found) == [6, 7]
