@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import gc
-import itertools
 import operator
 import threading
 import weakref
@@ -21,6 +20,7 @@ from langgraph.types import Command
 import rowtrail_langgraph
 from rowtrail.errors import UsageError
 from rowtrail.journal import _threads, current_step
+from tests._sample import spread
 from tests._ways import SYNC_WAYS, TASK_WAYS, WAYS, Ways, Work
 from tests.adapters._child import Agent, Children
 from tests.adapters._graphs import (
@@ -43,8 +43,7 @@ CALLS = ("llm", "read", "write")
 MODES_AND_WAYS = [("sync", way) for way in SYNC_WAYS] + [("async", way) for way in WAYS]
 PRODUCT = [
     (mode, way, place, life, kind)
-    for n, ((mode, way), life, kind) in enumerate(itertools.product(MODES_AND_WAYS, LIVES, CALLS))
-    for place in (PLACES if n % 3 == n // 12 % 3 else PLACES[:1])  # each pair is in some case
+    for (mode, way), place, life, kind in spread(MODES_AND_WAYS, PLACES, LIVES, CALLS)
 ]
 
 

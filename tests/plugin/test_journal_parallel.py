@@ -195,11 +195,12 @@ def test_an_answer_is_kept_when_its_task_is_cancelled_while_it_is_recorded(
     async def main() -> None:
         async with journal.run("r"):
             task = asyncio.ensure_future(ask("a"))
-            await asyncio.sleep(0.1)
+            while not held:  # noqa: ASYNC110 - the step runs on this loop
+                await asyncio.sleep(0.01)
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            asyncio.get_running_loop().call_later(0.05, held[0].release.set)
+            with pytest.raises(asyncio.CancelledError):  # once the answer is recorded
                 await task
-            held[0].release.set()
             asyncio.get_running_loop().call_later(0.1, lambda: held[1].release.set())  # noqa: PLW0108
             assert await ask("b") == "answer"
 

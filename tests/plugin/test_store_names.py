@@ -17,6 +17,7 @@ from rowtrail import Journal
 from rowtrail.engine.files import DamagedFile, back_up, inspect_file
 from rowtrail.engine.reading import Reader
 from rowtrail.errors import SecondNameError, StorageError
+from tests._sample import spread
 
 AGENT = """
 import os, signal, sys, rowtrail
@@ -91,7 +92,6 @@ OPENERS: dict[str, Callable[[Path], object]] = {
     "DamagedFile": lambda path: DamagedFile(str(path)).close(),
     "inspect_file": lambda path: inspect_file(str(path), check=None),
 }
-every_opener = pytest.mark.parametrize("opener", OPENERS)
 journal_or_reader = pytest.mark.parametrize("opener", ["Journal", "Reader"])
 
 
@@ -125,9 +125,7 @@ every_holder = pytest.mark.parametrize("holder", HOLDERS)
 either_first = pytest.mark.parametrize("turned", [False, True], ids=["", "turned"])
 
 
-@every_opener
-@every_holder
-@either_first
+@pytest.mark.parametrize(("holder", "opener", "turned"), spread(HOLDERS, OPENERS, (False, True)))
 def test_a_second_name_of_a_journal_in_use_is_refused(
     names: tuple[Path, Path], holder: str, opener: str, turned: bool
 ) -> None:
