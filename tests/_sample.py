@@ -32,6 +32,14 @@ def covering(cases: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return [case for case in cases if case in chosen]
 
 
+def once(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return combinations such that each value is in one of them; in full, all of them."""
+    given = [list(axis) for axis in axes]
+    if IS_FULL:
+        return list(itertools.product(*given))
+    return [tuple(axis[n % len(axis)] for axis in given) for n in range(max(map(len, given)))]
+
+
 def some(items: Iterable[T], count: int) -> list[T]:
     """Return so many of the items, evenly spread; in full, all of them."""
     given = list(items)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ import rowtrail
 from rowtrail import InDoubtError
 from rowtrail.testing import Reply
 from rowtrail_langgraph.capture._saving import is_finished
+from tests._sample import spread
 from tests.adapters._graphs import (
     GO,
     MODES,
@@ -75,15 +75,13 @@ async def sent(mode: Mode, calls: Calls, bench: Bench, send: Any, where: str) ->
     return (await run(mode, builder.compile(), {"messages": []}))["messages"][-1]
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("way", "effect", "where"),
-    list(
-        product(
-            ["RetryPolicy", "None", "the same input"],
-            ["read", "idempotent", "write"],
-            ["an id", "no id", "subgraph"],
-        )
+    ("mode", "way", "effect", "where"),
+    spread(
+        MODES,
+        ["RetryPolicy", "None", "the same input"],
+        ["read", "idempotent", "write"],
+        ["an id", "no id", "subgraph"],
     ),
 )
 async def test_the_answer_stays_once_its_call_has_changed_the_world(

@@ -19,7 +19,8 @@ from langgraph.types import Command, RetryPolicy, Send, StateSnapshot, interrupt
 from typing_extensions import TypedDict
 
 from rowtrail_langgraph import RowtrailSaver
-from tests.adapters._savers import QUICK, Mode, both_modes, thread
+from tests._sample import spread
+from tests.adapters._savers import MODES, QUICK, Mode, thread
 
 IDS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}")
 
@@ -303,9 +304,9 @@ SCENARIOS = {
 }
 
 
-@both_modes
-@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    ("mode", "durability", "scenario"), spread(MODES, ["sync", "async", "exit"], SCENARIOS)
+)
 async def test_shows_what_the_memory_saver_shows(
     mode: Mode, durability: str, scenario: str, db: Path
 ) -> None:

@@ -36,6 +36,7 @@ from rowtrail import Journal
 from rowtrail.journal import Scope, active_scope
 from rowtrail_langgraph import RowtrailSaver
 from rowtrail_langgraph.capture._models import model_request
+from tests._sample import IS_FULL
 from tests.adapters._graphs import one_node
 from tests.adapters._savers import thread
 
@@ -423,7 +424,7 @@ def fingerprint(provider: Provider, endpoint: Endpoint, scope: Scope, asked: Ask
 def test_fingerprints_differ_where_what_is_sent_differs(
     provider: Provider, endpoint: Endpoint, scope: Scope
 ) -> None:
-    @settings(max_examples=40)
+    @settings(max_examples=400 if IS_FULL else 15)
     @given(pairs(provider))
     def check(pair: tuple[Asked, Asked]) -> None:
         wires = [sent(provider, endpoint, asked) for asked in pair]

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from rowtrail_langgraph import RowtrailSaver
 from rowtrail_langgraph.values import _memo
 from rowtrail_langgraph.values._codec import GraphCodec
+from tests._sample import once
 from tests.adapters import _states as states
 from tests.adapters._savers import QUICK, checkpoint, thread
 
@@ -139,8 +140,9 @@ def put(saver: RowtrailSaver, values: list[Any]) -> None:
     saver.put(thread(), checkpoint({"items": values}), {}, {})
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
-@pytest.mark.parametrize("neighbour", [None, HumanMessage("n", id="n"), {"n": 1}], ids=repr)
+@pytest.mark.parametrize(
+    ("mutation", "neighbour"), once(MUTATIONS, [None, HumanMessage("n", id="n"), {"n": 1}])
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 class TestAMutatedItem:
     def test_is_stored_anew(self, saver: RowtrailSaver, mutation: str, neighbour: Any) -> None:

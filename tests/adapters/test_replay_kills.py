@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from rowtrail.testing import LLMServer, Reply
+from tests._sample import covering, spread
 from tests.adapters._child import Agent, Children
 from tests.adapters._graphs import DURABILITIES, MODES, Mode, last_text
 from tests.adapters._scenarios import WORDS, respond
@@ -69,21 +71,19 @@ def killing(children: Children, tmp_path_factory: pytest.TempPathFactory) -> Ite
 # Rule 1: crashes.
 
 
-@pytest.mark.parametrize("durability", ["sync", "async"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("durability", "mode", "i"), spread(["sync", "async"], MODES, range(5)))
 def test_a_kill_in_a_node_repeats_no_finished_call(
-    killing: Killing, mode: str, durability: str
+    killing: Killing, mode: str, durability: str, i: int
 ) -> None:
-    for i in range(5):
-        agent = killing.check(f"after {i}", scenario="one_node", mode=mode, durability=durability)
-        assert agent.ledger.lines == [WORDS[2], WORDS[4]]
-        rows = agent.rows("SELECT status, replays FROM steps ORDER BY seq")
-        assert [row["status"] for row in rows] == ["done"] * 5
-        assert [row["replays"] for row in rows] == [1] * (i + 1) + [0] * (4 - i)
-        [run] = agent.rows("SELECT status, attempts, llm_calls, tool_calls FROM runs")
-        assert tuple(run.values()) == ("done", 2, 3, 2)
-        outcomes = agent.rows("SELECT n, outcome FROM attempts ORDER BY n")
-        assert [row["outcome"] for row in outcomes] == ["crashed", "done"]
+    agent = killing.check(f"after {i}", scenario="one_node", mode=mode, durability=durability)
+    assert agent.ledger.lines == [WORDS[2], WORDS[4]]
+    rows = agent.rows("SELECT status, replays FROM steps ORDER BY seq")
+    assert [row["status"] for row in rows] == ["done"] * 5
+    assert [row["replays"] for row in rows] == [1] * (i + 1) + [0] * (4 - i)
+    [run] = agent.rows("SELECT status, attempts, llm_calls, tool_calls FROM runs")
+    assert tuple(run.values()) == ("done", 2, 3, 2)
+    outcomes = agent.rows("SELECT n, outcome FROM attempts ORDER BY n")
+    assert [row["outcome"] for row in outcomes] == ["crashed", "done"]
 
 
 @pytest.mark.parametrize("scenario", ["tool_node", "agent"])
@@ -121,25 +121,25 @@ def test_a_kill_before_the_nodes_checkpoint_was_saved_repeats_no_call(
         assert agent.rows("SELECT sum(replays) AS n FROM steps")[0]["n"] == 3
 
 
-INNER_POINTS = {
+INNER_POINTS = (
     "in the inner node",
     "in the second inner node",
     "after the inner graph",
     "at the end",
-}
-
-
-@pytest.mark.parametrize(
-    ("inner", "durability"),
-    # LangGraph itself fails for a graph without checkpoints in one with durability="sync"
-    [("None", "sync"), ("None", "async"), ("True", "sync"), ("True", "async"), ("False", "async")],
 )
-@pytest.mark.parametrize("mode", MODES)
+INNER = [
+    case
+    for case in itertools.product(MODES, ("None", "True", "False"), ("sync", "async"), INNER_POINTS)
+    # LangGraph itself fails for a graph without checkpoints in one with durability="sync"
+    if case[1:3] != ("False", "sync")
+]
+
+
+@pytest.mark.parametrize(("mode", "inner", "durability", "point"), covering(INNER))
 def test_a_kill_in_a_graph_inside_a_node_repeats_no_finished_call(
-    killing: Killing, mode: str, inner: str, durability: str
+    killing: Killing, mode: str, inner: str, durability: str, point: str
 ) -> None:
-    for point in sorted(INNER_POINTS):
-        killing.check(point, scenario="subgraph", mode=mode, inner=inner, durability=durability)
+    killing.check(point, scenario="subgraph", mode=mode, inner=inner, durability=durability)
 
 
 @pytest.mark.parametrize("mode", MODES)

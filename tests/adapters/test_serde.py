@@ -19,6 +19,7 @@ from langgraph.types import Command, interrupt
 
 from rowtrail.errors import CorruptRowError, UnstorableError
 from rowtrail_langgraph import RowtrailSaver
+from tests._sample import spread
 from tests.adapters import _states as states
 from tests.adapters._savers import QUICK, checkpoint, thread
 from tests.conftest import Child, Rows
@@ -245,9 +246,10 @@ def talk(db: Path, turns: int, *, serde: Any, capture: bool, each_in_its_own: bo
                 left -= 1
 
 
-@pytest.mark.parametrize("serde", [sealed, Pickling], ids=["sealed", "pickling"])
-@pytest.mark.parametrize("each_in_its_own", [False, True], ids=["one opening", "many openings"])
-@pytest.mark.parametrize("capture", [False, True], ids=["saver alone", "calls recorded"])
+@pytest.mark.parametrize(
+    ("serde", "each_in_its_own", "capture"),
+    spread([sealed, Pickling], [False, True], [False, True]),
+)
 def test_storage_does_not_grow_with_the_square_of_the_conversation(
     tmp_path: Path, rows: Rows, serde: Any, each_in_its_own: bool, capture: bool
 ) -> None:
