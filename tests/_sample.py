@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 IS_FULL = os.environ.get("ROWTRAIL_KILLS") == "full"
 """Whether whole matrices run, every kill is made and every fault injected."""
@@ -38,11 +36,3 @@ def once(*axes: Iterable[Any]) -> list[tuple[Any, ...]]:
     if IS_FULL:
         return list(itertools.product(*given))
     return [tuple(axis[n % len(axis)] for axis in given) for n in range(max(map(len, given)))]
-
-
-def some(items: Iterable[T], count: int) -> list[T]:
-    """Return so many of the items, evenly spread; in full, all of them."""
-    given = list(items)
-    if IS_FULL or count >= len(given):
-        return given
-    return [given[n * len(given) // count] for n in range(count)]

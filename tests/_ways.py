@@ -39,7 +39,6 @@ class Work:
     """Calls that one thread or task makes, each after its gate has been opened."""
 
     calls: list[Call]
-    is_task: bool
     made: list[Any] = field(default_factory=list[Any])
     errors: list[Exception] = field(default_factory=list[Exception])
     gates: list[threading.Event] = field(default_factory=list[threading.Event])
@@ -118,8 +117,8 @@ class Ways:
 
     def give(self, way: str, calls: list[Call]) -> Work:
         """Begin the work."""
-        work = Work(calls, is_task=way in TASK_WAYS)
-        begun: Any = getattr(self, f"_{way}")(work)
+        work = Work(calls)
+        begun: Any = self._begin(way, work)
 
         async def wait() -> None:
             if isinstance(begun, threading.Thread):
@@ -132,29 +131,24 @@ class Ways:
         self._begun.append(wait)
         return work
 
-    def _Thread(self, work: Work) -> Any:  # noqa: N802 - named as the way
-        thread = threading.Thread(target=work.body)
-        thread.start()
-        return thread
-
-    def _submit(self, work: Work) -> Any:
-        return [self._pool.submit(work.body)]
-
-    def _map(self, work: Work) -> Any:
-        self._pool.map(work.body, [0])
-        return []
-
-    def _run_in_executor(self, work: Work) -> Any:
-        return asyncio.get_running_loop().run_in_executor(None, work.body)
-
-    def _to_thread(self, work: Work) -> Any:
-        return asyncio.ensure_future(asyncio.to_thread(work.body))
-
-    def _create_task(self, work: Work) -> Any:
-        return asyncio.create_task(work.abody())
-
-    def _TaskGroup(self, work: Work) -> Any:  # noqa: N802 - named as the way
-        return self._group.create_task(work.abody())
-
-    def _gather(self, work: Work) -> Any:
-        return asyncio.gather(work.abody())
+    def _begin(self, way: str, work: Work) -> Any:
+        match way:
+            case "Thread":
+                begun = threading.Thread(target=work.body)
+                begun.start()
+                return begun
+            case "submit":
+                return [self._pool.submit(work.body)]
+            case "map":
+                self._pool.map(work.body, [0])
+                return []
+            case "run_in_executor":
+                return asyncio.get_running_loop().run_in_executor(None, work.body)
+            case "to_thread":
+                return asyncio.ensure_future(asyncio.to_thread(work.body))
+            case "create_task":
+                return asyncio.create_task(work.abody())
+            case "TaskGroup":
+                return self._group.create_task(work.abody())
+            case _:
+                return asyncio.gather(work.abody())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 
 from rowtrail import Journal
@@ -88,3 +90,10 @@ def child(tmp_path: Path) -> Child:
         return done
 
     return run
+
+
+def cli_runner() -> CliRunner:
+    """Return a runner that keeps stderr apart from stdout: click 8.1 does so only when asked."""
+    is_asked = "mix_stderr" in inspect.signature(CliRunner).parameters
+    options: dict[str, Any] = {"mix_stderr": False} if is_asked else {}
+    return CliRunner(**options)

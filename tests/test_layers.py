@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from rowtrail import schema
-from tests._fronts import FRONTS, is_front, names_in, readings_of
-from tests._private_names import own_names, private_names
-from tests._sentences import reading_of, readings
+from tests.lint.fronts import FRONTS, is_front, names_in, readings_of
+from tests.lint.private_names import own_names, private_names
+from tests.lint.sentences import reading_of, readings
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "plugin"

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests._sample import IS_FULL, once, spread
+
 HERE = Path(__file__).parent
 FILES = sorted(path for path in HERE.rglob("*.py"))
+APART = {
+    "cases": "what is given to the tests: values, files, hostile texts",
+    "crash/effects": "a tool of its own, that `make crash` runs",
+    "crash/soak.py": "a tool of its own, that `make soak` runs",
+    "lint": "what reads the source, for test_layers.py",
+    "programs": "what the tests kill",
+}
+"""What is neither a test nor wraps the product for tests."""
+
+MAX_HELPER_LINES = 1_500
 WALL_CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "time", "time_ns"}
 
 
@@ -66,3 +79,25 @@ def test_an_assert_on_the_clock_is_found() -> None:
         )
     )
     assert list(found) == [6, 7]
+
+
+def test_little_stands_between_the_tests_and_the_product() -> None:
+    helpers = [
+        path
+        for path in FILES
+        if not path.name.startswith("test_")
+        and not str(path.relative_to(HERE)).startswith(tuple(APART))
+    ]
+    lines = {path.name: len(path.read_text().splitlines()) for path in helpers}
+    assert sum(lines.values()) <= MAX_HELPER_LINES, lines
+
+
+def test_a_sample_shows_every_pair_of_values() -> None:
+    axes = ("abc", range(4), (True, False))
+    chosen = spread(*axes)
+    assert len(chosen) < 24 or IS_FULL
+    for one, other in itertools.combinations(range(3), 2):
+        pairs = {(case[one], case[other]) for case in chosen}
+        assert pairs == set(itertools.product(axes[one], axes[other]))
+    assert {first for first, _ in once(*axes[:2])} == set("abc")
+    assert {second for _, second in once(*axes[:2])} == set(range(4))

@@ -1,43 +1,21 @@
-"""Agents that are really killed: a child runs one scenario once. `Children` starts them."""
+"""Agents that are really killed: `Children` starts processes that run one scenario once."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 from pathlib import Path
 from typing import Any
 
-from rowtrail.errors import RowtrailError
-from rowtrail_langgraph import RowtrailSaver
-from tests._forks import Zygote, serve, warm_up
-from tests.adapters._graphs import Ledger, rows, shape, thread
-from tests.adapters._scenarios import SCENARIOS, Case
-
-
-def work(command: dict[str, Any]) -> None:
-    """Run a scenario once, and write down how it ended."""
-    effects, capture = command.get("effects"), command.get("capture", True)
-    with RowtrailSaver(command["db"], effects=effects, capture=capture) as saver:
-        graph, asked = SCENARIOS[command["scenario"]](Case(command, saver))
-        given = None if command["action"] == "resume" else asked
-        durability = command["durability"]
-        try:
-            if command["mode"] == "async":
-                state = asyncio.run(graph.ainvoke(given, thread(), durability=durability))
-            else:
-                state = graph.invoke(given, thread(), durability=durability)
-            ended: Any = {"state": shape(state)}
-        except RowtrailError as error:
-            ended = {"error": [type(error).__name__, getattr(error, "step_id", None)]}
-    Path(command["out"]).write_text(json.dumps(ended))
+from tests._forks import Zygote
+from tests.adapters._graphs import Ledger, rows
 
 
 class Children(Zygote):
     """Runs commands in processes that are forked for them."""
 
     def __init__(self) -> None:
-        super().__init__("tests.adapters._child")
+        super().__init__("tests.programs.scenarios")
 
 
 class Agent:
@@ -86,7 +64,3 @@ class Agent:
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return rows of the journal."""
         return rows(self.path, query, *values)
-
-
-if __name__ == "__main__":
-    serve(work, before=warm_up)

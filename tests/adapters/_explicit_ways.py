@@ -36,12 +36,6 @@ def hooks(which: Hooks) -> Generator[None]:
     rowtrail_langgraph.uninstall()
 
 
-@contextmanager
-def opened(bench: Bench) -> Generator[Journal]:
-    with Journal(bench.path) as journal:
-        yield journal
-
-
 def saver_of(kind: str, journal: Journal) -> Any:
     if kind == "InMemorySaver":
         return InMemorySaver()

@@ -15,8 +15,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -170,29 +169,17 @@ def counting() -> Respond:
     return respond
 
 
-class Bench:
+class Bench(ExitStack):
     """A journal's file, an endpoint and a ledger, for one test."""
 
     def __init__(self, folder: Path, respond: Respond = echo, **server: Any) -> None:
+        super().__init__()
         self.path = folder / "agent.db"
         self.ledger = Ledger(folder / "ledger")
         self.respond: Respond = respond
-        self._stack = ExitStack()
-        self.server = self._stack.enter_context(
-            # a test may change its mind while the server runs
-            LLMServer(lambda request: self.respond(request), **server)  # noqa: PLW0108
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+        # a test may change its mind while the server runs
+        served = LLMServer(lambda request: self.respond(request), **server)  # noqa: PLW0108
+        self.server = self.enter_context(served)
 
     @property
     def calls(self) -> int:
@@ -206,7 +193,7 @@ class Bench:
 
     def saver(self, **options: Any) -> RowtrailSaver:
         """Return a saver on the journal, closed at the end of the test."""
-        return self._stack.enter_context(RowtrailSaver(options.pop("path", self.path), **options))
+        return self.enter_context(RowtrailSaver(options.pop("path", self.path), **options))
 
     def model(self, **options: Any) -> ChatOpenAI:
         """Return a chat model that asks the endpoint."""
@@ -302,15 +289,10 @@ def shape(value: Any) -> Any:
     return _ID.sub("call", value) if isinstance(value, str) else value
 
 
-def every_field(message: BaseMessage) -> dict[str, Any]:
-    """Return all there is of a message, its class among it."""
-    return {"class": type(message), **message.__dict__}
-
-
 def fields(value: Any) -> Any:
     """Return what there is of a value, every field of the messages in it."""
     if isinstance(value, BaseMessage):
-        return every_field(value)
+        return {"class": type(value), **value.__dict__}
     if isinstance(value, Command):
         return {"class": Command, "update": fields(value.update), "goto": value.goto}
     if isinstance(value, Mapping):
@@ -337,18 +319,6 @@ def look_up(ledger: Ledger, fault: Fuse | None = None) -> BaseTool:
         ledger.add(word)
         if fault is not None:
             fault()
-        return f"{word} is a word"
-
-    return look
-
-
-def look_up_async(ledger: Ledger) -> BaseTool:
-    """Return the async form of the tool."""
-
-    @tool("look")
-    async def look(word: str) -> str:
-        """Look a word up."""
-        ledger.add(word)
         return f"{word} is a word"
 
     return look

@@ -29,7 +29,6 @@ from tests.adapters._graphs import (
     as_node,
     asks_for,
     look_up,
-    look_up_async,
     one_node,
     run,
     thread,
@@ -74,7 +73,12 @@ async def test_a_replay_fires_the_callbacks_of_a_tool_call(bench: Bench, mode: M
 
 async def test_a_replay_is_seen_in_the_event_stream(bench: Bench) -> None:
     fuse = Fuse()
-    look = look_up_async(bench.ledger)
+
+    @tool("look")
+    async def look(word: str) -> str:
+        """Look a word up."""
+        bench.ledger.add(word)
+        return f"{word} is a word"
 
     async def node(state: MessagesState) -> Any:
         await look.ainvoke({"word": "a"})

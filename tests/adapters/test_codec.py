@@ -16,8 +16,8 @@ from rowtrail.content import Encoded
 from rowtrail.errors import CorruptRowError, UnstorableError
 from rowtrail_langgraph import RowtrailSaver
 from rowtrail_langgraph.values._codec import GraphCodec
-from tests.adapters import _states as states
 from tests.adapters._savers import QUICK, checkpoint, thread
+from tests.cases import states
 from tests.conftest import Rows
 
 CODEC = GraphCodec(JsonPlusSerializer())

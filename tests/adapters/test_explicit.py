@@ -14,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import BaseModel
 
+from rowtrail import Journal
 from rowtrail.errors import UsageError
 from rowtrail.testing import LLMServer, Reply
 from rowtrail_langgraph import JournalMiddleware
@@ -24,7 +25,6 @@ from tests.adapters._explicit_ways import (
     Hooks,
     hooks,
     looking,
-    opened,
     saver_of,
     to_its_end,
 )
@@ -39,7 +39,7 @@ from tests.adapters._graphs import (
     shape,
     thread,
 )
-from tests.adapters._scenarios import respond
+from tests.programs.scenarios import respond
 
 
 def script(request: dict[str, Any]) -> Reply:
@@ -79,7 +79,7 @@ async def test_a_killed_agent_repeats_no_finished_call(
     bench: Bench, mode: Mode, saver: str, which: Hooks
 ) -> None:
     bench.respond = script
-    with hooks(which), opened(bench) as journal:
+    with hooks(which), Journal(bench.path) as journal:
         graph: Any = create_agent(
             bench.model(),
             [looking(bench, Fuse(), mode)],
@@ -105,7 +105,7 @@ async def test_a_killed_agent_repeats_no_finished_call(
 async def test_an_undisturbed_agent_ends_as_without_the_middleware(bench: Bench) -> None:
     bench.respond = script
     look = looking(bench, Fuse(times=0), "sync")
-    with opened(bench) as journal:
+    with Journal(bench.path) as journal:
         recorded: Any = create_agent(bench.model(), [look], middleware=[JournalMiddleware(journal)])
         plain: Any = create_agent(bench.model(), [look])
         ended = recorded.invoke({"messages": "words?"}, thread())
@@ -129,7 +129,7 @@ async def test_a_structured_answer_is_replayed(
         bench.respond = lambda _: Reply(tool_calls=[("Words", {"count": 4})])
     else:
         bench.respond = lambda _: Reply('{"count": 4}')
-    with hooks(which), opened(bench) as journal:
+    with hooks(which), Journal(bench.path) as journal:
         graph: Any = create_agent(
             bench.model(),
             [],
@@ -158,7 +158,7 @@ async def test_on_a_capturing_saver_the_middleware_does_nothing(bench: Bench, mo
 
 @pytest.mark.parametrize("which", HOOKS)
 async def test_every_input_is_a_run(bench: Bench, which: Hooks) -> None:
-    with hooks(which), opened(bench) as journal:
+    with hooks(which), Journal(bench.path) as journal:
         graph: Any = create_agent(
             bench.model(),
             [],
@@ -178,7 +178,7 @@ async def test_every_input_is_a_run(bench: Bench, which: Hooks) -> None:
 async def test_the_answer_before_an_exception_is_asked_again(
     bench: Bench, mode: Mode, which: Hooks
 ) -> None:
-    with hooks(which), opened(bench) as journal:
+    with hooks(which), Journal(bench.path) as journal:
         graph: Any = create_agent(
             bench.model(),
             [],
@@ -196,7 +196,7 @@ async def test_the_answer_before_an_exception_is_asked_again(
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_person_in_the_loop_costs_no_call(bench: Bench, mode: Mode) -> None:
     bench.respond = script
-    with hooks("without hooks"), opened(bench) as journal:
+    with hooks("without hooks"), Journal(bench.path) as journal:
         graph: Any = create_agent(
             bench.model(),
             [looking(bench, Fuse(times=0), mode)],
@@ -233,7 +233,7 @@ class Interrupts(AgentMiddleware):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_an_interrupt_after_an_answer_does_not_ask_it_again(bench: Bench, mode: Mode) -> None:
-    with hooks("without hooks"), opened(bench) as journal:
+    with hooks("without hooks"), Journal(bench.path) as journal:
         graph: Any = create_agent(
             bench.model(),
             [],
@@ -251,7 +251,7 @@ async def test_an_interrupt_after_an_answer_does_not_ask_it_again(bench: Bench, 
 async def test_without_a_thread_id_the_middleware_says_what_is_missing(
     bench: Bench, mode: Mode
 ) -> None:
-    with hooks("without hooks"), opened(bench) as journal:
+    with hooks("without hooks"), Journal(bench.path) as journal:
         graph: Any = create_agent(bench.model(), [], middleware=[JournalMiddleware(journal)])
         with pytest.raises(UsageError, match="thread_id"):
             await run(mode, graph, {"messages": "hello"})

@@ -21,7 +21,6 @@ from tests.adapters._explicit_ways import (
     Hooks,
     hooks,
     looking,
-    opened,
     saver_of,
     to_its_end,
 )
@@ -60,7 +59,7 @@ def tool_graph(bench: Bench, journal: Journal, mode: Mode, look: BaseTool, saver
 async def test_a_wrapped_tool_node_makes_only_the_unfinished_calls_again(
     bench: Bench, mode: Mode, saver: str, which: Hooks
 ) -> None:
-    with hooks(which), opened(bench) as journal:
+    with hooks(which), Journal(bench.path) as journal:
         look = looking(bench, Fuse(), mode)
         graph = tool_graph(bench, journal, mode, look, saver_of(saver, journal))
         asked = asks_for(*(("look", {"word": word}) for word in "abcd"))
@@ -76,7 +75,7 @@ async def test_a_wrapped_tool_node_makes_only_the_unfinished_calls_again(
 async def test_a_wrapped_tool_in_doubt_is_decided_by_its_policy(
     bench: Bench, mode: Mode, which: Hooks
 ) -> None:
-    with hooks(which), opened(bench) as journal:
+    with hooks(which), Journal(bench.path) as journal:
         look = looking(bench, Fuse(), mode)
         look.metadata = {"rowtrail": {"effect": "write"}}
         graph = tool_graph(bench, journal, mode, look, InMemorySaver())
@@ -95,7 +94,7 @@ async def test_a_wrapped_tool_in_doubt_is_decided_by_its_policy(
 async def test_a_wrapped_tool_in_doubt_can_be_asked_about(
     bench: Bench, mode: Mode, which: Hooks
 ) -> None:
-    with hooks(which), opened(bench) as journal:
+    with hooks(which), Journal(bench.path) as journal:
         look = looking(bench, Fuse(), mode)
         look.metadata = {"rowtrail": {"effect": "write", "on_doubt": "ask"}}
         graph = tool_graph(bench, journal, mode, look, InMemorySaver())
@@ -124,7 +123,7 @@ async def test_a_step_under_a_wrapped_tool_is_one_row(bench: Bench, mode: Mode) 
         bench.ledger.add(rowtrail.current_step().idempotency_key)
         return "sent"
 
-    with hooks("without hooks"), opened(bench) as journal:
+    with hooks("without hooks"), Journal(bench.path) as journal:
         made = send if mode == "sync" else asend
         graph = tool_graph(bench, journal, mode, made, InMemorySaver())
         await run(mode, graph, {"messages": [asks_for(("send", {"to": "a"}))]}, thread())
@@ -146,7 +145,7 @@ async def test_a_wrapped_tool_that_fails_tells_the_model_and_is_made_again(
         fault()
         return f"{word} is a word"
 
-    with hooks("without hooks"), opened(bench) as journal:
+    with hooks("without hooks"), Journal(bench.path) as journal:
         tools = ToolNode(
             [look],
             wrap_tool_call=wrap_tool_call(journal),
@@ -173,7 +172,7 @@ async def test_a_wrapped_tool_that_fails_tells_the_model_and_is_made_again(
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_fault_of_the_journal_is_no_message_to_the_model(bench: Bench, mode: Mode) -> None:
     with hooks("without hooks"):
-        with opened(bench) as journal:
+        with Journal(bench.path) as journal:
             look = looking(bench, Fuse(times=0), mode)
             graph = tool_graph(bench, journal, mode, look, InMemorySaver())
         with pytest.raises(StorageError):

@@ -21,7 +21,7 @@ from langgraph.types import Command
 from rowtrail.errors import ImportSourceError, ThreadsExistError, UnknownIdError
 from rowtrail_langgraph import ImportProgress, RowtrailSaver, import_sqlite_saver
 from rowtrail_langgraph.importing._sameness import Comparison
-from tests.adapters._sqlite_files import (
+from tests.cases.sqlite_files import (
     MODES,
     OLD_VERSIONS,
     Mode,
@@ -34,7 +34,7 @@ from tests.adapters._sqlite_files import (
     unpacked,
     write_chat,
 )
-from tests.adapters._sqlite_threads import CONFIG, SCENARIOS, Driver, Scenario, begin
+from tests.cases.sqlite_threads import CONFIG, SCENARIOS, Driver, Scenario, begin
 
 KEY = b"0123456789abcdef"
 

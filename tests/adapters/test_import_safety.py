@@ -25,8 +25,8 @@ from rowtrail_langgraph import ImportProgress, RowtrailSaver, import_sqlite_save
 from rowtrail_langgraph.importing._into_file import import_file
 from rowtrail_langgraph.importing._sameness import Comparison
 from rowtrail_langgraph.importing._target import ImportTarget
-from tests._cli import cli_runner
-from tests.adapters._sqlite_files import change, chat, said, write_chat
+from tests.cases.sqlite_files import change, chat, said, write_chat
+from tests.conftest import cli_runner
 
 ROOT = Path(__file__).parents[2]
 same = Comparison().is_same

@@ -34,7 +34,7 @@ from tests.adapters._graphs import (
     thread,
     told,
 )
-from tests.adapters._scenarios import respond
+from tests.programs.scenarios import respond
 
 
 @pytest.fixture(scope="module")

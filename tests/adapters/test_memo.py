@@ -19,8 +19,8 @@ from rowtrail_langgraph import RowtrailSaver
 from rowtrail_langgraph.values import _memo
 from rowtrail_langgraph.values._codec import GraphCodec
 from tests._sample import once
-from tests.adapters import _states as states
 from tests.adapters._savers import QUICK, checkpoint, thread
+from tests.cases import states
 
 
 def sealed() -> EncryptedSerializer:

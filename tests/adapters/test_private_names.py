@@ -22,7 +22,6 @@ from rowtrail_langgraph import RowtrailSaver, _private
 from rowtrail_langgraph._private import NEEDED, Needed, check
 from rowtrail_langgraph.capture import _hooks
 from rowtrail_langgraph.values._guard import default_serde
-from tests._private_names import own_names, private_names
 from tests.adapters._graphs import (
     MODES,
     Bench,
@@ -35,6 +34,7 @@ from tests.adapters._graphs import (
     run,
     thread,
 )
+from tests.lint.private_names import own_names, private_names
 
 REQUIRED = [each for each in NEEDED if not each.is_optional]
 OPTIONAL = [each for each in NEEDED if each.is_optional]

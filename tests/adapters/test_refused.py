@@ -19,7 +19,7 @@ from langgraph.types import RetryPolicy
 from rowtrail import Journal
 from rowtrail.testing import Reply
 from rowtrail_langgraph import JournalMiddleware, awrap_tool_call, wrap_tool_call
-from tests.adapters._explicit_ways import HOOKS, SAVERS, Hooks, hooks, opened, saver_of
+from tests.adapters._explicit_ways import HOOKS, SAVERS, Hooks, hooks, saver_of
 from tests.adapters._graphs import (
     MODES,
     Bench,
@@ -117,7 +117,7 @@ async def test_the_explicit_ways_record_it_too(
 ) -> None:
     bench.respond = script
     look = look_up(bench.ledger)
-    with hooks(which), opened(bench) as journal:
+    with hooks(which), Journal(bench.path) as journal:
         saver = saver_of(kind, journal)
         graph: Any = (
             create_agent(

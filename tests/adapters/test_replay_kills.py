@@ -17,7 +17,7 @@ from rowtrail.testing import LLMServer, Reply
 from tests._sample import covering, spread
 from tests.adapters._child import Agent, Children
 from tests.adapters._graphs import DURABILITIES, MODES, Mode, last_text
-from tests.adapters._scenarios import WORDS, respond
+from tests.programs.scenarios import WORDS, respond
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from rowtrail.content import Encoded
 from rowtrail.errors import CorruptRowError, RowtrailError
 from rowtrail_langgraph import RowtrailSaver
 from rowtrail_langgraph.values._codec import GraphCodec
-from tests._hostile import CONSTRUCTORS, PICKLE, TEXTS, TOUCH, VALUES, assert_nothing_ran
 from tests.adapters._savers import QUICK, checkpoint, named, thread
+from tests.cases.hostile import CONSTRUCTORS, PICKLE, TEXTS, TOUCH, VALUES, assert_nothing_ran
 
 
 @pytest.fixture

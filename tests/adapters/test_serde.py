@@ -20,8 +20,8 @@ from langgraph.types import Command, interrupt
 from rowtrail.errors import CorruptRowError, UnstorableError
 from rowtrail_langgraph import RowtrailSaver
 from tests._sample import spread
-from tests.adapters import _states as states
 from tests.adapters._savers import QUICK, checkpoint, thread
+from tests.cases import states
 from tests.conftest import Child, Rows
 
 KEY, OTHER_KEY = b"0123456789abcdef", b"fedcba9876543210"
@@ -326,7 +326,7 @@ class TestStrictMsgpack:
         strict = JsonPlusSerializer(allowed_msgpack_modules=None)
         note = states.Note("text")
         with RowtrailSaver(db, serde=strict, **QUICK) as saver:
-            allowed = saver.with_allowlist([("tests.adapters._states", "Note")])
+            allowed = saver.with_allowlist([("tests.cases.states", "Note")])
             assert isinstance(allowed, RowtrailSaver)
             assert allowed.journal is saver.journal
             saver.put(thread(), checkpoint({"note": note, "notes": [note]}), {}, {})
@@ -342,7 +342,7 @@ class TestStrictMsgpack:
         serde = EncryptedSerializer.from_pycryptodome_aes(inner, key=KEY)
         note = states.Note("text")
         with RowtrailSaver(db, serde=serde, **QUICK) as saver:
-            allowed = saver.with_allowlist([("tests.adapters._states", "Note")])
+            allowed = saver.with_allowlist([("tests.cases.states", "Note")])
             allowed.put(thread(), checkpoint({"notes": [note]}), {}, {})
 
             found = allowed.get_tuple(thread())
@@ -364,7 +364,7 @@ class TestStrictMsgpack:
 
             from langgraph.graph import START, StateGraph
             from rowtrail_langgraph import RowtrailSaver
-            from tests.adapters import _states as states
+            from tests.cases import states
             from typing_extensions import TypedDict
 
             class State(TypedDict, total=False):

@@ -34,8 +34,8 @@ from tests.adapters._graphs import (
     run,
     thread,
 )
-from tests.adapters._scenarios import WORDS, respond
-from tests.adapters._spreads import ASYNC_SPREADS, SPREADS
+from tests.programs.scenarios import WORDS, respond
+from tests.programs.spreads import ASYNC_SPREADS, SPREADS
 
 PLACES = ("node", "tool")
 LIVES = ("joined", "outlives the node", "outlives the run", "serves another run")
@@ -392,7 +392,7 @@ async def test_an_effect_that_only_the_saver_was_told_of_is_refused_outside_too(
         bench.ledger.add(to)
         return to
 
-    work = Work([lambda: send.invoke({"to": "a"})], is_task=False)
+    work = Work([lambda: send.invoke({"to": "a"})])
     worker = threading.Thread(target=work.body)
     worker.start()
 

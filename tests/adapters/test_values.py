@@ -23,8 +23,8 @@ from rowtrail_langgraph import RowtrailSaver
 from rowtrail_langgraph.values._codec import GraphCodec
 from rowtrail_langgraph.values._guard import default_serde
 from tests._sample import IS_FULL
-from tests.adapters import _kinds as kinds
 from tests.adapters._savers import QUICK, checkpoint, thread
+from tests.cases import kinds
 from tests.conftest import Child, Rows
 
 ROOT = Path(__file__).parents[2]
@@ -214,7 +214,7 @@ class TestOldFiles:
         assert {fault.check for fault in found.faults} == {"value"}
         assert found.fault_count == 3
         for fault in found.faults:
-            assert "tests.adapters._kinds.Own" in fault.says
+            assert "tests.cases.kinds.Own" in fault.says
             assert len(fault.affects) == 1 and "thread 't'" in fault.affects[0]
         assert verify(str(old), quick=True).ok
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,9 +15,6 @@ import pytest
 from rowtrail.testing import LLMServer, Reply
 from tests._forks import Zygote
 from tests._sample import IS_FULL
-
-FIGURES = os.environ.get("ROWTRAIL_FIGURES")
-"""Where the figures are written as JSON, when named."""
 
 RANDOM_KILLS = 500 if IS_FULL else int(os.environ.get("ROWTRAIL_KILLS", "40"))
 """How many kills at random instants each agent has to bear."""
@@ -54,8 +50,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("faults")
     for name, value in sorted(totals.items()):
         terminalreporter.write_line(f"{value:7} {name}")
-    if FIGURES:
-        Path(FIGURES).write_text(json.dumps(totals, indent=2, sort_keys=True))
 
 
 def _echo(request: dict[str, Any]) -> Reply:
@@ -64,7 +58,7 @@ def _echo(request: dict[str, Any]) -> Reply:
 
 @pytest.fixture(scope="module")
 def scenes() -> Iterator[Zygote]:
-    started = Zygote("tests.crash._scenes")
+    started = Zygote("tests.programs.scenes")
     yield started
     started.close()
 

@@ -71,7 +71,7 @@ class Agent:
                 self._note("ended", str(number))
 
     def _save(self, saver: RowtrailSaver, run: str) -> None:
-        from tests.crash._scenes import put_messages
+        from tests.programs.scenes import put_messages
 
         put_messages(saver, self._name, [saver_length(saver, self._name)])
         self._note("told", f"saved {run}")
@@ -98,7 +98,7 @@ class Agent:
 
 
 def saver_length(saver: RowtrailSaver, thread: str) -> int:
-    from tests.crash._scenes import texts
+    from tests.programs.scenes import texts
 
     return len(texts(saver, thread))
 

@@ -129,7 +129,7 @@ def server() -> Iterator[LLMServer]:
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    zygote = Zygote("tests.crash._agent")
+    zygote = Zygote("tests.programs.agent")
     yield zygote
     zygote.close()
 

@@ -17,8 +17,8 @@ import rowtrail
 from rowtrail import Journal
 from tests._forks import Zygote
 from tests._sample import IS_FULL
-from tests.crash._crowd import STEPS, TASKS, THREADS
 from tests.crash.conftest import Figures
+from tests.programs.crowd import STEPS, TASKS, THREADS
 
 CROWDS = (2, 4, 8, 16) if IS_FULL else (2, 8)
 TURNS = 3 if IS_FULL else 67
@@ -27,7 +27,7 @@ TURNS = 3 if IS_FULL else 67
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    started = Zygote("tests.crash._crowd")
+    started = Zygote("tests.programs.crowd")
     yield started
     started.close()
 

@@ -24,8 +24,8 @@ from rowtrail import Journal
 from rowtrail.errors import InDoubtError
 from tests._forks import Zygote
 from tests._sample import IS_FULL
-from tests.crash._damaged import STEPS, answer
 from tests.crash.conftest import Figures
+from tests.programs.damaged import STEPS, answer
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -69,7 +69,7 @@ class Copies:
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    started = Zygote("tests.crash._damaged")
+    started = Zygote("tests.programs.damaged")
     yield started
     started.close()
 

@@ -25,8 +25,8 @@ import pytest
 
 from tests._forks import Zygote
 from tests._sample import IS_FULL
-from tests.crash._journal_program import CITIES, FILES
 from tests.crash.conftest import RANDOM_KILLS, Figures
+from tests.programs.journal_program import CITIES, FILES
 
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -117,7 +117,7 @@ class Case:
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    started = Zygote("tests.crash._journal_program")
+    started = Zygote("tests.programs.journal_program")
     yield started
     started.close()
 

@@ -21,8 +21,8 @@ import pytest
 from rowtrail.testing import LLMServer
 from tests._forks import Zygote
 from tests._sample import IS_FULL
-from tests.crash._matrix import MOMENTS, SHAPES
 from tests.crash.conftest import Figures
+from tests.programs.shapes import MOMENTS, SHAPES
 
 MODES = ("invoke", "ainvoke", "stream", "astream")
 DURABILITIES = ("sync", "async")
@@ -31,7 +31,7 @@ EVERY = 1 if IS_FULL else 4  # 5 moments: all of them in every shape
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
-    started = Zygote("tests.crash._matrix")
+    started = Zygote("tests.programs.shapes")
     yield started
     started.close()
 

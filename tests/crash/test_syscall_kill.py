@@ -17,10 +17,10 @@ import pytest
 from rowtrail.testing import LLMServer
 from tests._forks import Zygote
 from tests._sample import IS_FULL
-from tests.crash._scenes import SCENES
 from tests.crash._stage import Stage, moments
 from tests.crash._strace import killing, reason_to_skip
 from tests.crash.conftest import Figures
+from tests.programs.scenes import SCENES
 
 REASON = reason_to_skip()
 pytestmark = [

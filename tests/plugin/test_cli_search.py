@@ -15,7 +15,7 @@ from click.testing import Result
 from rowtrail import Journal, step
 from rowtrail.cli import main
 from rowtrail.usage import count_tokens
-from tests._cli import cli_runner
+from tests.conftest import cli_runner
 
 EMBEDDER = """
 def embed(texts):

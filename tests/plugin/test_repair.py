@@ -21,7 +21,8 @@ from rowtrail import Journal
 from rowtrail.cli import main
 from rowtrail.errors import DamagedError, NotAJournalError, StorageError
 from rowtrail.verify import Repair, repair, verify
-from tests.plugin._damage import (
+from tests.plugin.conftest import World
+from tests.programs.killed_run import (
     PAGE_BYTES,
     PROGRAM,
     ask,
@@ -32,7 +33,6 @@ from tests.plugin._damage import (
     right_answers,
     sql,
 )
-from tests.plugin.conftest import World
 
 RECORDED = 40
 FLIPS = int(os.environ.get("ROWTRAIL_FLIPS", "40"))

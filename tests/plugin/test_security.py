@@ -16,8 +16,8 @@ import rowtrail
 from rowtrail import Journal, schema
 from rowtrail.cli import main
 from rowtrail.errors import QueryError, RowtrailError
-from tests._hostile import CONSTRUCTORS, TEXTS, VALUES, assert_nothing_ran, nested
 from tests._sample import IS_FULL
+from tests.cases.hostile import CONSTRUCTORS, TEXTS, VALUES, assert_nothing_ran, nested
 from tests.conftest import Child, Rows
 
 CONTROLS = {chr(n) for n in (*range(32), *range(127, 160))} - {"\n"} | {"\u202e", "\u2066"}
@@ -104,7 +104,7 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "a class": lambda: type("Surprise", (), {}),
     "a lambda": lambda: lambda: 1,
     "a million keys": lambda: dict.fromkeys(range(100_000)),
-    "a pickle bomb": lambda: __import__("tests._hostile", fromlist=["Bomb"]).Bomb(),
+    "a pickle bomb": lambda: __import__("tests.cases.hostile", fromlist=["Bomb"]).Bomb(),
 }
 
 

@@ -222,7 +222,7 @@ def test_a_worker_that_was_there_before_the_run_is_told_of(
     journal: Journal, caplog: pytest.LogCaptureFixture, effect: str
 ) -> None:
     desk = Desk("sync", effect)
-    work = Work([desk.call("a"), desk.call("a"), desk.call("a")], is_task=False)
+    work = Work([desk.call("a"), desk.call("a"), desk.call("a")])
     thread = threading.Thread(target=work.body)
     thread.start()
     with journal.run("first"):

@@ -19,8 +19,9 @@ from rowtrail.cli import main
 from rowtrail.engine.sqlite import _damaged
 from rowtrail.errors import BusyError, NewerSchemaError, StorageError, UsageError
 from rowtrail.verify import Fault, verify
-from tests._cli import cli_runner
-from tests.plugin._damage import (
+from tests.conftest import cli_runner
+from tests.plugin.conftest import World
+from tests.programs.killed_run import (
     PAGE_BYTES,
     PROGRAM,
     Agent,
@@ -29,7 +30,6 @@ from tests.plugin._damage import (
     pages,
     sql,
 )
-from tests.plugin.conftest import World
 
 LARGE_ROWS = int(os.environ.get("ROWTRAIL_LARGE_ROWS", "150000"))
 MAX_GROWTH_MB = 60

@@ -12,7 +12,7 @@ import rowtrail
 from rowtrail import Journal
 from rowtrail_langgraph import RowtrailSaver
 from tests._forks import serve
-from tests.crash._scenes import put_messages, texts, whole
+from tests.programs.scenes import put_messages, texts, whole
 
 THREADS, TASKS, STEPS = 3, 3, 5
 

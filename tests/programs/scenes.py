@@ -30,7 +30,7 @@ from rowtrail import NOT_DONE, Journal, Step, current_step
 from rowtrail.errors import NotRecordedError, RowtrailError
 from rowtrail_langgraph import RowtrailSaver, import_sqlite_saver
 from tests._forks import serve
-from tests.adapters._sqlite_files import write_chat
+from tests.cases.sqlite_files import write_chat
 from tests.crash._strace import attached
 
 MESSAGES = 12

@@ -21,7 +21,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel
 
-from tests.adapters._sqlite_files import Log, Mode, chat, counted, langgraph_saver, said
+from tests.cases.sqlite_files import Log, Mode, chat, counted, langgraph_saver, said
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
 import os
 import signal
@@ -24,11 +25,13 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
 
+from rowtrail.errors import RowtrailError
 from rowtrail.testing import Reply
 from rowtrail_langgraph import JournalMiddleware, RowtrailSaver
-from tests.adapters._graphs import Calls, Ledger, as_node, rows
+from tests._forks import serve, warm_up
+from tests.adapters._graphs import Calls, Ledger, as_node, rows, shape, thread
 from tests.adapters._graphs import one_node as in_one_node
-from tests.adapters._spreads import SPREADS
+from tests.programs.spreads import SPREADS
 
 WORDS = ("a", "b", "c", "d", "e")
 
@@ -401,3 +404,25 @@ SCENARIOS: dict[str, Scenario] = {
 def model_of(base_url: str) -> ChatOpenAI:
     """Return a chat model that asks an endpoint."""
     return ChatOpenAI(base_url=base_url, api_key="none", model="gpt-4o-mini", max_retries=0)  # type: ignore[arg-type]
+
+
+def work(command: dict[str, Any]) -> None:
+    """Run a scenario once, and write down how it ended."""
+    effects, capture = command.get("effects"), command.get("capture", True)
+    with RowtrailSaver(command["db"], effects=effects, capture=capture) as saver:
+        graph, asked = SCENARIOS[command["scenario"]](Case(command, saver))
+        given = None if command["action"] == "resume" else asked
+        durability = command["durability"]
+        try:
+            if command["mode"] == "async":
+                state = asyncio.run(graph.ainvoke(given, thread(), durability=durability))
+            else:
+                state = graph.invoke(given, thread(), durability=durability)
+            ended: Any = {"state": shape(state)}
+        except RowtrailError as error:
+            ended = {"error": [type(error).__name__, getattr(error, "step_id", None)]}
+    Path(command["out"]).write_text(json.dumps(ended))
+
+
+if __name__ == "__main__":
+    serve(work, before=warm_up)

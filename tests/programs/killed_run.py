@@ -12,7 +12,7 @@ STEPS = 60
 PAGE_BYTES = 8192
 
 PROGRAM = """
-from tests.plugin._damage import Agent
+from tests.programs.killed_run import Agent
 from rowtrail import Journal
 with Journal(DB) as journal:
     with journal.run("before", thread_id="old"):

@@ -20,7 +20,7 @@ from rowtrail import Journal
 from rowtrail.errors import RowtrailError
 from rowtrail_langgraph import RowtrailSaver
 from tests._forks import serve
-from tests.crash._scenes import put_messages
+from tests.programs.scenes import put_messages
 
 THREAD = "t"
 STEPS = 12
