@@ -257,7 +257,7 @@ def set_owner(db: Path, ahead: timedelta) -> None:
 def test_short_processes_get_a_run_of_the_dead_in_the_end(
     db: Path, ahead: timedelta, child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ROWTRAIL_STALE_AFTER_MS", "1500")
+    monkeypatch.setenv("ROWTRAIL_STALE_AFTER_MS", "600")
     child(LEAVE, db, status=1)
     set_owner(db, ahead)
     told = [""]

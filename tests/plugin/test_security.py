@@ -21,7 +21,7 @@ from tests.cases.hostile import CONSTRUCTORS, TEXTS, VALUES, assert_nothing_ran,
 from tests.conftest import Child, Rows
 
 CONTROLS = {chr(n) for n in (*range(32), *range(127, 160))} - {"\n"} | {"\u202e", "\u2066"}
-LARGE_MB = 200 if IS_FULL else 20
+LARGE_MB = 200 if IS_FULL else 8
 PATIENCE_S = 60
 
 

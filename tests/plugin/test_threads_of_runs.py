@@ -23,17 +23,19 @@ import pytest
 from rowtrail import Journal, current_step, step
 from rowtrail.errors import UsageError
 from rowtrail.journal import _threads
+from tests._sample import covering
 from tests._ways import WAYS, Ways, Work
 from tests.plugin.conftest import World
 
 PLACES = ("run", "step")
 LIVES = ("joined", "outlives the step", "outlives the run", "serves another run")
 CALLS = (("sync", "read"), ("async", "write"), ("async", "read"), ("sync", "write"))
+CASES = itertools.product(WAYS, PLACES, LIVES, CALLS)
 PRODUCT = [
     (way, place, life, *call)
-    for n, (way, place, life) in enumerate(itertools.product(WAYS, PLACES, LIVES))
-    if (place, life) != ("run", "outlives the step")
-    for call in (CALLS[:2] if n % 3 else CALLS[2:])  # each pair of values is in some case
+    for way, place, life, call in covering(
+        [case for case in CASES if case[1:3] != ("run", "outlives the step")]
+    )
 ]
 
 
