@@ -21,7 +21,6 @@ import rowtrail_langgraph
 from rowtrail.errors import UsageError
 from rowtrail.journal import _threads, current_step
 from tests._sample import spread
-from tests._ways import SYNC_WAYS, TASK_WAYS, WAYS, Ways, Work
 from tests.adapters._child import Agent, Children
 from tests.adapters._graphs import (
     MODES,
@@ -36,6 +35,7 @@ from tests.adapters._graphs import (
 )
 from tests.programs.scenarios import WORDS, respond
 from tests.programs.spreads import ASYNC_SPREADS, SPREADS
+from tests.programs.ways import SYNC_WAYS, TASK_WAYS, WAYS, Ways, Work
 
 PLACES = ("node", "tool")
 LIVES = ("joined", "outlives the node", "outlives the run", "serves another run")

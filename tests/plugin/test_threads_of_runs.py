@@ -24,8 +24,8 @@ from rowtrail import Journal, current_step, step
 from rowtrail.errors import UsageError
 from rowtrail.journal import _threads
 from tests._sample import covering
-from tests._ways import WAYS, Ways, Work
 from tests.plugin.conftest import World
+from tests.programs.ways import WAYS, Ways, Work
 
 PLACES = ("run", "step")
 LIVES = ("joined", "outlives the step", "outlives the run", "serves another run")
