@@ -108,7 +108,7 @@ class Zygote:
         """End the process that forks them."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=110)
         self._process.stdout.close()
 
     def _line(self) -> list[int]:

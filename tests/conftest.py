@@ -63,7 +63,7 @@ def rows(db: Path) -> Rows:
 
     def ask(query: str, path: Path = db) -> list[dict[str, Any]]:
         command = [SQLITE_SHELL, "-readonly", "-json", str(path), query]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
         assert done.returncode == 0, done.stderr
         found: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []
         return found
@@ -83,7 +83,7 @@ def child(tmp_path: Path) -> Child:
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *options, "-c", code, *map(str, args)]
         done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
         )
         if status is not None:
             assert done.returncode == status, done.stderr

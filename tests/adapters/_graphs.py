@@ -222,7 +222,7 @@ class Bench(ExitStack):
 
     async def wait_for(self, count: int, status: str, where: str = "true") -> None:
         """Wait until so many steps have a status: coroutines end a moment after their graph."""
-        for _ in range(500):
+        for _ in range(6000):
             if sum(found == status for _, found in self.statuses(where)) >= count:
                 return
             await asyncio.sleep(0.01)
@@ -230,7 +230,7 @@ class Bench(ExitStack):
 
     async def wait_for_calls(self, count: int) -> None:
         """Wait until the endpoint has had so many requests."""
-        for _ in range(2000):
+        for _ in range(12_000):
             if self.calls >= count:
                 return
             await asyncio.sleep(0.005)

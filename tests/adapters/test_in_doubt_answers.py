@@ -51,7 +51,7 @@ def all_at_once(bench: Bench, count: int, mode: Mode) -> BaseTool:
         bench.ledger.add(to)
         if len(begun) < count:
             begun.append(to)
-            together.wait(10)
+            together.wait(60)
             raise Killed
         return f"sent to {to}"
 

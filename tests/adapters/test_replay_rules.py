@@ -94,7 +94,7 @@ async def test_a_call_that_is_cancelled_in_flight_is_asked_again(bench: Bench) -
     held = threading.Event()
 
     def respond(request: dict[str, Any]) -> Reply:
-        held.wait(10)
+        held.wait(60)
         return echo(request)
 
     bench.respond = respond
@@ -192,7 +192,7 @@ async def test_an_answer_is_kept_when_its_task_is_cancelled_during_the_commit(
 
     def respond(request: dict[str, Any]) -> Reply:
         # the writer is busy from here on: the answer's row waits behind this
-        saver.journal.store.submit(lambda tx: release.wait(10) and None)
+        saver.journal.store.submit(lambda tx: release.wait(60) and None)
         return echo(request)
 
     bench.respond = respond

@@ -60,7 +60,7 @@ def attached(options: list[str] | None) -> Generator[None]:
         yield
     finally:
         tracer.terminate()
-        tracer.wait(timeout=10)
+        tracer.wait(timeout=110)
 
 
 def _is_traced() -> bool:

@@ -28,7 +28,7 @@ from examples.ask_history._world import Ledger, Registry
 
 ROOT = Path(__file__).parents[2]
 STEPS = int(os.environ.get("ROWTRAIL_ASK_STEPS", "120"))
-TIMEOUT_S = 110
+TIMEOUT_S = 280
 
 
 def run_example(*arguments: object) -> subprocess.CompletedProcess[str]:

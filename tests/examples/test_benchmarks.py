@@ -16,7 +16,7 @@ from benchmarks import _report
 from benchmarks._row import Bar, Row
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 110
+TIMEOUT_S = 280
 WORKLOADS = ["turns", "steps", "replay", "concurrency", "million", "search"]
 
 

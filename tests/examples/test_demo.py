@@ -33,7 +33,7 @@ from rowtrail_langgraph.demo._tools import build_tools
 from tests._sample import IS_FULL
 
 DEMO = [sys.executable, "-c", "from rowtrail_langgraph.demo import command; command()"]
-TIMEOUT_S = 110
+TIMEOUT_S = 280
 COUNTED = {
     "kills",
     "calls_needed",

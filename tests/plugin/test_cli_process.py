@@ -121,7 +121,7 @@ def test_a_process_reads_beside_a_live_writer(filled: Journal, db: Path) -> None
     with filled.run("going on"):
         add(1, 1)
         process = rowtrail_process("runs", "--json", env={**os.environ, "ROWTRAIL_DB": str(db)})
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=110)
 
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)[0]["run_id"] == "going on"
@@ -151,7 +151,7 @@ def test_interrupt_ends_a_query_with_130(agent_db: Path) -> None:
     time.sleep(0.3)
 
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=110)
 
     assert (process.returncode, out, err) == (130, "", "")
 

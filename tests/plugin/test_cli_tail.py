@@ -146,8 +146,8 @@ with Journal(DB) as journal, journal.run("run"):
             agent.stdin.flush()
             ended = json.loads(tail.stdout.readline())
             assert (ended["event"], ended["status"], ended["seq"]) == ("ended", "done", number)
-        agent.communicate(timeout=30)
-        assert tail.wait(timeout=30) == 0
+        agent.communicate(timeout=110)
+        assert tail.wait(timeout=110) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -161,4 +161,4 @@ def test_interrupt_ends_it_quietly(journal: Journal, db: Path) -> None:
         assert tail.stdout is not None and tail.stderr is not None
         assert "tool add" in tail.stdout.readline()
         tail.send_signal(signal.SIGINT)
-        assert (tail.wait(timeout=30), tail.stderr.read()) == (130, "")
+        assert (tail.wait(timeout=110), tail.stderr.read()) == (130, "")

@@ -264,7 +264,7 @@ with Journal(sys.argv[1], durability="normal") as journal, journal.run("r"):
         report = recent_durability(reader)
     assert [(s.name, s.on_disk) for s in report.steps] == [("send", True), ("look", None)]
     assert report.normal_processes == 1
-    other.communicate("\n", timeout=30)
+    other.communicate("\n", timeout=110)
     with Reader(str(db)) as reader:
         assert recent_durability(reader).at_risk == ()
 

@@ -163,7 +163,7 @@ def test_what_arrives_late_is_kept_beside_the_decision(
         if len(made) > 1:
             return "again"
         entered.set()
-        release.wait(20)
+        release.wait(60)
         if late != "returns":
             raise TimeoutError if late == "times out" else ValueError
         return "late"
@@ -175,7 +175,7 @@ def test_what_arrives_late_is_kept_beside_the_decision(
     worker = threading.Thread(target=quietly)
     with pytest.raises(Stop), journal.run("r"):
         worker.start()
-        assert entered.wait(20)
+        assert entered.wait(60)
         raise Stop
     [row] = journal.steps("r")
     assert row["status"] == "running"  # its caller has gone, and it goes on
@@ -204,7 +204,7 @@ def test_a_waiter_gets_the_decision(journal: Journal) -> None:
     @step(effect="write", name="pay")
     def pay(amount: int) -> str:
         entered.set()
-        release.wait(20)
+        release.wait(60)
         return "late"
 
     def resume() -> None:
@@ -214,7 +214,7 @@ def test_a_waiter_gets_the_decision(journal: Journal) -> None:
     worker = threading.Thread(target=lambda: pay(1))
     with pytest.raises(Stop), journal.run("r"):
         worker.start()
-        assert entered.wait(20)
+        assert entered.wait(60)
         raise Stop
     waiter = threading.Thread(target=resume)
     waiter.start()

@@ -49,7 +49,7 @@ def holder(world: World, code: str = HOLDING) -> Generator[subprocess.Popen[str]
 
 
 def go_on(process: subprocess.Popen[str]) -> None:
-    _, err = process.communicate("go on\n", timeout=30)
+    _, err = process.communicate("go on\n", timeout=110)
     assert process.returncode == 0, err
 
 
@@ -101,11 +101,11 @@ def test_a_run_that_another_thread_holds_is_busy(journal: Journal) -> None:
     def hold() -> None:
         with journal.run("r"):
             entered.set()
-            leave.wait(10)
+            leave.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    entered.wait(10)
+    entered.wait(60)
     with pytest.raises(RunBusyError) as caught:
         journal.run("r").__enter__()
     assert caught.value.pid == os.getpid()
@@ -168,7 +168,7 @@ def test_a_process_with_open_work_gives_signs_of_life(
 
     with Journal(db) as journal, journal.run("r"):
         first = seen()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while seen() == first and time.monotonic() < until:
             time.sleep(0.02)
         assert seen() > first
@@ -244,7 +244,7 @@ class Slow:
             self.calls += 1
             number = self.calls
             self.entered.set()
-            assert self.release.wait(10)
+            assert self.release.wait(60)
             if self.fails and number == 1:
                 raise TimeoutError
             return f"answer {number}"
@@ -266,7 +266,7 @@ def in_threads(journal: Journal, slow: Slow, count: int) -> list[Any]:
     threads = [threading.Thread(target=work) for _ in range(count)]
     for thread in threads:
         thread.start()
-    assert slow.entered.wait(10)
+    assert slow.entered.wait(60)
     time.sleep(0.15)  # the others come to wait
     slow.release.set()
     for thread in threads:
@@ -395,8 +395,8 @@ sys.stdin.readline()
 def test_a_run_whose_thread_is_gone_marks_no_step_of_another(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    begun, go_on = (threading.Barrier(2, timeout=10) for _ in range(2))
-    begun_other, go_on_other = (threading.Barrier(2, timeout=10) for _ in range(2))
+    begun, go_on = (threading.Barrier(2, timeout=60) for _ in range(2))
+    begun_other, go_on_other = (threading.Barrier(2, timeout=60) for _ in range(2))
     monkeypatch.setattr(_call, "CONTROL_FLOW", [InterruptedError])
 
     @step
@@ -472,7 +472,7 @@ def test_replays_survive_the_failure_of_what_was_written_with_them(
 
     def hold(tx: Tx) -> None:
         begun.set()
-        gate.wait(10)
+        gate.wait(60)
 
     def fail(tx: Tx) -> None:
         raise ZeroDivisionError
@@ -481,7 +481,7 @@ def test_replays_survive_the_failure_of_what_was_written_with_them(
         agent.think("a")
         agent.look("b")
         journal.store.submit(hold)
-        begun.wait(10)  # what comes now is committed together
+        begun.wait(60)  # what comes now is committed together
         written = journal.store.submit(journal.recorder.replays.write)
         failed = journal.store.submit(fail)
         gate.set()

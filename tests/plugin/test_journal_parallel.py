@@ -110,7 +110,7 @@ def test_threads_of_others_do_not_belong_to_a_run(journal: Journal, agent: Agent
     begin, done = threading.Event(), threading.Event()
 
     def elsewhere() -> None:
-        begin.wait(10)
+        begin.wait(60)
         agent.think("elsewhere")
         done.set()
 
@@ -118,7 +118,7 @@ def test_threads_of_others_do_not_belong_to_a_run(journal: Journal, agent: Agent
     thread.start()
     with journal.run("r"):
         begin.set()
-        done.wait(10)
+        done.wait(60)
     thread.join()
     assert journal.steps("r") == []
 
@@ -174,10 +174,10 @@ class Held:
 
         def work(_tx: Any) -> None:
             begun.set()
-            assert self.release.wait(10)
+            assert self.release.wait(60)
 
         journal.store.submit(work)
-        assert begun.wait(10)
+        assert begun.wait(60)
 
 
 def test_an_answer_is_kept_when_its_task_is_cancelled_while_it_is_recorded(
@@ -313,13 +313,13 @@ def test_a_step_in_flight_when_its_run_ends_goes_on_until_it_is_done(journal: Jo
     @step(effect="write")
     def send() -> str:
         entered.set()
-        assert release.wait(10)
+        assert release.wait(60)
         return "sent"
 
     with journal.run("r"):
         thread = threading.Thread(target=send)
         thread.start()
-        assert entered.wait(10)
+        assert entered.wait(60)
     assert [row["status"] for row in journal.steps("r")] == ["running"]
     release.set()
     thread.join()

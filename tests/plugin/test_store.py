@@ -61,11 +61,11 @@ class Blocked:
     def __init__(self, store: Store) -> None:
         self.entered, self.release = threading.Event(), threading.Event()
         self.done = store.submit(self._wait)
-        assert self.entered.wait(10)
+        assert self.entered.wait(60)
 
     def _wait(self, tx: Tx) -> None:
         self.entered.set()
-        assert self.release.wait(10)
+        assert self.release.wait(60)
 
 
 def commits(store: Store) -> list[str]:

@@ -22,7 +22,7 @@ def store(db: Path) -> Iterator[Store]:
 def held(store: Store) -> threading.Event:
     """Make the writer wait, so that what is queued next goes into one commit."""
     go = threading.Event()
-    store.submit(lambda tx: go.wait(10))
+    store.submit(lambda tx: go.wait(60))
     return go
 
 

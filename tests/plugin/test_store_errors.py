@@ -277,7 +277,7 @@ def test_a_transaction_too_large_for_the_disk_does_not_take_its_group_with_it(
     db = tiny_disk / "agent.db"
     with Journal(db) as journal:
         store, begun = journal.store, threading.Event()
-        store.submit(lambda tx: begun.wait(10))
+        store.submit(lambda tx: begun.wait(60))
         small, large, later = (
             store.submit(put(key, size))
             for key, size in (("small", 100), ("large", 50_000_000), ("later", 100))

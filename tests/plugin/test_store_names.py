@@ -50,13 +50,13 @@ def agent_at(path: Path, *runs: str, via: tuple[str, ...] = ()) -> Generator[Non
     try:
         yield
     finally:
-        _, said = agent.communicate("\n", timeout=30)
+        _, said = agent.communicate("\n", timeout=110)
         assert agent.returncode == 0, said
 
 
 def record(path: Path, how: str, *runs: str, via: tuple[str, ...] = ()) -> str:
     """Record runs in a process of its own, and return what it wrote to stderr."""
-    return begin(path, how, *runs, via=via).communicate(timeout=30)[1]
+    return begin(path, how, *runs, via=via).communicate(timeout=110)[1]
 
 
 def runs_of(path: Path) -> set[str]:

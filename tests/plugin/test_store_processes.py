@@ -359,7 +359,7 @@ def test_async_methods_never_use_sqlite_on_the_event_loop(
 
 def test_the_event_loop_goes_on_while_a_commit_waits(journal: Journal) -> None:
     release = threading.Event()
-    journal.store.submit(lambda tx: release.wait(10))
+    journal.store.submit(lambda tx: release.wait(60))
 
     async def main() -> int:
         waiting = asyncio.ensure_future(journal.store.awrite(lambda tx: 7))
@@ -374,7 +374,7 @@ def test_the_event_loop_goes_on_while_a_commit_waits(journal: Journal) -> None:
 
 def test_cancelling_a_task_that_waits_for_a_commit_does_not_lose_it(journal: Journal) -> None:
     release = threading.Event()
-    journal.store.submit(lambda tx: release.wait(10))
+    journal.store.submit(lambda tx: release.wait(60))
 
     async def main() -> None:
         waiting = asyncio.ensure_future(

@@ -375,12 +375,12 @@ def test_views_answer_while_a_transaction_is_open(journal: Journal, rows: Rows) 
     def work(tx: Any) -> None:
         tx.run("meta_set", key="half", value="written")
         begun.set()
-        release.wait(10)
+        release.wait(60)
 
     with journal.run("r"):
         inner()
     done = journal.store.submit(work)
-    assert begun.wait(10)
+    assert begun.wait(60)
     assert rows("SELECT name FROM steps") == [{"name": "inner"}]
     release.set()
     done.result(10)

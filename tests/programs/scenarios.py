@@ -78,7 +78,7 @@ class Case:
             """Look a word up."""
             self.ledger.add(word)
             if self.command.get("die_at") == f"in look {word}":
-                until = time.monotonic() + 5
+                until = time.monotonic() + 60
                 while len(self.finished) < self.command.get("others", 0):
                     assert time.monotonic() < until, "the other tools do not end"
                     time.sleep(0.002)
@@ -91,7 +91,7 @@ class Case:
 
     def _wait_for_rows(self) -> None:
         """Wait until the results of the tools that ended are on disk."""
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         query = "SELECT count(*) AS n FROM tool_calls WHERE status = 'done'"
         while time.monotonic() < until:
             if rows(Path(self.command["db"]), query)[0]["n"] >= self.command.get("others", 0):

@@ -446,7 +446,7 @@ def _wait_for_all(scene: Scene, command: dict[str, Any]) -> None:
     count = command.get("processes", 1)
     if count > 1:
         scene.note("ready", scene.name)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while len(scene.noted("ready")) < count and time.monotonic() < until:
             time.sleep(0.002)
 

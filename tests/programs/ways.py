@@ -49,7 +49,7 @@ class Work:
     def body(self, _: Any = None) -> None:
         """Make the calls, in a thread."""
         for gate, call in zip(self.gates, self.calls, strict=True):
-            assert gate.wait(20)
+            assert gate.wait(60)
             try:
                 result = call()
                 self.made.append(asyncio.run(_awaited(result)) if is_awaitable(result) else result)
@@ -69,7 +69,7 @@ class Work:
     def wait_until(self, n: int) -> None:
         """Open the gate of the n-th call, from 0, and block until it was made."""
         self.gates[n].set()
-        for _ in range(20_000):
+        for _ in range(60_000):
             if len(self.made) + len(self.errors) > n:
                 return
             time.sleep(0.001)
@@ -88,7 +88,7 @@ def is_awaitable(result: Any) -> bool:
 
 async def _until(is_so: Callable[[], bool]) -> None:
     """Wait for what a thread does, which sets no event of the loop."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not is_so():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.001)
 
