@@ -12,8 +12,8 @@ import itertools
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -261,6 +261,28 @@ def one_node(
     builder.add_node(name, node)
     builder.set_entry_point(name)
     return builder.compile(checkpointer=saver, **compiled)
+
+
+async def killed_and_resumed(
+    mode: Mode, bench: Bench, way: Callable[[Calls, Bench], Awaitable[Any]]
+) -> tuple[Any, Any]:
+    """Make calls in a node; return what it got before it was killed, and when it was resumed."""
+    got: list[Any] = []
+    fuse = Fuse()
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        got.append(await way(calls, bench))
+        fuse()
+        return {"messages": [AIMessage("done")]}
+
+    graph = one_node(bench.saver(), as_node(mode, node))
+    with suppress(Killed):
+        await run(mode, graph, {"messages": "go"}, thread())
+    paid = bench.calls
+    await run(mode, graph, None, thread())
+    assert bench.calls == paid
+    assert fuse.left == 0, "it was not killed"
+    return got[0], got[1]
 
 
 def chain_of(

@@ -8,6 +8,7 @@ from pathlib import Path
 import certifi
 import pytest
 
+from tests.adapters._child import Children
 from tests.adapters._graphs import Bench
 
 
@@ -28,3 +29,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     """Return a model endpoint, a journal and a ledger of the test's own."""
     with Bench(tmp_path) as bench:
         yield bench
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[Children]:
+    """Return what starts processes that run a scenario once."""
+    started = Children()
+    yield started
+    started.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from operator import add
 from typing import Any
 
 import pytest
@@ -30,6 +32,7 @@ from tests.adapters._graphs import (
     chain_of,
     counting,
     fields,
+    killed_and_resumed,
     one_node,
     run,
     thread,
@@ -73,20 +76,14 @@ async def invoke_streaming(calls: Calls, bench: Bench) -> Any:
 
 
 async def stream(calls: Calls, bench: Bench) -> Any:
-    chunks = await calls.stream(bench.model(stream_usage=True), "hello, this takes some chunks")
-    merged, *rest = chunks
-    for chunk in rest:
-        merged += chunk
-    return merged
+    model = bench.model(stream_usage=True)
+    return reduce(add, await calls.stream(model, "hello, this takes some chunks"))
 
 
 async def stream_of_tool_calls(calls: Calls, bench: Bench) -> Any:
     bench.respond = lambda _: WEATHER_CALL
-    chunks = await calls.stream(bench.model(stream_usage=True).bind_tools([weather]), "weather?")
-    merged, *rest = chunks
-    for chunk in rest:
-        merged += chunk
-    return merged
+    model = bench.model(stream_usage=True).bind_tools([weather])
+    return reduce(add, await calls.stream(model, "weather?"))
 
 
 async def bound_tools(calls: Calls, bench: Bench) -> Any:
@@ -180,26 +177,6 @@ WAYS: tuple[Way, ...] = (
     chain_with_its_own_metadata,
     streamed_chain,
 )
-
-
-async def killed_and_resumed(mode: Mode, bench: Bench, way: Way) -> tuple[Any, Any]:
-    """Return what the node got before it was killed, and what it got when resumed."""
-    got: list[Any] = []
-    fuse = Fuse()
-
-    async def node(state: MessagesState, calls: Calls) -> Any:
-        got.append(await way(calls, bench))
-        fuse()
-        return {"messages": [AIMessage("done")]}
-
-    graph = one_node(bench.saver(), as_node(mode, node))
-    with pytest.raises(Killed):
-        await run(mode, graph, {"messages": "go"}, thread())
-    assert bench.calls > 0
-    paid = bench.calls
-    await run(mode, graph, None, thread())
-    assert bench.calls == paid
-    return got[0], got[1]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -387,44 +364,29 @@ class Samples(BaseChatModel):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_several_generations_are_replayed_each(bench: Bench, mode: Mode) -> None:
-    got: list[list[list[BaseMessage]]] = []
-    fuse = Fuse()
     prompts: Any = [[HumanMessage("one")], [HumanMessage("two")]]
 
-    async def node(state: MessagesState, calls: Calls) -> Any:
+    async def way(calls: Calls, bench: Bench) -> Any:
         model = Samples(ledger=bench.ledger)
         found = await model.agenerate(prompts) if mode == "async" else model.generate(prompts)
-        got.append([[g.message for g in one] for one in found.generations])  # type: ignore[union-attr]
-        fuse()
-        return {}
+        return [[g.message for g in one] for one in found.generations]  # type: ignore[union-attr]
 
-    graph = one_node(bench.saver(), as_node(mode, node))
-    with pytest.raises(Killed):
-        await run(mode, graph, {"messages": "go"}, thread())
-    await run(mode, graph, None, thread())
+    recorded, replayed = await killed_and_resumed(mode, bench, way)
     assert sorted(bench.ledger.lines) == ["one", "two"]
-    assert [len(one) for one in got[1]] == [3, 3]
-    assert fields(got[1]) == fields(got[0])
+    assert [len(one) for one in replayed] == [3, 3]
+    assert fields(replayed) == fields(recorded)
 
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_model_that_cannot_stream_is_recorded_once_when_streamed(
     bench: Bench, mode: Mode
 ) -> None:
-    got: list[Any] = []
-    fuse = Fuse()
+    async def way(calls: Calls, bench: Bench) -> Any:
+        return await calls.stream(Samples(ledger=bench.ledger, samples=1), "hello")
 
-    async def node(state: MessagesState, calls: Calls) -> Any:
-        got.append(await calls.stream(Samples(ledger=bench.ledger, samples=1), "hello"))
-        fuse()
-        return {}
-
-    graph = one_node(bench.saver(), as_node(mode, node))
-    with pytest.raises(Killed):
-        await run(mode, graph, {"messages": "go"}, thread())
-    await run(mode, graph, None, thread())
+    recorded, replayed = await killed_and_resumed(mode, bench, way)
     assert bench.ledger.lines == ["hello"]
-    assert fields(got[1]) == fields(got[0])
+    assert fields(replayed) == fields(recorded)
     assert bench.statuses() == [("Samples", "done")]
 
 

@@ -26,6 +26,7 @@ from tests.adapters._graphs import (
     as_node,
     echo,
     fields,
+    killed_and_resumed,
     one_node,
     run,
     scripted,
@@ -194,19 +195,8 @@ async def test_a_fallback_is_replayed_after_the_failure_that_it_handled(
         asked = bench.model(model="gpt-4.1").with_fallbacks([bench.model()])
         return await calls.ask(asked, "hello")
 
-    got: list[Any] = []
-    fuse = Fuse()
-
-    async def node(state: MessagesState, calls: Calls) -> Any:
-        got.append(await way(calls, bench))
-        fuse()
-        return {}
-
-    graph = one_node(bench.saver(), as_node(mode, node))
-    with pytest.raises(Killed):
-        await run(mode, graph, {"messages": "go"}, thread())
-    await run(mode, graph, None, thread())
-    assert fields(got[1]) == fields(got[0])
+    recorded, replayed = await killed_and_resumed(mode, bench, way)
+    assert fields(replayed) == fields(recorded)
     assert [request["model"] for request in bench.server.requests] == [
         "gpt-4.1",  # its failure was handled, and is raised again
         "gpt-4o-mini",

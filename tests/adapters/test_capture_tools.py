@@ -41,6 +41,7 @@ from tests.adapters._graphs import (
     as_node,
     asks_for,
     fields,
+    killed_and_resumed,
     one_node,
     run,
     shape,
@@ -146,20 +147,11 @@ async def test_a_tool_called_by_hand_is_replayed(
     asked: Any = tool_call("look", {"word": "yes"}) if given == "tool call" else {"word": "yes"}
     if kind is single_input:
         asked = tool_call("look", {"__arg1": "yes"}) if given == "tool call" else "yes"
-    got: list[Any] = []
-    fuse = Fuse()
-
-    async def node(state: MessagesState, calls: Calls) -> Any:
-        got.append(await calls.ask(look, asked))
-        fuse()
-        return {}
-
-    graph = one_node(bench.saver(), as_node(mode, node))
-    with pytest.raises(Killed):
-        await run(mode, graph, {"messages": "go"}, thread())
-    await run(mode, graph, None, thread())
+    recorded, replayed = await killed_and_resumed(
+        mode, bench, lambda calls, _: calls.ask(look, asked)
+    )
     assert bench.ledger.lines == ["yes"]
-    assert fields(got[1]) == fields(got[0])
+    assert fields(replayed) == fields(recorded)
     [row] = bench.steps()
     assert (row["kind"], row["name"], row["status"], row["replays"]) == ("tool", "look", "done", 1)
     assert row["tool_call_id"] == ("call_1" if given == "tool call" else None)
@@ -245,20 +237,11 @@ async def test_a_result_is_replayed_as_it_was(bench: Bench, mode: Mode, result: 
         bench.ledger.add("act")
         return made(tool_call_id)
 
-    got: list[Any] = []
-    fuse = Fuse()
-
-    async def node(state: MessagesState, calls: Calls) -> Any:
-        got.append(await calls.ask(act, tool_call("act", {})))
-        fuse()
-        return {}
-
-    graph = one_node(bench.saver(), as_node(mode, node))
-    with pytest.raises(Killed):
-        await run(mode, graph, {"messages": "go"}, thread())
-    await run(mode, graph, None, thread())
+    recorded, replayed = await killed_and_resumed(
+        mode, bench, lambda calls, _: calls.ask(act, tool_call("act", {}))
+    )
     assert bench.ledger.lines == ["act"]
-    assert fields(got[1]) == fields(got[0])
+    assert fields(replayed) == fields(recorded)
     assert bench.statuses() == [("act", "done")]
 
 

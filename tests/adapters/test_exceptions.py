@@ -228,17 +228,23 @@ async def test_an_exception_in_a_graph_inside_that_asked_nothing_blames_the_answ
         await run(mode, graph, None, thread())
 
 
+def twice_asking(bench: Bench, mode: Mode) -> Any:
+    """Return a graph that is invoked inside a node, and asks twice."""
+
+    async def write(state: MessagesState, calls: Calls) -> Any:
+        one = await calls.ask(bench.model(), "inner one")
+        return {"messages": [one, await calls.ask(bench.model(), "inner two")]}
+
+    return one_node(False, as_node(mode, write), name="write")
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_retry_around_a_graph_asks_the_answer_inside_again(
     bench: Bench, mode: Mode
 ) -> None:
     bench.respond = counting()
 
-    async def write(state: MessagesState, calls: Calls) -> Any:
-        one = await calls.ask(bench.model(), "inner one")
-        return {"messages": [one, await calls.ask(bench.model(), "inner two")]}
-
-    inside = one_node(False, as_node(mode, write), name="write")
+    inside = twice_asking(bench, mode)
     fault = Fuse(Broken("no JSON"))
 
     async def team(state: MessagesState, calls: Calls) -> Any:
@@ -262,11 +268,7 @@ async def test_an_exception_after_a_graph_inside_asks_its_last_answer_again(
 ) -> None:
     bench.respond = counting()
 
-    async def write(state: MessagesState, calls: Calls) -> Any:
-        one = await calls.ask(bench.model(), "inner one")
-        return {"messages": [one, await calls.ask(bench.model(), "inner two")]}
-
-    inside = one_node(False, as_node(mode, write), name="write")
+    inside = twice_asking(bench, mode)
     fault = Fuse(Broken("no JSON"))
 
     async def team(state: MessagesState, calls: Calls) -> Any:

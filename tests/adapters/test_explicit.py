@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -259,13 +258,6 @@ async def test_without_a_thread_id_the_middleware_says_what_is_missing(
 
 
 # Real kills, with a saver that does not capture.
-
-
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    children = Children()
-    yield children
-    children.close()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,6 @@ from tests.adapters._graphs import (
     told,
 )
 from tests.programs.scenarios import respond
-
-
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    children = Children()
-    yield children
-    children.close()
-
 
 # Real kills.
 

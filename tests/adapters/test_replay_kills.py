@@ -20,13 +20,6 @@ from tests.adapters._graphs import DURABILITIES, MODES, Mode, last_text
 from tests.programs.scenarios import WORDS, respond
 
 
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    children = Children()
-    yield children
-    children.close()
-
-
 class Killing:
     """Runs agents against one endpoint, and knows what an undisturbed run needs."""
 

@@ -8,7 +8,7 @@ import operator
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypedDict
 
@@ -475,13 +475,6 @@ def test_uninstalling_takes_the_hooks_of_threads_out_too(bench: Bench) -> None:
 
 
 # Real kills.
-
-
-@pytest.fixture(scope="module")
-def children() -> Iterator[Children]:
-    children = Children()
-    yield children
-    children.close()
 
 
 @pytest.mark.parametrize("part", ["first", "second"])

@@ -32,6 +32,7 @@ from tests.adapters._graphs import (
     Mode,
     as_node,
     asks_for,
+    killed_and_resumed,
     one_node,
     run,
     thread,
@@ -126,17 +127,7 @@ async def test_a_step_under_a_tool_is_one_row_with_its_effect(bench: Bench, mode
         return "sent"
 
     made = send if mode == "sync" else asend
-    fuse = Fuse()
-
-    async def node(state: MessagesState, calls: Calls) -> Any:
-        await calls.ask(made, {"to": "a"})
-        fuse()
-        return {}
-
-    graph = one_node(bench.saver(), as_node(mode, node))
-    with pytest.raises(Killed):
-        await run(mode, graph, {"messages": "go"}, thread())
-    await run(mode, graph, None, thread())
+    await killed_and_resumed(mode, bench, lambda calls, _: calls.ask(made, {"to": "a"}))
     assert bench.ledger.lines == ["a"]
     [row] = bench.steps("kind, name, effect, replays")
     assert tuple(row.values()) == ("tool", made.name, "write", 1)

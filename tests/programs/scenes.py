@@ -135,7 +135,7 @@ class Steps(Scene):
     def act(self) -> None:
         @rowtrail.step(name="ask", kind="llm")
         def ask(prompt: str) -> str:
-            return _ask(self.base_url, prompt)
+            return asked(self.base_url, prompt)
 
         @rowtrail.step(name="send", kind="tool", effect="write", on_doubt=self._look)
         def send(text: str) -> str:
@@ -194,7 +194,8 @@ class Steps(Scene):
         assert statuses == []
 
 
-def _ask(base_url: str, prompt: str) -> str:
+def asked(base_url: str, prompt: str) -> str:
+    """Ask a model over HTTP, without a client."""
     body = {"model": "m", "messages": [{"role": "user", "content": prompt}]}
     request = urllib.request.Request(
         f"{base_url}/chat/completions",

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sqlite3
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ import rowtrail
 from rowtrail import NOT_DONE, Step, current_step
 from rowtrail_langgraph import RowtrailSaver
 from tests._forks import serve
+from tests.programs.scenes import asked
 
 MOMENTS = ("before intent", "after intent", "in the tool", "before result", "after result")
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
@@ -97,15 +97,7 @@ def tools(world: World) -> list[BaseTool]:
 def _asker(world: World) -> Callable[[str], str]:
     @rowtrail.step(name="ask", kind="llm")
     def ask(prompt: str) -> str:
-        body = {"model": "m", "messages": [{"role": "user", "content": prompt}]}
-        request = urllib.request.Request(
-            f"{world.base_url}/chat/completions",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            said: str = json.load(answer)["choices"][0]["message"]["content"]
-            return said
+        return asked(world.base_url, prompt)
 
     return ask
 
