@@ -180,8 +180,8 @@ def test_long_values_are_cut_and_can_be_asked_in_parts(filled: Journal) -> None:
     ],
 )
 def test_text_fits_the_budget(filled: Journal, query: str, max_tokens: int) -> None:
-    whole = filled.sql(query, limit=5000)
-    answer = filled.sql(query, limit=5000, max_tokens=max_tokens)
+    whole = filled.sql(query, limit=5000, timeout=60)
+    answer = filled.sql(query, limit=5000, max_tokens=max_tokens, timeout=60)
 
     assert count_tokens(answer.text(), None)[0] <= max_tokens
     assert answer.columns == whole.columns
