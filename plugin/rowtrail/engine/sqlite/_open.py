@@ -12,6 +12,7 @@ from typing import Literal
 
 from rowtrail import schema
 from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_error, named_errors
+from rowtrail.engine.sqlite._form import is_current, take_over
 from rowtrail.engine.sqlite._home import HOME, MEMORY, Home, move_home, told_home, wal_of
 from rowtrail.engine.sqlite._watch import SMALLEST_FILE_BYTES, Watch
 from rowtrail.errors import (
@@ -310,6 +311,8 @@ def apply_schema(connection: sqlite3.Connection, path: str, now_ms: int) -> None
     """Bring the file to the newest schema, inside a transaction."""
     _refuse_foreign(connection, path)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == schema.VERSION:
+        take_over(connection, path)
     for number in range(version + 1, schema.VERSION + 1):
         for statement in schema.migration(number):
             connection.execute(statement)
@@ -324,7 +327,7 @@ def apply_schema(connection: sqlite3.Connection, path: str, now_ms: int) -> None
 
 def _is_current(connection: sqlite3.Connection) -> bool:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != schema.VERSION:
+    if version != schema.VERSION or not is_current(connection):
         return False
     have = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view'"))
     return all(have.get(name) == text for name, text in schema.views().items())

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 from rowtrail import schema
 from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_errors
+from rowtrail.engine.sqlite._form import refuse_other_form
 from rowtrail.engine.sqlite._home import (
     Home,
     has_wal,
@@ -126,6 +127,7 @@ def attach(connection: sqlite3.Connection, path: str, name: str) -> None:
     refuse_second_name_here(path)
     _attach_somehow(connection, path, name)
     check_version(connection, path, name)
+    refuse_other_form(connection, path, name)
     told = home_if_sound(connection, name)
     if told is not None and not told.is_same(Home.of(path)):
         refuse_wal_elsewhere(path, told)
