@@ -55,6 +55,7 @@ PUBLIC_SUBMODULES = {
     "rowtrail.history.searching",
     "rowtrail.journal",
     "rowtrail.journal.places",
+    "rowtrail.journal.questions",
     "rowtrail.replay",
     "rowtrail.usage",
     "rowtrail.vocabulary",

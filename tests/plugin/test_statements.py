@@ -18,6 +18,7 @@ from rowtrail import Journal, schema
 from rowtrail.engine import Store
 from rowtrail.replay import Effect, Kind, Status
 from rowtrail.schema import Change
+from rowtrail.vocabulary import QuestionKind
 
 STATEMENTS = schema.statements()
 SEARCH_STATEMENTS = schema.search_statements()
@@ -27,7 +28,7 @@ SOURCES = "\n".join(
     for path in (Path(__file__).parents[2] / top).rglob("*.py")
 )
 
-LARGE = re.compile(r"SCAN (item|step|run|log_item|checkpoint)\b")
+LARGE = re.compile(r"SCAN (item|step|run|log_item|checkpoint|question)\b")
 HOT = [
     "attempt_end",
     "checkpoint_by_id",
@@ -39,6 +40,10 @@ HOT = [
     "item_by_id",
     "list_items",
     "meta_value",
+    "question_answer",
+    "question_answer_newest",
+    "question_of_place",
+    "question_of_step",
     "run_by_id",
     "run_newest_of_thread",
     "scope_row",
@@ -201,6 +206,26 @@ def test_the_state_of_one_checkpoint_is_not_built_for_all(
     assert any(line.startswith("SEARCH cv USING PRIMARY KEY (checkpoint=?") for line in plan), plan
 
 
+@pytest.mark.parametrize(
+    "query", ["SELECT * FROM runs WHERE run_id = 'x'", STATEMENTS["runs_page"]]
+)
+def test_what_a_run_waits_for_is_found_by_an_index(
+    connection: sqlite3.Connection, query: str
+) -> None:
+    plan = plan_of(connection, query)
+    assert any(re.match(r"SEARCH q USING INDEX question_run \(run=\?", line) for line in plan), plan
+    assert [line for line in plan if re.match(r"SCAN (q|sc)\b", line)] == [], plan
+
+
+def test_the_conversation_of_a_thread_is_not_built_for_all(connection: sqlite3.Connection) -> None:
+    plan = plan_of(connection, "SELECT * FROM conversation WHERE thread_id = 'x' ORDER BY position")
+    reads = [line for line in plan if re.match(r"(SCAN|SEARCH) (t|c|r|s|v|sc|li)\b", line)]
+    assert reads
+    assert [line for line in reads if line.startswith("SCAN")] == [], plan
+    threads = [line for line in reads if line.startswith("SEARCH t ")]
+    assert all("(thread_id=?)" in line for line in threads), plan
+
+
 def test_the_public_views_are_those_that_are_documented(connection: sqlite3.Connection) -> None:
     assert set(schema.PUBLIC_VIEWS) <= set(schema.views())
     kept = connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall()
@@ -240,6 +265,7 @@ def test_the_closed_lists_of_the_schema_are_those_of_the_code() -> None:
         "step.status": get_args(Status),
         "step.effect": get_args(Effect),
         "step.tokens_source": ("provider", "tiktoken", "estimate"),
+        "question.kind": get_args(QuestionKind),
     }
 
 

@@ -244,7 +244,7 @@ class Checkpoints:
         if thread is None:
             return
         self.delete_rows(tx, [row["id"] for row in tx.all("thread_checkpoints", thread=thread)])
-        for statement in ("replays", "steps", "scopes", "attempts", "runs"):
+        for statement in ("questions", "replays", "steps", "scopes", "attempts", "runs"):
             tx.run(f"thread_{statement}_delete", thread=thread)
         tx.run("thread_delete", thread=thread)
         tx.run("generation_grow")

@@ -5,6 +5,7 @@ No index, trigger or column of the journal serves this, so recording pays nothin
 - new: step ids grow, so the steps behind the newest one that was read are new;
 - changed: a step that may still change (it runs, it is in doubt, it was cut off) is remembered, and
   looked at again by its id;
+- questions are followed by their ids in the same way, as steps with numbers below zero;
 - deleted: whatever deletes runs makes the journal's `generation` grow. Only then the runs are
   compared. SQLite gives the ids of deleted steps again, but only those behind every step that is
   left: so reading goes on behind the newest step that the index knows and the journal still has;
@@ -60,6 +61,8 @@ def _is_behind(tx: Tx, state: dict[str, Any], marks: dict[int, str]) -> bool:
         return True
     if (tx.value("search_newest_step") or 0) > state["after"]:
         return True
+    if (tx.value("search_newest_question") or 0) > state["asked"]:
+        return True
     return any(_changed(tx, marks))
 
 
@@ -104,7 +107,7 @@ class _Page:
         generation = str(tx.value("meta_value", key="generation"))
         stale: list[int] = []
         if not state:
-            state = {"after": 0, "after_at": 0, "embedded": 0}
+            state = {"after": 0, "after_at": 0, "embedded": 0, "asked": 0}
             index.set_state(journal_id=tx.value("meta_value", key="journal_id"), **state)
         elif generation != state["generation"]:
             stale = self._forget_deleted_runs(state)
@@ -122,10 +125,18 @@ class _Page:
             last = tx.one("search_marks", steps=json.dumps(new[-1:]))
             assert last is not None
             state |= {"after": new[-1], "after_at": last["at"]}
-        index.set_state(after=state["after"], after_at=state["after_at"])
+        asked = [
+            row["id"]
+            for row in tx.all("search_questions_after", after=state["asked"], limit=PAGE_STEPS)
+        ]
+        self._read_steps([-question for question in asked])
+        if len(asked) < PAGE_STEPS:  # those without a run are passed by
+            asked.append(tx.value("search_newest_question") or 0)
+        state["asked"] = max(state["asked"], *asked)
+        index.set_state(after=state["after"], after_at=state["after_at"], asked=state["asked"])
         newest = tx.value("search_newest_step") or 0
         index.run("open_steps_forget_given_up", before=newest - RECENT_STEPS)
-        return state["after"], newest, len(new) == PAGE_STEPS
+        return state["after"], newest, PAGE_STEPS in (len(new), len(asked))
 
     def _forget_deleted_runs(self, state: dict[str, Any]) -> list[int]:
         """Drop what was deleted, set `state` back to the newest step left; return steps to read."""
@@ -146,6 +157,7 @@ class _Page:
             self._forget_run(run)
             if alive.get(run) == started_at:  # somebody deletes it, and has not come to its end
                 reread += [row["id"] for row in self.tx.all("steps_of_run", run=run)]
+                reread += [-row["id"] for row in self.tx.all("questions_of_run", run=run)]
         return reread
 
     def _forget_run(self, run: int) -> None:
@@ -167,30 +179,38 @@ class _Page:
         for row in self.tx.iter("search_steps", steps=json.dumps(steps)):
             left.discard(row["id"])
             self._read_step(row)
+        for row in self.tx.iter("search_questions", steps=json.dumps(steps)):
+            left.discard(row["id"])
+            self._read_question(row)
         for step in left:  # deleted; what it said goes with its run
             self.index.run("open_step_forget", step=step)
 
     def _read_step(self, row: Row) -> None:
+        if row["pieces"] is not None:
+            self._read_prompt(row)
+        answer = "message" if row["kind"] == "llm" else "result"
+        texts = {"arguments": row["arguments"], answer: row["result"], "error": row["error"]}
+        self._note(row, row["kind"], texts, may_change=self._may_change(row))
+
+    def _read_question(self, row: Row) -> None:
+        texts = {"question": row["question"], "answer": row["answer"]}
+        self._note(row, "question", texts, may_change=bool(row["is_open"]))
+
+    def _note(self, row: Row, kind: str, texts: dict[str, str | None], *, may_change: bool) -> None:
+        """Note where the texts of a step or a question stand, in place of what was noted before."""
         index, step, run = self.index, row["id"], row["run"]
         docs = [doc for (doc,) in index.all("docs_of_step", run=run, step=step)]
         if docs:
             index.run("spots_of_step_delete", run=run, step=step)
-        if row["pieces"] is not None:
-            self._read_prompt(row)
-        answer = "message" if row["kind"] == "llm" else "result"
-        for place, text in (
-            ("arguments", row["arguments"]),
-            (answer, row["result"]),
-            ("error", row["error"]),
-        ):
+        for place, text in texts.items():
             for doc in self._docs(text, is_json=place != "error"):
                 index.run(
                     "spot_insert",
-                    doc=doc, step=step, place=place, run=run, kind=row["kind"], at=row["at"],
+                    doc=doc, step=step, place=place, run=run, kind=kind, at=row["at"],
                 )  # fmt: skip
         self._forget_unused(docs)
         index.run("run_note", run=run, started_at=row["run_started_at"], step=step, at=row["at"])
-        if self._may_change(row):
+        if may_change:
             index.run("open_step_note", step=step, mark=row["mark"])
         else:
             index.run("open_step_forget", step=step)

@@ -9,10 +9,10 @@ from rowtrail.engine.reading import public_columns
 from rowtrail.history._named import named_queries
 
 MIN_SAME_COLUMNS = 4
-_VIEW_OF = {"run": "runs", "attempt": "attempts", "step": "steps"}
-_INTRODUCTION = (
-    "SQLite. One SELECT over these views; times UTC ISO text, ids text, unknown costs NULL."
-)
+_VIEW_OF = {"run": "runs", "attempt": "attempts", "step": "steps", "question": "questions"}
+_SELDOM_ASKED = ("attempts.outcome", "steps.tokens_source")
+"""Columns whose values are left out of the text."""
+_INTRODUCTION = "SQLite. One SELECT over these views; times UTC ISO, ids text, unknown costs NULL."
 
 
 def view_columns(view: str) -> tuple[str, ...]:
@@ -52,7 +52,9 @@ def schema_text() -> str:
     described = describe_schema()
     lines = [_INTRODUCTION]
     lines += [f"{view}: {' '.join(columns)}" for view, columns in _shortened().items()]
-    lines += [f"{column}: {'|'.join(listed)}" for column, listed in described["values"].items()]
+    for column, listed in described["values"].items():
+        if column not in _SELDOM_ASKED:
+            lines.append(f"{column}: {'|'.join(listed)}")
     lines.append("Or a name, with any of its parameters:")
     for query in described["named_queries"]:
         parameters = "".join(f" :{name}" for name in query["parameters"])

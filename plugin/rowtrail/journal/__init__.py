@@ -39,7 +39,7 @@ from rowtrail.journal._journal import Journal
 from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._request import NOT_DONE, OnDoubt, Request, Step
 from rowtrail.journal._run import Run
-from rowtrail.journal._scopes import finish_scope, has_failed_call
+from rowtrail.journal._scopes import finish_scope, has_failed_call, recorded_agents
 
 __all__ = [
     "CONTROL_FLOW",
@@ -84,6 +84,7 @@ __all__ = [
     "identity_of",
     "journal_path",
     "masks_of",
+    "recorded_agents",
     "run_scope",
     "scope_finders",
     "set_answer_aside",

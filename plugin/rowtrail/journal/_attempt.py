@@ -65,6 +65,9 @@ class Attempt(Holder):
     is_inherited = False
     """Whether it belongs to the process that this one was forked from."""
 
+    at_end: Callable[[Tx], None] | None = None
+    """What an adapter writes with its end."""
+
     def __init__(
         self,
         recorder: Recorder,
@@ -127,6 +130,7 @@ class Attempt(Holder):
         name: str,
         *,
         node: str | None = None,
+        agent: str | None = None,
         generation: Generation = (0,),
         keep: bool = False,
     ) -> Scope:
@@ -135,13 +139,15 @@ class Attempt(Holder):
         Args:
             name: What stays the same when it is executed again.
             node: The node of a graph that it is.
+            agent: Who makes its calls, where that is not the agent of the run.
             generation: Which execution of it this is.
             keep: It is asked for again where nobody holds it meanwhile: a task of a graph.
         """
         with self._lock:
             found = self._scopes.get((name, generation))
             if found is None:
-                found = self._scopes[name, generation] = Scope(self, name, node, generation)
+                found = Scope(self, name, node, generation, agent)
+                self._scopes[name, generation] = found
             if keep:
                 self._keep(found)
             return found
@@ -188,11 +194,18 @@ class Scope:
     """One scope in one attempt; its requests are numbered by fingerprint, as they are made."""
 
     def __init__(
-        self, attempt: Attempt, name: str, node: str | None, generation: Generation
+        self,
+        attempt: Attempt,
+        name: str,
+        node: str | None,
+        generation: Generation,
+        agent: str | None = None,
     ) -> None:
         self.attempt = attempt
         self.name = name
         self.node = node
+        self.agent = agent
+        """Who makes the calls; None: the agent of the run."""
         self.generation = generation
         self.parent_row: int | None = None
         """Row of the step whose code makes the calls of this scope, if there is one."""
@@ -250,9 +263,23 @@ class Scope:
     def inside(self, place: str, parent_row: int) -> Scope:
         """Return the scope of the calls made inside a step of this scope."""
         scope = self.attempt.scope(
-            f"{self.name}>{place}", node=self.node, generation=self.generation
+            f"{self.name}>{place}", node=self.node, agent=self.agent, generation=self.generation
         )
         scope.parent_row = parent_row
+        return scope
+
+    def of_agent(self, agent: str) -> Scope:
+        """Return the scope of the calls that an agent makes here, itself where it is that one's."""
+        if agent == self.agent:
+            return self
+        scope = self.attempt.scope(
+            f"{self.name}|{agent}",
+            node=self.node,
+            agent=agent,
+            generation=self.generation,
+            keep=True,
+        )
+        scope.around, scope.parent_row = self, self.parent_row
         return scope
 
     def note_end(self, *, is_failure: bool) -> None:
@@ -276,7 +303,12 @@ class Scope:
 
     def _new_row(self, tx: Tx) -> int:
         return tx.insert(
-            "scope_insert", run=self.attempt.run, name=self.name, node=self.node, key=self.key
+            "scope_insert",
+            run=self.attempt.run,
+            name=self.name,
+            node=self.node,
+            agent=self.agent,
+            key=self.key,
         )
 
     @property

@@ -7,6 +7,7 @@ from rowtrail.engine import Row, Tx
 from rowtrail.errors import UnknownIdError, UsageError
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
+from rowtrail.journal.questions import settle_question
 from rowtrail.replay import Aside
 
 _TOLD = {
@@ -77,6 +78,7 @@ def settle_by_hand(tx: Tx, recorder: Recorder, step_id: str, output: Prepared | 
             f"step {step_id} is {row['status']!r}, not in doubt: there is nothing to settle"
         )
     tx.run("step_not_asked", id=row["id"])  # nobody need answer any more
+    settle_question(tx, recorder.store.clock.now_ms(), row["id"], output)
     if output is None:
         set_aside(tx, row["id"], Aside.NOT_HAPPENED)
     else:

@@ -143,6 +143,8 @@ def end_rows(
     """Write the end of the attempt, and of its run where no other attempt goes on."""
     now = attempt.recorder.store.clock.now_ms()
     attempt.recorder.replays.write(tx)
+    if attempt.at_end is not None:
+        attempt.at_end(tx)
     left_open = _end_open_steps(tx, attempt, outcome, asker)
     is_nothing = outcome == "done" or attempt.is_rejected
     if attempt.is_resumed_done and is_nothing and tx.run("run_delete_empty", run=attempt.run):

@@ -33,6 +33,12 @@ class Step:
     input: Any = field(repr=False, default=None)
     error: str | None = None
 
+    @property
+    def doubt(self) -> str:
+        """Return what a person is asked about the step where it is in doubt."""
+        came = "its result was not recorded" if self.error is None else f"ended with {self.error}"
+        return f"{self.name} was called and {came}. It may or may not have happened."
+
 
 @final
 class NotDone:

@@ -265,7 +265,14 @@ def _delete_thread(
     if not policy.keep_journal:
         for row in store.read(lambda tx: tx.all("runs_of_thread", thread=thread)):
             _delete_run(store, row["id"], report)
-    gone = store.write(lambda tx: tx.run("thread_delete_bare", thread=thread))
+
+    def delete_bare(tx: Tx) -> int:
+        gone = tx.run("thread_delete_bare", thread=thread)
+        if gone:
+            tx.run("thread_questions_delete", thread=thread)
+        return gone
+
+    gone = store.write(delete_bare)
     report.threads += 1 if gone or policy.keep_journal else 0
 
 
@@ -281,7 +288,7 @@ def _delete_run(store: Store, run: int, report: Pruned) -> None:
     def delete_run(tx: Tx) -> int:
         if tx.one("run_is_busy", run=run) is not None:
             return 0
-        for statement in ("replays_of_run", "scopes_of_run", "attempts_of_run"):
+        for statement in ("questions_of_run", "replays_of_run", "scopes_of_run", "attempts_of_run"):
             tx.run(f"{statement}_delete", run=run)
         return tx.run("run_delete", run=run)
 

@@ -1,5 +1,7 @@
 -- Schema version 1. Base tables are private: read the views of views.sql instead.
 -- Times are milliseconds since 1970-01-01 UTC, durations microseconds, unless a comment says otherwise.
+-- What is added before the first release stands last in its table, and takes NULL or has a default: so
+-- files of an earlier form are taken over by `ALTER TABLE ADD COLUMN`.
 -- A closed list is a chain of OR: `x IN (...)` of more than two builds a b-tree each time that a row is written.
 
 -- Facts about the file: journal_id, hash_key (hex), created_at, generation (grows when rows are deleted).
@@ -108,6 +110,7 @@ CREATE TABLE scope (
     node TEXT,
     key  TEXT NOT NULL,   -- BLAKE2b-64 of the name, in hex: part of the idempotency keys of its steps
     finished INTEGER NOT NULL DEFAULT 0,   -- 1: its framework saved what it returned, and does not execute it again
+    agent TEXT,           -- who makes the calls; NULL: the agent of the run
     UNIQUE (run, name)
 ) STRICT;
 
@@ -177,6 +180,24 @@ CREATE TABLE replay (
     saved_usd           REAL
 ) STRICT;
 CREATE INDEX replay_step ON replay (step);
+
+-- What a person was asked. A step in doubt about which nobody was asked yet has no row.
+CREATE TABLE question (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    thread      INTEGER REFERENCES thread (id),
+    run         INTEGER REFERENCES run (id),   -- NULL: of a graph whose calls are not recorded
+    scope       INTEGER,         -- likewise
+    place       TEXT NOT NULL,   -- name of the scope; where calls are not recorded, of the framework's task
+    n           INTEGER NOT NULL,              -- which of the questions of its place, from 0
+    step        INTEGER,         -- the call that asked, or that is in doubt
+    kind        TEXT NOT NULL CHECK (kind = 'interrupt' OR kind = 'in_doubt' OR kind = 'approval'),
+    asked_at    INTEGER NOT NULL,
+    question    TEXT,            -- JSON; NULL where the saver encrypts
+    answered_at INTEGER,
+    answer      TEXT             -- likewise
+) STRICT;
+CREATE INDEX question_run ON question (run, thread);
+CREATE INDEX question_step ON question (step) WHERE step IS NOT NULL;
 
 -- Totals by day and model, kept as calls end, so that a report reads no steps.
 CREATE TABLE spend_day (

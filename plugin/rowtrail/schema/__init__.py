@@ -19,10 +19,24 @@ VERSION = 1
 APPLICATION_ID = 0x726F7774
 """`PRAGMA application_id` of a journal: "rowt" in ASCII."""
 
+_DOUBT = (
+    "s.name || ' was called and ' || CASE WHEN s.error IS NULL THEN 'its result was not recorded'"
+    " ELSE 'ended with ' || s.error END || '. It may or may not have happened.'"
+)
+"""What `@doubt` stands for. Source: `rowtrail.journal.Step.doubt`, which is the same in Python."""
+
+_SHOWN = (
+    r"CASE WHEN json_type(\1) = 'text' AND instr(\1, '\\ud') = 0"
+    r" THEN json_extract(\1, '$') ELSE \1 END"
+)
+"""What `@shown(json)` stands for. A text with half a character, which Python's sqlite3 cannot read,
+stays escaped."""
+
 _UTC_MACRO = re.compile(r"@utc\(((?:[^()]|\([^()]*\))*)\)")
 _STEP_MARK = re.compile(r"^-- changes: step \((\w+)\)$", re.MULTILINE)
 _UUID_MACRO = re.compile(r"@uuid\(([\w.]+)\)")
 _TEXT_MACRO = re.compile(r"@text\(([\w.]+)\)")
+_SHOWN_MACRO = re.compile(r"@shown\(([\w.]+)\)")
 
 
 class Change(Enum):
@@ -67,6 +81,18 @@ def migration(version: int) -> list[str]:
     return split(_read(names[0]))
 
 
+@cache
+def tables() -> dict[str, str]:
+    """Return the statements that make the tables and indexes of a new journal, by name."""
+    found: dict[str, str] = {}
+    for version in range(1, VERSION + 1):
+        for statement in migration(version):
+            name = re.match(r"CREATE (?:TABLE|(?:UNIQUE )?INDEX) (\w+)", statement)
+            if name is not None:
+                found[name[1]] = statement
+    return found
+
+
 def _uuid(match: re.Match[str]) -> str:
     column = match.group(1)
     parts = " || '-' || ".join(
@@ -77,13 +103,15 @@ def _uuid(match: re.Match[str]) -> str:
 
 
 def _with_texts(script: str) -> str:
-    """Write out `@text(item)`: the text for people, in plain SQL that any tool can run.
+    """Write out `@text(item)` and its like: text for people, in plain SQL that any tool can run.
 
     Source: `rowtrail.vocabulary.text_of`, which is the same in Python.
     """
     kinds = ", ".join(f"'{kind}'" for kind in TEXT_BLOCKS)
     text = re.sub(r"^--.*\n", "", _read("text.sql"), flags=re.MULTILINE).strip()
     text = text.replace("@text_blocks", kinds)
+    script = script.replace("@doubt", _DOUBT)
+    script = _SHOWN_MACRO.sub(_SHOWN, script)
     return _TEXT_MACRO.sub(lambda match: text.replace("@item", match[1]), script)
 
 
@@ -151,6 +179,8 @@ PUBLIC_VIEWS = (
     "llm_calls",
     "tool_calls",
     "messages",
+    "conversation",
+    "questions",
     "replays",
     "checkpoints",
     "state",
@@ -214,7 +244,7 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
         yield name, re.sub(r"--[^\n]*", "", block).strip().rstrip(";")
 
 
-SEARCH_VERSION = 1
+SEARCH_VERSION = 2
 """Version of the search index (`PRAGMA user_version`); a file of another one is built anew."""
 
 SEARCH_APPLICATION_ID = 0x726F7773

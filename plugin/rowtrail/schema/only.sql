@@ -23,6 +23,8 @@ CREATE VIEW checkpoint AS SELECT * FROM checkpoint WHERE @checkpoint;
 CREATE VIEW channel_value AS
 SELECT * FROM channel_value WHERE checkpoint IN (SELECT id FROM checkpoint WHERE @checkpoint);
 
+CREATE VIEW question AS SELECT * FROM question WHERE run IN (SELECT id FROM run WHERE @run);
+
 -- Counted anew: the totals that are kept by day and model know no thread.
 CREATE VIEW spend_day AS
 WITH RECURSIVE one_call (id) AS (

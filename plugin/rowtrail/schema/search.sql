@@ -1,7 +1,9 @@
 -- The search index: a file of its own beside the journal, derived from it, safe to delete.
 -- Ids of runs, steps, logs are those of the journal's rows; times are milliseconds since 1970 UTC.
+-- A question stands among the steps, with the number of its row below zero.
 
 -- journal_id, generation, after and after_at (the newest step that was read, and when it began),
+-- asked (the newest question that was read),
 -- dims and probe (of the embedder), embedded (the last doc up to which every one has its vector).
 CREATE TABLE state (
     key   TEXT PRIMARY KEY,

@@ -145,7 +145,7 @@ FROM vector v WHERE :all OR v.doc IN (@within)
 ORDER BY distance LIMIT :limit;
 
 -- name: first_place
--- Where a text came up first, as far as the filter goes.
+-- Where a text came up first, as far as the filter goes; among the questions, if nowhere else.
 SELECT step, place FROM (
     SELECT s.step, s.place FROM spot s
     WHERE s.doc = :doc AND (:runs IS NULL OR s.run IN (SELECT value FROM json_each(:runs)))
@@ -155,7 +155,7 @@ SELECT step, place FROM (
     WHERE ld.doc = :doc AND ld.doc <> 0
       AND (:runs IS NULL OR s.run IN (SELECT value FROM json_each(:runs)))
       AND coalesce(:kind, 'llm') = 'llm' AND s.at >= :since)
-ORDER BY step LIMIT 1;
+ORDER BY step < 0, abs(step) LIMIT 1;
 
 -- name: snippet
 SELECT snippet(text, 0, '[', ']', '…', 40) FROM text WHERE text MATCH :match AND rowid = :doc;

@@ -3,6 +3,8 @@
 -- @utc(ms) is written out by the loader of this file: UTC ISO-8601 text of a time in milliseconds.
 -- @uuid(id) likewise: the text of a UUID that is stored in 16 bytes, and any other id as it is.
 -- @text(item) likewise: the text for people of a message, joined where it is in blocks; of other JSON, the JSON.
+-- @shown(json) likewise: text as it is, other JSON as JSON.
+-- @doubt: what is asked about the step `s`, which may or may not have happened.
 -- A message is a JSON object with `role` and `content`; see rowtrail.vocabulary.
 -- A process that was not heard of for 15 s counts as dead here; rowtrail itself decides by the
 -- identity of the process and writes the outcome down when it next opens the file.
@@ -57,6 +59,16 @@ SELECT r.run_id,
        r.agent,
        CASE WHEN r.status = 'running' AND NOT EXISTS (SELECT 1 FROM live_attempt l WHERE l.run = r.id AND l.ended_at IS NULL)
             THEN CASE WHEN r.done_by IS NULL THEN 'crashed' ELSE 'done' END ELSE r.status END AS status,
+       CASE WHEN r.done_by IS NULL THEN coalesce(
+           (SELECT @shown(q.question) FROM question q LEFT JOIN step s ON s.id = q.step AND q.kind = 'in_doubt'
+             WHERE q.run = r.id AND q.answered_at IS NULL
+               AND (q.kind <> 'in_doubt' OR s.status = 'in_doubt' OR s.status = 'running')
+             ORDER BY q.id DESC LIMIT 1),
+           (SELECT @doubt FROM scope sc JOIN step s ON s.scope = sc.id
+             WHERE sc.run = r.id AND s.status = 'in_doubt' AND s.effect = 'write' ORDER BY s.id DESC LIMIT 1),
+           (SELECT @doubt FROM attempt a JOIN scope sc ON sc.run = a.run JOIN step s ON s.scope = sc.id
+             WHERE a.run = r.id AND (a.ended_at IS NULL OR a.left_open = 1) AND a.id NOT IN (SELECT l.id FROM live_attempt l)
+               AND s.attempt = a.id AND s.status = 'running' AND s.effect = 'write' ORDER BY s.id DESC LIMIT 1)) END AS waiting_for,
        @utc(r.started_at) AS started_at,
        @utc(r.ended_at) AS ended_at,
        (SELECT count(*) FROM attempt a WHERE a.run = r.id) AS attempts,
@@ -83,7 +95,7 @@ SELECT CAST(s.id AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
        CAST(s.attempt AS TEXT) AS attempt_id,
-       sc.name AS scope, sc.node, s.seq,
+       sc.name AS scope, sc.node, coalesce(sc.agent, r.agent) AS agent, s.seq,
        CAST(s.parent AS TEXT) AS parent_id,
        s.kind, s.name,
        CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
@@ -111,7 +123,9 @@ CREATE VIEW llm_calls AS   -- the steps that asked a model
 SELECT CAST(s.id AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
-       s.reason_code, sc.node, s.model, s.provider,
+       CAST(s.parent AS TEXT) AS parent_id,
+       sc.name AS scope, sc.node, coalesce(sc.agent, r.agent) AS agent,
+       s.reason_code, s.model, s.provider,
        CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
             ELSE 'failed' END AS status,
        @utc(s.started_at) AS started_at,
@@ -133,7 +147,9 @@ CREATE VIEW tool_calls AS   -- the steps that called a tool
 SELECT CAST(s.id AS TEXT) AS step_id,
        r.run_id,
        (SELECT t.thread_id FROM thread t WHERE t.id = r.thread) AS thread_id,
-       s.reason_code, sc.node, s.name,
+       CAST(s.parent AS TEXT) AS parent_id,
+       sc.name AS scope, sc.node, coalesce(sc.agent, r.agent) AS agent,
+       s.reason_code, s.name,
        CASE WHEN s.status <> 'running' OR s.attempt IN (SELECT l.id FROM live_attempt l) THEN s.status
             ELSE 'in_doubt' END AS status,
        s.effect,
@@ -174,13 +190,135 @@ FROM (
 ) m JOIN scope sc ON sc.id = m.scope JOIN run r ON r.id = sc.run
 JOIN item i ON i.id = m.item;
 
+CREATE VIEW questions AS   -- what waits or waited for a person
+-- A step in doubt is asked about whether somebody has been asked or not.
+SELECT CASE q.kind WHEN 'in_doubt' THEN 'step-' || q.step ELSE CAST(q.id AS TEXT) END AS question_id,
+       (SELECT r.run_id FROM run r WHERE r.id = q.run) AS run_id,
+       (SELECT t.thread_id FROM thread t WHERE t.id = q.thread) AS thread_id,
+       (SELECT sc.node FROM scope sc WHERE sc.id = q.scope) AS node,
+       CAST(q.step AS TEXT) AS step_id,
+       q.kind,
+       @utc(q.asked_at) AS asked_at,
+       @shown(q.question) AS question,
+       @utc(CASE WHEN q.answered_at IS NULL AND q.kind = 'in_doubt' AND s.status <> 'in_doubt' AND s.status <> 'running'
+                 THEN coalesce(s.started_at + s.duration_us / 1000, q.asked_at) ELSE q.answered_at END) AS answered_at,
+       @shown(q.answer) AS answer
+FROM question q LEFT JOIN step s ON s.id = q.step
+UNION ALL
+SELECT 'step-' || s.id, r.run_id,
+       (SELECT t.thread_id FROM thread t WHERE t.id = r.thread),
+       sc.node, CAST(s.id AS TEXT), 'in_doubt',
+       @utc(coalesce(s.started_at + s.duration_us / 1000, a.ended_at, p.last_seen_at)),
+       @doubt, NULL, NULL
+FROM doubtful d CROSS JOIN step s ON s.id = d.step JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+JOIN attempt a ON a.id = s.attempt JOIN process p ON p.id = a.process
+WHERE s.effect = 'write' AND NOT EXISTS (SELECT 1 FROM question q WHERE q.step = s.id AND q.kind = 'in_doubt');
+
+-- The views below build the conversation. No GROUP BY: SQLite hands a condition on the thread down through
+-- windows that are parted by it, and not through groups.
+
+CREATE VIEW message_list AS   -- private: the lists of messages of a thread's states
+SELECT t.thread_id, v.list, v.item, c.id AS checkpoint
+FROM thread t CROSS JOIN checkpoint c ON c.thread = t.id CROSS JOIN channel_value v ON v.checkpoint = c.id
+WHERE c.ns = '' AND c.hidden = 0 AND c.body IS NOT NULL
+  AND v.channel = (SELECT ch.id FROM label ch WHERE ch.text = 'messages') AND v.list IS NOT NULL;
+
+CREATE VIEW message_stored AS   -- private: the messages of a thread, as often as they were stored
+-- A list that reaches further into its log than all before it has brought what is stored there.
+SELECT g.thread_id, g.checkpoint, li.pos, li.item
+FROM (SELECT e.thread_id, e.checkpoint, e.log, e.reach,
+             max(e.reach) OVER (PARTITION BY e.thread_id, e.log ORDER BY e.checkpoint
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS known
+      FROM (SELECT m.thread_id, m.checkpoint, l.log,
+                   (SELECT max(json_extract(piece.value, '$[1]') + json_extract(piece.value, '$[2]'))
+                    FROM json_each(l.pieces) AS piece) AS reach
+            FROM message_list m JOIN list l ON l.id = m.list) e) g
+CROSS JOIN log_item li ON li.log = g.log AND li.pos >= coalesce(g.known, 0) AND li.pos < g.reach
+UNION ALL
+SELECT m.thread_id, m.checkpoint, -1, m.item FROM message_list m WHERE m.list = 0;
+
+CREATE VIEW message_current AS   -- private: the messages of the newest state of a thread
+SELECT n.thread_id, li.position, li.item
+FROM (SELECT t.thread_id, v.list
+      FROM thread t CROSS JOIN channel_value v
+        ON v.channel = (SELECT ch.id FROM label ch WHERE ch.text = 'messages')
+       AND v.checkpoint = (
+           SELECT c.id FROM checkpoint c WHERE c.thread = t.id AND c.ns = '' AND c.hidden = 0 AND c.body IS NOT NULL
+              AND EXISTS (SELECT 1 FROM channel_value x WHERE x.checkpoint = c.id
+                          AND x.channel = (SELECT ch.id FROM label ch WHERE ch.text = 'messages'))
+           ORDER BY c.id DESC LIMIT 1)) n
+CROSS JOIN list_item li ON li.list = n.list
+UNION ALL
+SELECT t.thread_id, 0, v.item
+FROM thread t CROSS JOIN channel_value v
+  ON v.channel = (SELECT ch.id FROM label ch WHERE ch.text = 'messages') AND v.list = 0
+ AND v.checkpoint = (
+     SELECT c.id FROM checkpoint c WHERE c.thread = t.id AND c.ns = '' AND c.hidden = 0 AND c.body IS NOT NULL
+        AND EXISTS (SELECT 1 FROM channel_value x WHERE x.checkpoint = c.id
+                    AND x.channel = (SELECT ch.id FROM label ch WHERE ch.text = 'messages'))
+     ORDER BY c.id DESC LIMIT 1);
+
+CREATE VIEW message_once AS   -- private: each of them once, with its place in the newest state
+SELECT f.thread_id, f.item, f.place, f.checkpoint, f.pos
+FROM (SELECT m.thread_id, m.item, m.place,
+             min(m.checkpoint) OVER same AS checkpoint, min(m.pos) OVER same AS pos, count(m.place) OVER same AS places,
+             row_number() OVER same AS number
+      FROM (SELECT w.thread_id, w.item, NULL AS place, w.checkpoint, w.pos FROM message_stored w
+            UNION ALL
+            SELECT n.thread_id, n.item, n.position, NULL, NULL FROM message_current n) m
+      WINDOW same AS (PARTITION BY m.thread_id, m.item)) f
+WHERE f.place IS NOT NULL OR (f.places = 0 AND f.number = 1);
+
+CREATE VIEW message_made AS   -- private: the same, with the newest step that made the message, and its first version
+-- Steps come along as rows of their own, so that a query about a thread reads its steps alone.
+SELECT d.thread_id, d.item, d.place, d.checkpoint, d.pos, d.id, d.made_by,
+       min(d.checkpoint) OVER version AS first_checkpoint, first_value(d.pos) OVER version AS first_pos,
+       row_number() OVER version AS number, d.id IS NULL OR lead(1) OVER version IS NULL AS is_last
+FROM (SELECT k.thread_id, k.item, k.place, k.checkpoint, k.pos, k.id,
+             max(k.step) OVER (PARTITION BY k.thread_id, k.made) AS made_by
+      FROM (SELECT o.thread_id, o.item, o.place, o.checkpoint, o.pos, json_extract(i.text, '$.id') AS id, NULL AS step,
+                   CASE WHEN json_type(i.text, '$.tool_call_id') = 'text'
+                        THEN c.run || ' ' || json_extract(i.text, '$.tool_call_id')
+                        ELSE coalesce(json_extract(i.text, '$.id'), o.item) END AS made
+            FROM message_once o JOIN item i ON i.id = o.item JOIN checkpoint c ON c.id = o.checkpoint
+            UNION ALL
+            SELECT t.thread_id, NULL, NULL, NULL, NULL, NULL, s.id,
+                   CASE WHEN s.kind = 'tool' THEN r.id || ' ' || s.tool_call_id
+                        ELSE coalesce(json_extract(i.text, '$.id'), s.output) END
+            FROM thread t CROSS JOIN run r ON r.thread = t.id CROSS JOIN scope sc ON sc.run = r.id
+            CROSS JOIN step s ON s.scope = sc.id JOIN item i ON i.id = s.output
+            WHERE s.kind = 'llm' OR s.tool_call_id IS NOT NULL) k) d
+WHERE d.item IS NOT NULL
+WINDOW version AS (PARTITION BY d.thread_id, coalesce(d.id, d.item) ORDER BY d.checkpoint, d.pos);
+
+CREATE VIEW conversation AS   -- each message of a thread once, those that were edited or removed too
+-- What is not in the newest state stands behind what is there and was said before it.
+SELECT m.thread_id,
+       row_number() OVER (PARTITION BY m.thread_id ORDER BY m.behind, m.place IS NULL, m.first_checkpoint, m.first_pos, m.number) - 1 AS position,
+       @utc(c.created_at) AS at,
+       coalesce((SELECT r.run_id FROM run r WHERE r.id = c.run), c.run_id) AS run_id,
+       CAST(s.id AS TEXT) AS step_id,
+       CASE WHEN s.id IS NOT NULL THEN coalesce(sc.agent, (SELECT r.agent FROM run r WHERE r.id = sc.run)) END AS agent,
+       json_extract(i.text, '$.role') AS role,
+       json_extract(i.text, '$.name') AS name,
+       @text(i.text) AS content,
+       json_extract(i.text, '$.tool_calls') AS tool_calls,
+       json_extract(i.text, '$.tool_call_id') AS tool_call_id,
+       CASE WHEN m.place IS NOT NULL THEN 'current' WHEN m.is_last THEN 'removed' ELSE 'edited' END AS status
+FROM (SELECT k.*, CASE k.number WHEN 1 THEN k.made_by END AS step,
+             coalesce(k.place, max(k.place) OVER (PARTITION BY k.thread_id ORDER BY k.first_checkpoint, k.first_pos, k.number
+                                                  ROWS UNBOUNDED PRECEDING), -1) AS behind
+      FROM message_made k) m
+JOIN item i ON i.id = m.item JOIN checkpoint c ON c.id = m.checkpoint
+LEFT JOIN step s ON s.id = m.step LEFT JOIN scope sc ON sc.id = s.scope;
+
 CREATE VIEW replays AS   -- recorded results handed back instead of a call
 SELECT CAST(p.step AS TEXT) AS step_id,
-       r.run_id,
+       r.run_id, s.kind, s.name,
        CAST(p.attempt AS TEXT) AS attempt_id,
        @utc(p.at) AS at,
        p.saved_input_tokens, p.saved_output_tokens, p.saved_usd
-FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run;
+FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run LEFT JOIN step s ON s.id = p.step;
 
 CREATE VIEW checkpoints AS   -- the saved states of a graph
 SELECT t.thread_id, c.ns AS checkpoint_ns, @uuid(c.checkpoint_id) AS checkpoint_id,

@@ -42,6 +42,7 @@ REFERENCES = {
     "scope": (("run", "run"),),
     "step": (("scope", "scope"), ("attempt", "attempt"), ("parent", "step")),
     "replay": (("step", "step"), ("attempt", "attempt")),
+    "question": (("thread", "thread"), ("run", "run"), ("scope", "scope")),
     "checkpoint": (("thread", "thread"),),
     "channel_value": (("checkpoint", "checkpoint"), ("channel", "label")),
     "pending_write": (("checkpoint", "checkpoint"), ("task_path", "label"), ("channel", "label")),

@@ -93,6 +93,7 @@ class Rebuild:
             self._copy_plain(table)
         self._copy_steps()
         self._add_stubs()
+        self._copy_questions()
         state = State(self._file, self._new, self._contents, self._progress, self.losses)
         state.copy(threads=self._rows["thread"], labels=self._rows["label"])
         self._copy_counts()
@@ -314,6 +315,15 @@ class Rebuild:
             row["output"] = None
             if row["status"] == "done":
                 row["reason"] = LOST_RESULT
+
+    def _copy_questions(self) -> None:
+        for found in counted(self._file, "question", {}, self._progress):
+            row = dict(found)
+            for column in ("thread", "run", "scope"):
+                if row[column] not in self._rows[column]:
+                    row[column] = None
+            if not self._new.add("question_salvage", row):
+                self._lose(f"question {row['id']}", "left out: it breaks a rule of its table")
 
     def _add_stubs(self) -> None:
         """Put steps in doubt of which only the key is known, so that no `write` is made twice."""

@@ -17,7 +17,7 @@ from rowtrail.vocabulary._message import (
     is_message,
     text_of,
 )
-from rowtrail.vocabulary._words import Effect, Kind, OnDoubt, Status
+from rowtrail.vocabulary._words import Effect, Kind, OnDoubt, QuestionKind, Status
 
 __all__ = [
     "FINISH_PLACES",
@@ -30,6 +30,7 @@ __all__ = [
     "Message",
     "OnDoubt",
     "Place",
+    "QuestionKind",
     "Status",
     "ToolCall",
     "TranslatedAnswer",

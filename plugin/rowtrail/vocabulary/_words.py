@@ -10,6 +10,9 @@ Kind = Literal["llm", "tool", "function"]
 Effect = Literal["read", "idempotent", "write"]
 """What a tool does to the world."""
 
+QuestionKind = Literal["interrupt", "in_doubt", "approval"]
+"""What a person is asked for: an answer, what became of a step, or a yes."""
+
 Status = Literal["running", "done", "failed", "in_doubt", "superseded"]
 """How a step stands."""
 

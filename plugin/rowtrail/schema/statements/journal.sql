@@ -141,7 +141,12 @@ SELECT id, n, outcome, ended_at, answer, head, head_step FROM attempt WHERE run 
 SELECT id FROM scope WHERE run = :run AND name = :name;
 
 -- name: scope_insert
-INSERT INTO scope (run, name, node, key) VALUES (:run, :name, :node, :key);
+INSERT INTO scope (run, name, node, agent, key) VALUES (:run, :name, :node, :agent, :key);
+
+-- name: scope_agents
+-- Who makes the calls of the scopes whose names are between two, where that is not the run's own agent.
+SELECT name, agent FROM scope
+WHERE run = :run AND name >= :first AND name < :last AND agent IS NOT NULL;
 
 -- name: scope_finish
 -- The framework has saved what a task returned: it and the scopes inside it are not executed again.

@@ -39,8 +39,8 @@ INSERT INTO attempt (id, run, n, process, started_at, ended_at, outcome, left_op
 VALUES (:id, :run, :n, :process, :started_at, :ended_at, :outcome, :left_open, :answer, :head, :head_step);
 
 -- name: scope_salvage
-INSERT INTO scope (id, run, name, node, key, finished)
-VALUES (:id, :run, :name, :node, :key, :finished);
+INSERT INTO scope (id, run, name, node, agent, key, finished)
+VALUES (:id, :run, :name, :node, :agent, :key, :finished);
 
 -- name: step_salvage
 -- changes: step (adds)
@@ -54,6 +54,10 @@ VALUES (:id, :scope, :attempt, :parent, :seq, :kind, :name, :status, :reason_cod
     :late_output, :late_error, :twin, :masked, :object_free, :tool_call_id, :model,
     :provider, :input_tokens, :output_tokens, :cache_read_tokens, :cache_write_tokens, :reasoning_tokens,
     :tokens_source, :cost_usd, :interrupts, :asked, :asked_in, :answers);
+
+-- name: question_salvage
+INSERT INTO question (id, thread, run, scope, place, n, step, kind, asked_at, question, answered_at, answer)
+VALUES (:id, :thread, :run, :scope, :place, :n, :step, :kind, :asked_at, :question, :answered_at, :answer);
 
 -- name: replay_salvage
 INSERT INTO replay (id, step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)
@@ -125,7 +129,7 @@ FROM run r INDEXED BY sqlite_autoindex_run_1
 LEFT JOIN (SELECT id, thread FROM run INDEXED BY run_thread WHERE thread IS NOT NULL) t ON t.id = r.id;
 
 -- name: scope_spare
-SELECT id, run, name, NULL AS node, NULL AS key, 0 AS finished FROM scope INDEXED BY sqlite_autoindex_scope_1;
+SELECT id, run, name, NULL AS node, NULL AS agent, NULL AS key, 0 AS finished FROM scope INDEXED BY sqlite_autoindex_scope_1;
 
 -- name: step_spare
 SELECT id, scope, fingerprint, n FROM step INDEXED BY step_key;

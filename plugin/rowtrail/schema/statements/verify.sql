@@ -39,6 +39,9 @@ SELECT * FROM step WHERE id > :after AND id <= :until ORDER BY id;
 -- name: replay_scan
 SELECT * FROM replay WHERE id > :after AND id <= :until ORDER BY id;
 
+-- name: question_scan
+SELECT * FROM question WHERE id > :after AND id <= :until ORDER BY id;
+
 -- name: log_scan
 SELECT * FROM log WHERE id > :after AND id <= :until ORDER BY id;
 
@@ -162,6 +165,9 @@ SELECT max(id) FROM step;
 
 -- name: replay_last
 SELECT max(id) FROM replay;
+
+-- name: question_last
+SELECT max(id) FROM question;
 
 -- name: checkpoint_last
 SELECT max(id) FROM checkpoint;
