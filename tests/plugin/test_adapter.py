@@ -23,9 +23,13 @@ from rowtrail.adapter import (
     StreamForm,
     Usage,
     arecord,
+    arecord_answer,
+    arecord_question,
     arecord_stream,
     llm_request,
     record,
+    record_answer,
+    record_question,
     record_stream,
     scope_here,
     tool_request,
@@ -521,3 +525,71 @@ def test_other_parameters_are_another_request(journal: Journal) -> None:
             request = llm_request(scope, "gpt-4o-mini", [], {"temperature": temperature})
             record(scope, request, make)
     assert made == 2
+
+
+# Questions, and who calls.
+
+
+def questions(journal: Journal) -> list[tuple[Any, ...]]:
+    query = "SELECT kind, question, answer, answered_at IS NULL FROM questions ORDER BY question_id"
+    return list(journal.sql(query).rows)
+
+
+def test_a_question_of_any_framework_is_shown_with_its_answer(journal: Journal) -> None:
+    with journal.run("r", thread_id="t"):
+        scope = scope_here("ask")
+        assert scope is not None
+        first = record_question(scope, "Go on?")
+        second = record_question(scope, {"tool": "send"}, kind="approval", position=1)
+        assert record_question(scope, "Go on, then?") == first != second
+        waiting = journal.runs()[0]["waiting_for"]
+        record_answer(scope, ["yes"])
+    assert waiting == '{"tool":"send"}'
+    assert questions(journal) == [
+        ("interrupt", "Go on, then?", '["yes"]', 0),
+        ("approval", '{"tool":"send"}', None, 1),
+    ]
+    assert journal.runs()[0]["waiting_for"] is None, "a run that is done waits for nothing"
+
+
+async def test_coroutines_ask_too(journal: Journal) -> None:
+    async with journal.run("r"):
+        scope = scope_here("ask")
+        assert scope is not None
+        await arecord_question(scope, "Go on?")
+        await arecord_answer(scope, "no", position=1)  # nobody asked
+        assert questions(journal) == [("interrupt", "Go on?", None, 1)]
+        await arecord_answer(scope, "yes")
+    assert questions(journal) == [("interrupt", "Go on?", "yes", 0)]
+
+
+def test_a_question_asked_again_in_another_attempt_is_the_same(journal: Journal) -> None:
+    for _ in range(2):
+        with suppress(LookupError), journal.run("r"):
+            scope = scope_here("ask")
+            assert scope is not None
+            record_question(scope, "Go on?")
+            raise LookupError
+    assert questions(journal) == [("interrupt", "Go on?", None, 1)]
+
+
+def test_agents_of_one_run_have_calls_of_their_own(journal: Journal) -> None:
+    made: list[str] = []
+
+    def ask(agent: str | None) -> str:
+        def make() -> str:
+            made.append(str(agent))
+            return f"by {agent}"
+
+        scope = scope_here("use", agent=agent)
+        assert scope is not None
+        return record(scope, tool_request(scope, "use", {"n": 1}), make)
+
+    agents = (None, "writer", "critic", "writer", "boss")
+    for _ in range(2):
+        with journal.run("r", agent="boss"):
+            answers = [ask(agent) for agent in agents]
+        assert answers == ["by None", "by writer", "by critic", "by writer", "by boss"]
+    assert made == [str(agent) for agent in agents], "replayed the second time"
+    found = journal.sql("SELECT agent, count(*) FROM tool_calls GROUP BY 1 ORDER BY 1").rows
+    assert [tuple(row) for row in found] == [("boss", 2), ("critic", 1), ("writer", 2)]

@@ -14,6 +14,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 
 import rowtrail
 from rowtrail import Journal
+from rowtrail.adapter import record_question, scope_here
 from rowtrail.engine.reading import Reader
 from rowtrail.errors import QueryError, UnknownIdError, UsageError
 from rowtrail.history import Only, query
@@ -33,6 +34,12 @@ def look(word: str) -> str:
 @rowtrail.step(kind="tool", name="note")
 def note(text: str) -> str:
     return f"noted {text}"
+
+
+def ask(question: str) -> None:
+    scope = scope_here("ask")
+    assert scope is not None
+    record_question(scope, question)
 
 
 def think(word: str) -> Any:
@@ -73,9 +80,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journal]:
             with journal.run("run-mine", thread_id=MINE, agent="clerk"):
                 note("mine-3")
                 outer("mine-4")
+                ask("mine-6?")
             with journal.run("run-SECRET", thread_id=OTHER, agent="SECRET-agent"):
                 note("SECRET-3")
                 outer("SECRET-4")
+                ask("SECRET-5?")
         with journal.run("run-same-agent", thread_id=QUOTED, agent="clerk"):
             note("mine-5")
         with journal.run("run-without-thread-SECRET"):
@@ -87,7 +96,8 @@ def rows(journal: Journal, sql: str, **only: Any) -> list[tuple[Any, ...]]:
     return sorted(journal.sql(sql, limit=10_000, **only).rows, key=repr)
 
 
-BY_RUN = [view for view in PUBLIC_VIEWS if view not in ("threads", "state", "spend", "checkpoints")]
+BY_STATE = ("threads", "state", "spend", "checkpoints", "conversation")
+BY_RUN = [view for view in PUBLIC_VIEWS if view not in BY_STATE]
 
 
 @pytest.mark.parametrize("view", BY_RUN)
@@ -105,7 +115,7 @@ def test_what_is_seen_of_each_view_is_what_belongs_there(filled: Journal, view: 
     assert rows(filled, every, run_id="run-mine", thread_id=OTHER) == []
 
 
-@pytest.mark.parametrize("view", ["threads", "state", "checkpoints"])
+@pytest.mark.parametrize("view", ["threads", "state", "checkpoints", "conversation"])
 def test_thread_sees_its_own_state_and_totals(filled: Journal, view: str) -> None:
     mine = rows(filled, f"SELECT * FROM {view} WHERE thread_id = '{MINE}'")
     every = rows(filled, f"SELECT * FROM {view}")
@@ -123,8 +133,9 @@ def test_totals_of_a_run_hold_nothing_of_other_runs(filled: Journal) -> None:
     ]
     seen = rows(filled, "SELECT DISTINCT run_id FROM checkpoints", run_id=first)
     assert seen == [(first,)]
-    values = rows(filled, "SELECT value FROM state WHERE channel = 'messages'", run_id=first)
-    assert values and "mine-2" not in repr(values)
+    for what in ("value FROM state WHERE channel = 'messages'", "content FROM conversation"):
+        values = rows(filled, f"SELECT {what}", run_id=first)
+        assert values and "mine-2" not in repr(values)
 
 
 def test_spend_of_all_threads_is_the_spend_of_all(filled: Journal) -> None:

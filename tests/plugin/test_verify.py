@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal, schema, step
+from rowtrail.adapter import record_question, scope_here
 from rowtrail.cli import main
 from rowtrail.engine.sqlite import _damaged
 from rowtrail.errors import BusyError, NewerSchemaError, StorageError, UsageError
@@ -42,6 +43,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Journal(path) as journal:
         with journal.run("one", thread_id="t1", agent="a"):
             Agent([]).work(12)
+            scope = scope_here("ask")
+            assert scope is not None
+            record_question(scope, "Go on?")
         with pytest.raises(LookupError), journal.run("two", thread_id="t2"):
             Agent([]).work(4)
             raise LookupError

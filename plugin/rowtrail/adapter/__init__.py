@@ -8,6 +8,12 @@ finding what is recorded, waiting for others who make it, doubt, the order of ro
 """
 
 from rowtrail.adapter._places import leaves_calls_by, scope_here
+from rowtrail.adapter._questions import (
+    arecord_answer,
+    arecord_question,
+    record_answer,
+    record_question,
+)
 from rowtrail.adapter._record import (
     Chunks,
     Form,
@@ -41,11 +47,15 @@ __all__ = [
     "StreamForm",
     "Usage",
     "arecord",
+    "arecord_answer",
+    "arecord_question",
     "arecord_stream",
     "check_effect",
     "leaves_calls_by",
     "llm_request",
     "record",
+    "record_answer",
+    "record_question",
     "record_stream",
     "scope_here",
     "step",

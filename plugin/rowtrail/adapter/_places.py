@@ -7,17 +7,20 @@ from rowtrail.journal.places import here
 from rowtrail.replay import Effect
 
 
-def scope_here(name: str, effect: Effect = "read") -> Scope | None:
+def scope_here(name: str, effect: Effect = "read", *, agent: str | None = None) -> Scope | None:
     """Return the scope that a call made here belongs to, None where it is made unrecorded.
 
     Args:
         name: Of what is called, for whoever is told that it is not recorded.
         effect: What the call does to the world.
+        agent: Name of the agent that makes the call, where that is another one than the agent of
+            the run: its calls have a scope of their own.
 
     Raises:
         UsageError: It is a `write` of an active run, and nothing tells of which.
     """
-    return here().scope_of(name, lambda: effect)
+    scope = here().scope_of(name, lambda: effect)
+    return scope if scope is None or agent is None else scope.of_agent(agent)
 
 
 def leaves_calls_by(*exceptions: type[BaseException]) -> None:
