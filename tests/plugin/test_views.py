@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core.language_models import FakeMessagesListChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage
+from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 from rowtrail import Journal, step
 from rowtrail.content import Codec
@@ -34,36 +39,46 @@ VIEWS = {
         thread_id, first_at, last_at, runs, steps, input_tokens, output_tokens
     """,
     "runs": """
-        run_id, thread_id, agent, status, started_at, ended_at, attempts, steps, llm_calls,
-        tool_calls, in_doubt, input_tokens, output_tokens, saved_tokens, cost_usd,
+        run_id, thread_id, agent, status, waiting_for, started_at, ended_at, attempts, steps,
+        llm_calls, tool_calls, in_doubt, input_tokens, output_tokens, saved_tokens, cost_usd,
         saved_usd, error
     """,
     "attempts": """
         attempt_id, run_id, n, pid, host, started_at, last_seen_at, ended_at, outcome
     """,
     "steps": """
-        step_id, run_id, thread_id, attempt_id, scope, node, seq, parent_id, kind, name,
-        status, reason, effect, started_at, ended_at, duration_ms, input, output, error,
-        tool_call_id, idempotency_key, model, provider, input_tokens, output_tokens,
+        step_id, run_id, thread_id, attempt_id, scope, node, agent, seq, parent_id, kind, name,
+        status, reason_code, reason, effect, started_at, ended_at, duration_ms, input, output,
+        error, tool_call_id, idempotency_key, model, provider, input_tokens, output_tokens,
         cache_read_tokens, cache_write_tokens, reasoning_tokens, tokens_source, cost_usd,
         replays, fingerprint
     """,
     "llm_calls": """
-        step_id, run_id, thread_id, node, model, provider, status, started_at, duration_ms,
-        prompt_messages, answer, tool_calls, finish_reason, input_tokens, output_tokens,
-        cache_read_tokens, cache_write_tokens, reasoning_tokens, tokens_source, cost_usd,
-        replays
+        step_id, run_id, thread_id, parent_id, scope, node, agent, reason_code, model, provider,
+        status, started_at, duration_ms, prompt_messages, answer, tool_calls, finish_reason,
+        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
+        tokens_source, cost_usd, replays
     """,
     "tool_calls": """
-        step_id, run_id, thread_id, node, name, status, effect, args, result, error,
-        started_at, duration_ms, tool_call_id, idempotency_key, replays
+        step_id, run_id, thread_id, parent_id, scope, node, agent, reason_code, name, status,
+        effect, args, result, error, started_at, duration_ms, tool_call_id, idempotency_key,
+        replays
     """,
     "messages": """
         step_id, run_id, thread_id, position, direction, role, name, content, tool_calls,
         tool_call_id
     """,
+    "conversation": """
+        thread_id, position, at, run_id, step_id, agent, role, name, content, tool_calls,
+        tool_call_id, status
+    """,
+    "questions": """
+        question_id, run_id, thread_id, node, step_id, kind, asked_at, question, answered_at,
+        answer
+    """,
     "replays": """
-        step_id, run_id, attempt_id, at, saved_input_tokens, saved_output_tokens, saved_usd
+        step_id, run_id, kind, name, attempt_id, at, saved_input_tokens, saved_output_tokens,
+        saved_usd
     """,
     "checkpoints": """
         thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, run_id, step, source,
@@ -166,12 +181,51 @@ def fill(journal: Journal) -> None:
     attempt = journal.attempt(Beginning("name", "running", thread_id="u"))
     going_on.append(begin_call(attempt.scope(""), request(attempt, "tool", {"city": "Rome"})))
     going_on[-1].made()
+    converse(journal)
     graph = StateGraph(MessagesState)
     graph.add_node("talk", lambda state: {"messages": [("ai", "hello")]})
     graph.add_edge(START, "talk")
     graph.add_edge("talk", END)
     compiled: Any = graph.compile(checkpointer=RowtrailSaver(journal))
     compiled.invoke({"messages": [("user", "hi")]}, {"configurable": {"thread_id": "g"}})
+
+
+class Scripted(FakeMessagesListChatModel):
+    """Answers from a list, whatever tools it is given."""
+
+    def bind_tools(self, tools: Any, **options: Any) -> Any:
+        return self
+
+
+@tool
+def delegate(what: str) -> str:
+    """Let another agent do it."""
+    answer = AIMessage("inner", tool_calls=[{"name": "look", "args": {}, "id": "call_in"}])
+    inside: Any = create_agent(
+        Scripted(responses=[answer, AIMessage("seen")]), [look], name="helper"
+    )
+    found = inside.invoke({"messages": [("user", what)]})["messages"][-1].content
+    return f"{found}, {interrupt('Go on?')}"
+
+
+@tool
+def look() -> str:
+    """Look."""
+    return "a view"
+
+
+def converse(journal: Journal) -> None:
+    """Let an agent ask another agent and a person, and edit what was said."""
+    call = {"name": "delegate", "args": {"what": "look"}, "id": "call_out"}
+    answers: list[BaseMessage] = [AIMessage("", tool_calls=[call]), AIMessage("done")]
+    agent: Any = create_agent(
+        Scripted(responses=answers), [delegate], checkpointer=RowtrailSaver(journal), name="boss"
+    )
+    config = {"configurable": {"thread_id": "c"}}
+    agent.invoke({"messages": [HumanMessage("go", id="m1"), HumanMessage("now", id="m2")]}, config)
+    agent.invoke(Command(resume="yes"), config)
+    changes = [HumanMessage("gone", id="m1"), RemoveMessage("m2")]
+    agent.update_state(config, {"messages": changes})
 
 
 @pytest.fixture(scope="module")
@@ -279,18 +333,18 @@ def test_usage_counts_once(shown: Rows) -> None:
 
 
 def test_an_llm_call_shows_its_prompt_and_its_answer(shown: Rows) -> None:
-    (call,) = shown("SELECT * FROM llm_calls")
+    (call,) = shown("SELECT * FROM llm_calls WHERE thread_id = 't'")
     assert json.loads(call["prompt_messages"])[:4] == PROMPT
     assert (call["answer"], call["finish_reason"]) == ("It rains.", "stop")
     assert json.loads(call["tool_calls"]) == [TOOL_CALL]
     assert (call["cache_read_tokens"], call["cache_write_tokens"]) == (500, 20)
     assert (call["reasoning_tokens"], call["tokens_source"]) == (30, "provider")
-    (row,) = shown("SELECT input FROM steps WHERE kind = 'llm'")
+    (row,) = shown("SELECT input FROM steps WHERE kind = 'llm' AND thread_id = 't'")
     assert json.loads(row["input"])["parameters"] == {"temperature": 0, "text": ""}
 
 
 def test_messages_are_rows_with_roles(shown: Rows) -> None:
-    found = shown("SELECT * FROM messages ORDER BY position")
+    found = shown("SELECT * FROM messages WHERE thread_id = 't' ORDER BY position")
     assert [(row["direction"], row["role"]) for row in found] == [
         ("in", "system"),
         ("in", "user"),
@@ -305,7 +359,9 @@ def test_messages_are_rows_with_roles(shown: Rows) -> None:
 
 
 def test_a_tool_call_shows_arguments_and_result(shown: Rows) -> None:
-    done, failed, doubtful, running = shown("SELECT * FROM tool_calls ORDER BY step_id + 0")
+    done, failed, doubtful, running = shown(
+        "SELECT * FROM tool_calls WHERE thread_id <> 'c' ORDER BY step_id + 0"
+    )
     assert (done["args"], done["result"], done["replays"]) == ('{"city":"Oslo"}', "rain", 1)
     assert (failed["status"], failed["error"]) == ("failed", "LookupError: no such city")
     assert [row["status"] for row in (done, doubtful, running)] == ["done", "in_doubt", "running"]
@@ -314,7 +370,8 @@ def test_a_tool_call_shows_arguments_and_result(shown: Rows) -> None:
 
 def test_a_step_inside_another_names_its_parent(shown: Rows) -> None:
     found = shown(
-        "SELECT s.name, p.name AS parent FROM steps s JOIN steps p ON p.step_id = s.parent_id"
+        "SELECT s.name, p.name AS parent FROM steps s JOIN steps p ON p.step_id = s.parent_id "
+        "WHERE s.thread_id <> 'c'"
     )
     assert found == [{"name": "inner", "parent": "weather"}] * 3
 

@@ -19,6 +19,7 @@ from rowtrail_langgraph.capture._place import (
 )
 from rowtrail_langgraph.capture._refused import arecord_refusal, record_refusal
 from rowtrail_langgraph.capture._saving import (
+    asking,
     attempt_of,
     finishing,
     note_writes,
@@ -33,6 +34,7 @@ __all__ = [
     "Positions",
     "arecord_refusal",
     "ask_a_person",
+    "asking",
     "attempt_of",
     "bound_ainvoke",
     "bound_invoke",

@@ -13,6 +13,12 @@ from rowtrail_langgraph._private import HIDDEN_PREFIX, RUNTIME_KEY
 RUN_KEY = f"{HIDDEN_PREFIX}rowtrail_run"
 """Where a graph's config carries its `GraphRun`."""
 
+AGENT_KEY = f"{HIDDEN_PREFIX}rowtrail_agent"
+"""Where it carries the name of the agent that the graph is, None for the agent of the run."""
+
+NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
+"""Task that LangGraph writes the answer to the next question under."""
+
 _METADATA_KEYS = (
     "langgraph_checkpoint_ns",
     "langgraph_node",
@@ -28,6 +34,8 @@ class Task:
     def __init__(self) -> None:
         self.has_ended = False
         self.handed: list[Handed] = []
+        self.asking: dict[int, int] = {}
+        """By the position of a question in the task, the step whose code asked it last."""
 
     def end(self) -> None:
         """Forget what was handed on: a thread that outlives the task keeps nothing of it."""
@@ -81,12 +89,12 @@ def hand_on(config: Mapping[str, Any]) -> Handed:
 
 
 @contextmanager
-def task_running() -> Generator[None]:
+def task_running() -> Generator[Task]:
     """Make a task of its own what the code inside belongs to, whatever its graph runs in."""
     task = Task()
     entered = enter((current_task, task), (handed_on, None), (own_run, False), (lent, None))
     try:
-        yield
+        yield task
     finally:
         task.end()
         leave(entered)
@@ -99,6 +107,7 @@ def _little(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "configurable": {
             RUN_KEY: configurable.get(RUN_KEY),
+            AGENT_KEY: configurable.get(AGENT_KEY),
             RUNTIME_KEY: _Runtime(getattr(runtime, "execution_info", None)),
             "thread_id": configurable.get("thread_id"),
         },

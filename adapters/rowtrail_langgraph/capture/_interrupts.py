@@ -16,9 +16,11 @@ from langgraph.types import interrupt
 
 from rowtrail import Step
 from rowtrail.errors import InDoubtError, RowtrailError
-from rowtrail.journal.places import enter, leave
+from rowtrail.journal.places import enter, leave, running_frame
 from rowtrail_langgraph._private import SCRATCHPAD_KEY, SEND_KEY
+from rowtrail_langgraph.capture._handed import current_task
 from rowtrail_langgraph.capture._place import interruptible_config
+from rowtrail_langgraph.capture._questions import IN_DOUBT
 
 
 class ErrorsLeaveGraph:
@@ -67,12 +69,8 @@ def ask_a_person(step: Step | None) -> Any:
 def _interrupted(step: Step) -> Any:
     return interrupt(
         {
-            "type": "rowtrail.in_doubt",
-            "question": (
-                f"{step.name} was called and "
-                + (f"ended with {step.error}. " if step.error else "its result was not recorded. ")
-                + "It may or may not have happened."
-            ),
+            "type": IN_DOUBT,
+            "question": step.doubt,
             "step_id": step.id,
             "name": step.name,
             "args": step.input,
@@ -137,10 +135,18 @@ class InterruptCount:
         def counted() -> int:
             self.count += 1
             position: int = inner()
+            _note_asking(position)
             return position
 
         pad = replace(scratchpad, interrupt_counter=counted)
         return {**config, "configurable": {**configurable, SCRATCHPAD_KEY: pad}}
+
+
+def _note_asking(position: int) -> None:
+    """Note which step asks a person, where one does."""
+    task, frame = current_task.get(), running_frame()
+    if task is not None and frame is not None:
+        task.asking[position] = frame.row
 
 
 def skip_interrupts(config: Mapping[str, Any], count: int) -> None:

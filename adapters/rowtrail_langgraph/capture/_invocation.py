@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -33,9 +34,11 @@ from rowtrail.journal import (
     abegin_again,
     begin_again,
     fingerprint_of,
+    recorded_agents,
 )
 from rowtrail_langgraph._private import CHECKPOINTER_KEY, RESUMING_KEY, ensure_config
-from rowtrail_langgraph.capture._handed import RUN_KEY
+from rowtrail_langgraph.capture._agents import Seat, agent_of, name_of, superstep_of
+from rowtrail_langgraph.capture._handed import AGENT_KEY, RUN_KEY
 from rowtrail_langgraph.capture._interrupts import Positions, ask_a_person
 from rowtrail_langgraph.capture._place import (
     FIRST_STEP,
@@ -58,9 +61,14 @@ RUN_ID_KEY = "rowtrail_run_id"
 """Key of `configurable`: names the request, so that one that was done is no new one."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Invocation:
-    """What is known of an invocation before it begins; `around` is the run that it is part of."""
+    """What is known of an invocation before it begins.
+
+    Attributes:
+        around: The run that it is part of, None where it begins one.
+        name: Of the agent that the graph is, None where it has none of its own.
+    """
 
     graph: Pregel[Any, Any, Any, Any]
     input: Any
@@ -68,6 +76,8 @@ class Invocation:
     config: Mapping[str, Any]
     saver: Any
     around: GraphRun | None
+    name: str | None
+    _seat: Seat | None = None
 
     @property
     def journal(self) -> Journal:
@@ -120,7 +130,7 @@ class Invocation:
             intent,
             run_id=None if run_id is None else str(run_id),
             thread_id=thread_id,
-            agent=self.graph.get_name(),
+            agent=self.name,
             input_digest=None if self._is_resume else self._digest("input", self.input),
             answer_digest=None if answer is None else self._digest("answer", answer),
             base_step=(FIRST_STEP - 1 if head_step is None else head_step) + 1,
@@ -264,7 +274,9 @@ class Invocation:
         base_step = FIRST_STEP
         if self.graph.checkpointer is True:
             base_step = self.journal.store.read(self._inner_base)
-        return self._noted(around, base_step)
+        work = self._recorded_agents(around)
+        recorded = [] if work is None else around.attempt.recorder.store.read(work)
+        return self._noted(around, base_step, recorded)
 
     async def aentered(self) -> RunnableConfig | None:
         """Async twin of `entered`."""
@@ -273,7 +285,29 @@ class Invocation:
         base_step = FIRST_STEP
         if self.graph.checkpointer is True:
             base_step = await self.journal.store.aread(self._inner_base)
-        return self._noted(around, base_step)
+        work = self._recorded_agents(around)
+        recorded = [] if work is None else await around.attempt.recorder.store.aread(work)
+        return self._noted(around, base_step, recorded)
+
+    def _recorded_agents(self, around: Scope) -> Callable[[Tx], list[tuple[str, str]]] | None:
+        """Return the read of the agents that earlier attempts had where this graph is invoked."""
+        assert self.around is not None
+        attempt, superstep = around.attempt, superstep_of(around.name)
+        is_known = self.name is None or self.around.agents.knows(around.name, self.name)
+        if is_known or not attempt.continues:
+            return None
+        return lambda tx: recorded_agents(tx, run=attempt.run, within=superstep)
+
+    @contextmanager
+    def watched(self) -> Generator[None]:
+        """Notice that a graph inside a run stops to wait, and that it ends."""
+        assert self.around is not None
+        try:
+            with self.around.watched():
+                yield
+        finally:
+            if self._seat is not None:
+                self._seat.leave()
 
     def _scope_around(self) -> Scope:
         assert self.around is not None
@@ -286,12 +320,26 @@ class Invocation:
         """Whether LangGraph takes the graph for an inner one: not if it has a thread of its own."""
         return run_of(self.config) is not None
 
-    def _noted(self, around: Scope, base_step: int) -> RunnableConfig | None:
+    def _noted(
+        self, around: Scope, base_step: int, recorded: list[tuple[str, str]]
+    ) -> RunnableConfig | None:
         assert self.around is not None
+        agent = around.agent
+        if self.name is not None:
+            self._seat = self.around.agents.enter(around.name, self.name, recorded)
+            agent = self._seat.agent
         if not self._is_inner:
-            return with_run(self.graph, self.config_given, self.around.inside(around))
+            return with_run(
+                self.graph, self.config_given, self.around.inside(around, self.name), agent
+            )
         self.around.enter_graph(self.config, around, base_step)
-        return self.config_given
+        return self.config_given if agent == agent_of(self.config) else self._named(agent)
+
+    def _named(self, agent: str | None) -> RunnableConfig:
+        """Return the config given, with the name of the agent; LangGraph adds what is around."""
+        given: RunnableConfig = {**(self.config_given or {})}
+        given["configurable"] = {**(given.get("configurable") or {}), AGENT_KEY: agent}
+        return given
 
     def is_paused(self) -> bool:
         """Return whether the thread is at a breakpoint."""
@@ -328,7 +376,9 @@ def invocation_of(
         around = _unended(run_of(current_config(config)))
         if around is None:
             return None
-    return Invocation(graph, input, config, merged, saver, around)
+    ambient = {} if around is None else current_config(config)
+    name = name_of(graph.get_name(), merged, ambient)
+    return Invocation(graph, input, config, merged, saver, around, name)
 
 
 def _unended(run: GraphRun | None) -> GraphRun | None:
@@ -344,12 +394,15 @@ def _is_recorded_by(saver: Any, configurable: Mapping[str, Any]) -> bool:
 
 
 def with_run(
-    graph: Pregel[Any, Any, Any, Any], config: RunnableConfig | None, run: GraphRun
+    graph: Pregel[Any, Any, Any, Any],
+    config: RunnableConfig | None,
+    run: GraphRun,
+    agent: str | None = None,
 ) -> RunnableConfig:
     given: dict[str, Any] = dict(config or {})
     # Older versions do not merge this with what is bound to the graph: they take one or the other.
     configurable = given.get("configurable") or (graph.config or {}).get("configurable")
-    given["configurable"] = {**(configurable or {}), RUN_KEY: run}
+    given["configurable"] = {**(configurable or {}), RUN_KEY: run, AGENT_KEY: agent}
     callbacks = given.get("callbacks")
     if callbacks is None and not _merges_callbacks():
         callbacks = ensure_config(graph.config, config).get("callbacks")

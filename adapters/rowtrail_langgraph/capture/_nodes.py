@@ -8,11 +8,16 @@ sync and async, goes with all its tries through `run_with_retry` or `arun_with_r
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from rowtrail_langgraph.capture._handed import task_running
-from rowtrail_langgraph.capture._place import is_in_run
+from langgraph.errors import GraphInterrupt
+
+from rowtrail_langgraph._private import SCRATCHPAD_KEY
+from rowtrail_langgraph.capture._handed import Task, task_running
+from rowtrail_langgraph.capture._interrupts import ErrorsLeaveGraph
+from rowtrail_langgraph.capture._place import in_run, run_of
 
 
 def watched(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,9 +25,10 @@ def watched(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def run_with_retry(task: Any, *args: Any, **kwargs: Any) -> Any:
-        if not is_in_run(task.config):
+        config = in_run(task.config)
+        if config is None:
             return original(task, *args, **kwargs)
-        with task_running():
+        with task_running() as running, listening(config, running):
             return original(task, *args, **kwargs)
 
     return run_with_retry
@@ -33,9 +39,28 @@ def awatched(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
 
     @functools.wraps(original)
     async def arun_with_retry(task: Any, *args: Any, **kwargs: Any) -> Any:
-        if not is_in_run(task.config):
+        config = in_run(task.config)
+        if config is None:
             return await original(task, *args, **kwargs)
-        with task_running():
+        with task_running() as running, listening(config, running):
             return await original(task, *args, **kwargs)
 
     return arun_with_retry
+
+
+@contextmanager
+def listening(config: Mapping[str, Any], task: Task) -> Generator[None]:
+    """Notice what a task with this config asks a person and is answered, in all its tries."""
+    pad = (config.get("configurable") or {}).get(SCRATCHPAD_KEY)
+    found: Sequence[Any] = ()
+    try:
+        yield
+    except GraphInterrupt as error:
+        found = error.args[0] if error.args else ()
+        raise
+    finally:
+        answers: list[Any] = [] if pad is None else list(pad.resume)
+        run = run_of(config)
+        if run is not None and (found or answers):
+            with ErrorsLeaveGraph():
+                run.questions.note(run.scope(config), run.codec, found, task, answers)

@@ -10,6 +10,7 @@ node, which `Send` or call it is, and the same of every task around it: `2/agent
 # RunCarrier: properties that are the same for every instance
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,17 +21,22 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.errors import GraphInterrupt
 
+from rowtrail.engine import Tx
 from rowtrail.journal import Attempt, Scope
 from rowtrail.journal.places import Place, enclosing_frame, here, lent, own_run, place_of_scope
 from rowtrail_langgraph._private import RUNTIME_KEY, SCRATCHPAD_KEY
+from rowtrail_langgraph.capture._agents import Agents, agent_of
 from rowtrail_langgraph.capture._effects import Effects
 from rowtrail_langgraph.capture._handed import RUN_KEY, Handed, hand_on, handed_on
+from rowtrail_langgraph.capture._questions import Questions
 from rowtrail_langgraph.values import GraphCodec, Memo
 
 FIRST_STEP = -1
 """Superstep of the first input of a thread."""
 
 _SEPARATOR = "|"
+_IN_NAMES = re.compile(r"[|/>(:]")
+"""What stands between the parts of a scope's name."""
 _FRAMEWORK_KEYS = ("__", "thread_id", "checkpoint_", "rowtrail_")
 """How names in `configurable` begin that say where a call is made, not what it asks."""
 
@@ -65,6 +71,10 @@ class GraphRun:
     """Whether the graph executed or saved anything: if not, it refused what it was given."""
     drops_used_answer: bool = False
     """Whether an answer that a question has taken is kept from the next one."""
+    agents: Agents = field(default_factory=Agents)
+    """Which graphs that the run executes have which names."""
+    questions: Questions = field(default_factory=Questions)
+    """What its tasks asked and were answered."""
     _graphs: dict[str, _Graph] = field(default_factory=dict)
     _invoked: dict[tuple[str, int], int] = field(default_factory=dict)
     _scope_of_task: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -73,6 +83,8 @@ class GraphRun:
 
     def __post_init__(self) -> None:
         base = self.attempt.base_step
+        if self.root is None:
+            self.attempt.at_end = self._write_questions
         self._graphs[""] = self.root or _Graph("", (), FIRST_STEP if base is None else base)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GraphRun:
@@ -90,14 +102,25 @@ class GraphRun:
             graph = replace(_graph_inside(around, base_step), invoked_before=before)
             self._graphs[ns] = self._graphs[_without_ids(ns)] = graph
 
-    def inside(self, around: Scope) -> GraphRun:
+    def inside(self, around: Scope, name: str | None) -> GraphRun:
         """Return this run for a graph that a task invokes as if the graph stood alone.
 
         Such a graph has a thread of its own and another saver, or none; its tasks are named as if
-        nothing were around them.
+        nothing were around them. Of several that a task runs at once only a name is known.
         """
         root = _graph_inside(around, FIRST_STEP)
-        return GraphRun(self.attempt, self.codec, self.effects, root, self.renews_ids, self.memo)
+        if name is not None:
+            root = replace(root, prefix=f"{root.prefix}{_IN_NAMES.sub('_', name)}:")
+        return GraphRun(
+            self.attempt,
+            self.codec,
+            self.effects,
+            root,
+            self.renews_ids,
+            self.memo,
+            agents=self.agents,
+            questions=self.questions,
+        )
 
     @contextmanager
     def watched(self) -> Generator[None]:
@@ -127,10 +150,18 @@ class GraphRun:
             depth = place.count(_SEPARATOR)
             self._scope_of_task[place.rpartition(":")[2]] = (depth, name)
         generation = (*graph.generation, node_attempt(config) - 1)
-        scope = self.attempt.scope(name, node=node, generation=generation, keep=True)
+        scope = self.attempt.scope(
+            name, node=node, agent=agent_of(config), generation=generation, keep=True
+        )
         if graph.around is not None:
             scope.around, scope.parent_row = graph.around, graph.around.parent_row
         return scope
+
+    def _write_questions(self, tx: Tx) -> None:
+        """Write what no writes of a task took along: with durability="exit" there may be none."""
+        noted = self.questions.take()
+        if noted is not None:
+            noted(tx, self.attempt.recorder.store.clock.now_ms())
 
     def scope_name(self, task_id: str) -> str | None:
         """Return the scope of a task, None where it made no call."""
@@ -210,7 +241,7 @@ def current_config(
     if own_run.get():  # a `journal.run` block inside the task
         return _without_run(ambient)
     for config in (ambient, given or {}, {"callbacks": callbacks}):
-        found = _in_run(config)
+        found = in_run(config)
         if found is not None:
             return found
     handed = _handed()
@@ -219,10 +250,10 @@ def current_config(
 
 def is_in_run(config: Mapping[str, Any]) -> bool:
     """Return whether a config belongs to a graph on a rowtrail saver."""
-    return _in_run(config) is not None
+    return in_run(config) is not None
 
 
-def _in_run(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def in_run(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return `config` with its run and task, None outside graphs on a rowtrail saver."""
     return config if run_of(config) is not None and place_of(config) else _carried(config)
 
@@ -241,7 +272,7 @@ def held_by_task() -> Handed | None:
     ambient = var_child_runnable_config.get()
     if ambient is None or own_run.get():
         return handed_on.get()
-    found = _in_run(ambient)
+    found = in_run(ambient)
     return handed_on.get() if found is None else hand_on(found)
 
 

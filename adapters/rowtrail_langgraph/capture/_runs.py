@@ -51,7 +51,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
             return
         _give_ids(self.channels, input)
         if invocation.around is not None:
-            with invocation.around.watched():
+            with invocation.watched():
                 yield from original(self, input, invocation.entered(), *args, **kwargs)
             return
         grip = Grip()
@@ -91,7 +91,7 @@ def recorded_astream(
             return
         _give_ids(self.channels, input)
         if invocation.around is not None:
-            with invocation.around.watched():
+            with invocation.watched():
                 config = await invocation.aentered()
                 async with aclosing(original(self, input, config, *args, **kwargs)) as chunks:
                     async for chunk in chunks:

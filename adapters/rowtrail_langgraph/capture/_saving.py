@@ -9,13 +9,13 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from rowtrail import Journal
+from rowtrail.content import Codec
 from rowtrail.engine import Tx
 from rowtrail.journal import Attempt, finish_scope
-from rowtrail_langgraph.capture._handed import RUN_KEY
+from rowtrail.journal.questions import Asker, answer_newest
+from rowtrail_langgraph.capture._handed import NULL_TASK_ID, RUN_KEY
 from rowtrail_langgraph.capture._place import GraphRun, run_of
-
-NULL_TASK_ID = "00000000-0000-0000-0000-000000000000"
-"""Task that LangGraph writes the answer to the next question under."""
+from rowtrail_langgraph.capture._questions import next_answer, unrecorded
 
 
 def attempt_of(config: Mapping[str, Any], journal: Journal) -> Attempt | None:
@@ -46,6 +46,40 @@ def finishing(
         finish_scope(tx, run=run.attempt.run, name=name)
 
     return finish
+
+
+def asking(
+    config: Mapping[str, Any],
+    journal: Journal,
+    codec: Codec,
+    task_id: str,
+    writes: Sequence[tuple[str, Any]],
+) -> Callable[[Tx, str], None] | None:
+    """Return what writes, with the writes of a task, what was asked and answered since; or None.
+
+    It is given the id of the thread.
+    """
+    run, clock = run_of(config), journal.store.clock
+    if run is None:
+        inside = (config.get("configurable") or {}).get("checkpoint_ns")
+        found = None if inside else unrecorded(codec, task_id, writes)
+        if found is None:
+            return None
+        return lambda tx, thread_id: found(tx, clock.now_ms(), thread_id)
+    attempt = run.attempt
+    if attempt.recorder is not journal.recorder:
+        return None
+    answer, noted = next_answer(run.codec, task_id, writes), run.questions.take()
+    if answer is None and noted is None:
+        return None
+
+    def work(tx: Tx, thread_id: str) -> None:
+        if answer is not None:
+            answer_newest(tx, clock.now_ms(), Asker(attempt.thread, attempt.run, ""), answer[0])
+        if noted is not None:
+            noted(tx, clock.now_ms())
+
+    return work
 
 
 def is_finished(channels: Collection[str]) -> bool:

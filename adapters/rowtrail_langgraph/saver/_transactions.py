@@ -32,7 +32,7 @@ from rowtrail.checkpoint import (
 from rowtrail.content import LONGEST_INT, PreparedList
 from rowtrail.engine import Tx
 from rowtrail.errors import CorruptRowError, UsageError
-from rowtrail_langgraph.capture import attempt_of, finishing
+from rowtrail_langgraph.capture import asking, attempt_of, finishing
 from rowtrail_langgraph.values import Values, logger, metadata_text
 
 FIRST_PAGE = 2
@@ -216,6 +216,7 @@ class Transactions:
         ]
         channels = [channel for channel, _ in writes]
         finish = finishing(config, task_id, channels)
+        ask = asking(config, self._journal, self.values.codec, task_id, writes)
 
         def work(tx: Tx) -> None:
             self._checkpoints.put_writes(
@@ -230,6 +231,8 @@ class Transactions:
             )
             if finish is not None:
                 finish(tx)
+            if ask is not None:
+                ask(tx, thread_id)
 
         return work
 
