@@ -97,7 +97,7 @@ def test_recorded_control_characters_are_never_printed(
         ["resume", "run", "--db", db, "--", "\x1bno program"],
         ["export"],
         ["export", "--format", "csv"],
-        ["sql", "SELECT agent, json_extract(output, '$') FROM runs, steps"],
+        ["sql", "SELECT runs.agent, json_extract(output, '$') FROM runs, steps"],
         ["sql", "SELECT agent AS 'a\x1bb' FROM runs", "--csv"],
         ["sql", "SELECT agent FROM runs", "--json"],
         ["sql", "SELECT 1 FROM '\x1b'"],

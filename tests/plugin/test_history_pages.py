@@ -239,6 +239,7 @@ VIEWS = {
     "attempts": rows.AttemptRow,
     "steps": rows.StepRow,
     "threads": rows.ThreadRow,
+    "questions": rows.QuestionRow,
 }
 
 

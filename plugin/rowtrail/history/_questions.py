@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from rowtrail._clock import iso_utc
 from rowtrail.history._page import DEFAULT_ROWS, Listing, Page
-from rowtrail.history._source import Source, Tx
-from rowtrail.history._steps import step_row
+from rowtrail.history._source import Source
 from rowtrail.history.rows import QuestionRow
 
 AFTER_ALL = "~"
 """Sorts after every time."""
 
 
-def _shown(tx: Tx, values: dict[str, Any]) -> QuestionRow:
-    step = None if values["step_id"] is None else step_row(tx, values["step_id"])
-    asked = None if step is None else f"Did {step['name']} happen? It was called with"
-    return {
-        "question_id": values["question_id"],
-        "run_id": values["run_id"],
-        "thread_id": values["thread_id"],
-        "node": None if step is None else step["node"],
-        "step_id": values["step_id"],
-        "kind": values["kind"],
-        "asked_at": iso_utc(values["asked_ms"]) or "",
-        "question": None if step is None else f"{asked} {step['input'] or 'no arguments'}",
-        "answered_at": None,
-        "answer": None,
-    }
-
-
-_QUESTIONS: Listing[QuestionRow] = Listing("questions", "questions_page", AFTER_ALL, _shown)
+_QUESTIONS: Listing[QuestionRow] = Listing("questions", "questions_page", AFTER_ALL)
 
 
 def list_questions(

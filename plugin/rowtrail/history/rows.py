@@ -42,6 +42,7 @@ class RunRow(TypedDict):
     thread_id: str | None
     agent: str | None
     status: RunStatus
+    waiting_for: str | None
     started_at: str
     ended_at: str | None
     attempts: int
@@ -84,6 +85,7 @@ class StepRow(TypedDict):
     attempt_id: str
     scope: str
     node: str | None
+    agent: str | None
     seq: int
     parent_id: str | None
     kind: Kind
@@ -192,7 +194,7 @@ class QuestionRow(TypedDict):
     """
 
     question_id: str
-    run_id: str
+    run_id: str | None
     thread_id: str | None
     node: str | None
     step_id: str | None

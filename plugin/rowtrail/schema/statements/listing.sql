@@ -131,18 +131,12 @@ WHERE +d.step < :cursor AND (:run_id IS NULL OR r.run_id = :run_id)
 ORDER BY +d.step DESC LIMIT :limit;
 
 -- name: questions_page
--- What waits for a person, the newest first: runs that asked by an interrupt, and steps in doubt.
-SELECT q.page, q.kind || '-' || q.id AS question_id, q.kind, q.asked_ms, q.step_id, r.run_id, t.thread_id
-FROM (SELECT substr('00000000000000' || w.ended_at, -15) || ' interrupt ' || w.id AS page, 'interrupt' AS kind, w.id,
-             w.id AS run, w.ended_at AS asked_ms, NULL AS step_id
-      FROM run w WHERE w.status = 'waiting'
-      UNION ALL
-      SELECT substr('00000000000000' || s.started_at, -15) || ' in_doubt ' || s.id, 'in_doubt', s.id,
-             d.run, s.started_at, CAST(s.id AS TEXT)
-      FROM doubtful d JOIN step s ON s.id = d.step) q
-JOIN run r ON r.id = q.run LEFT JOIN thread t ON t.id = r.thread
-WHERE q.page < :cursor AND (:run_id IS NULL OR r.run_id = :run_id) AND (:thread_id IS NULL OR t.thread_id = :thread_id)
-ORDER BY q.page DESC LIMIT :limit;
+-- What waits for a person, the newest first.
+SELECT q.asked_at || ' ' || q.question_id AS page, q.*
+FROM questions q
+WHERE q.answered_at IS NULL AND q.asked_at || ' ' || q.question_id < :cursor
+  AND (:run_id IS NULL OR q.run_id = :run_id) AND (:thread_id IS NULL OR q.thread_id = :thread_id)
+ORDER BY page DESC LIMIT :limit;
 
 -- name: step_newest
 SELECT CAST(max(id) AS TEXT) FROM step;
