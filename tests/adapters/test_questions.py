@@ -19,7 +19,6 @@ from langgraph.types import Command, interrupt
 from rowtrail import Journal
 from rowtrail.testing import Reply
 from rowtrail_langgraph import RowtrailSaver
-from tests._hostile import TEXTS
 from tests.adapters._graphs import (
     DURABILITIES,
     GO,
@@ -38,6 +37,7 @@ from tests.adapters._graphs import (
     thread,
     tool_call,
 )
+from tests.cases.hostile import TEXTS
 
 Row = dict[str, Any]
 
