@@ -31,7 +31,18 @@ TEXTS = {
     "controls": "".join(map(chr, range(32))) + "\x7f",
     "not a character": "\uffff\ufdd0",
 }
-VIEWS = ("threads", "runs", "steps", "llm_calls", "tool_calls", "messages", "state", "checkpoints")
+VIEWS = (
+    "threads",
+    "runs",
+    "steps",
+    "llm_calls",
+    "tool_calls",
+    "messages",
+    "conversation",
+    "questions",
+    "state",
+    "checkpoints",
+)
 
 
 class State(TypedDict):
