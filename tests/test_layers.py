@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rowtrail import schema
+from rowtrail.engine.sqlite import dialect
 from tests.lint.fronts import FRONTS, is_front, names_in, readings_of
 from tests.lint.private_names import own_names, private_names
 from tests.lint.sentences import reading_of, readings
@@ -68,6 +69,27 @@ FRAMEWORK_WORDS = re.compile(
     # of other frameworks
     r"|ModelRequest|ModelResponse|UserPromptPart|ToolReturnPart|RunItem|LlmResponse"
 )
+KNOW_NO_DATABASE = tuple(
+    f"rowtrail{room}"
+    for room in (
+        *(".adapter", ".checkpoint", ".content", ".journal", ".replay", ".retention", ".usage"),
+        *("_langgraph.capture", "_langgraph.explicit", "_langgraph.saver", "_langgraph.values"),
+    )
+)
+WORDS_OF_A_DATABASE = re.compile(
+    r"sqlite|rowid|pragma|json_each|json_extract|:memory:|^MEMORY$|^epoch$|^writer$|\bWAL\b"
+    r"|postgres|psycopg",
+    re.IGNORECASE,
+)
+MAY_NAME_A_DATABASE = {
+    # objects of these modules are no plain values
+    "rowtrail.content._object: aiosqlite",
+    "rowtrail.content._object: psycopg",
+    "rowtrail.content._object: psycopg2",
+    "rowtrail.content._object: sqlite3",
+    # what people may type
+    "rowtrail.journal._environment: the path of the journal is empty: name a file, or ':memory:'",
+}
 MAX_LINES = 450
 FRAMEWORKS_PRIVATE_NAMES = "rowtrail_langgraph._private"
 READS_A_SENTENCE = {
@@ -277,6 +299,64 @@ def test_only_one_room_imports_sqlite3(
     assert wrong == []
 
 
+def test_nobody_above_the_engine_imports_one(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    wrong = [
+        str(each)
+        for each in offences(core | adapters)
+        if f"{each.module}.{each.name}.".startswith(f"{SQLITE_ROOM}.")
+        and not f"{each.importer}.".startswith("rowtrail.engine.")
+    ]
+    assert wrong == []
+
+
+def words_of_code(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the names and the texts of a module, without its docstrings and comments."""
+    spoken = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
+    }  # a docstring is an expression that nobody uses
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str() as text) if id(node) not in spoken:
+                yield node.lineno, text
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                yield node.lineno, name
+            case _:
+                pass
+
+
+def test_rooms_that_write_know_no_database(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    """`cli`, `verify` and `history` also look at files: a journal's, and the search index."""
+    found = {
+        f"{name}: {word}"
+        for name, module in (core | adapters).items()
+        if name.startswith(KNOW_NO_DATABASE)
+        for _, word in words_of_code(module.tree)
+        if WORDS_OF_A_DATABASE.search(word)
+    }
+    assert found == MAY_NAME_A_DATABASE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "connection.execute('PRAGMA user_version')",
+        "tx.all('x', ids='SELECT value FROM json_each(1)')",
+        "path == ':memory:'",
+        "row = cursor.lastrowid",
+        "error.sqlite_errorcode",
+        "seen = store.epoch",
+        "store.writer.unsynced",
+    ],
+)
+def test_a_word_of_a_database_is_found(line: str) -> None:
+    words = [word for _, word in words_of_code(ast.parse(line))]
+    assert any(WORDS_OF_A_DATABASE.search(word) for word in words)
+
+
 def public_names(core: dict[str, Module]) -> set[str]:
     """Read `__all__` of the package, as written."""
     for node in core["rowtrail"].tree.body:
@@ -434,7 +514,7 @@ def test_fronts_render_what_history_returns(
 def test_no_front_and_no_adapter_names_a_statement(
     core: dict[str, Module], adapters: dict[str, Module]
 ) -> None:
-    names = schema.statements().keys()
+    names = schema.statements(dialect()).keys()
     found = [
         f"{module.path.relative_to(ROOT)}:{line} names the statement {said}"
         for name, module in (core | adapters).items()
@@ -550,7 +630,8 @@ def test_no_code_reads_a_sentence_to_decide(
 
 def test_no_statement_reads_a_sentence_to_decide() -> None:
     scripts = [text for n in range(1, schema.VERSION + 1) for text in schema.migration(n)]
-    known = (schema.statements(), schema.views(), schema.named(), schema.search_statements())
+    ours = schema.statements(dialect())
+    known = (ours, schema.views(), schema.named(), schema.search_statements())
     statements = [*scripts, *(text for each in known for text in each.values())]
     assert {text: reading_of(text) for text in statements if reading_of(text)} == {}
 

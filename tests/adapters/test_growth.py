@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langgraph.graph import START, StateGraph, add_messages
 from typing_extensions import TypedDict
 
-from rowtrail.engine import Tx
+from rowtrail.engine.sqlite import SqliteTx
 from rowtrail_langgraph import RowtrailSaver
 from tests.adapters._savers import QUICK, checkpoint, thread
 from tests.conftest import Rows
@@ -116,9 +116,9 @@ def test_listing_asks_a_few_questions_for_many_checkpoints(
     db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    ask = Tx.all
+    ask = SqliteTx.all
 
-    def counted(tx: Tx, name: str, /, **params: Any) -> Any:
+    def counted(tx: SqliteTx, name: str, /, **params: Any) -> Any:
         asked.append(name)
         return ask(tx, name, **params)
 
@@ -128,7 +128,7 @@ def test_listing_asks_a_few_questions_for_many_checkpoints(
             values = {"items": [*range(number)], "other": ["x"] * number}
             config = saver.put(config, checkpoint(values), {}, {})
             saver.put_writes(config, [("items", [number])], "task")
-        monkeypatch.setattr(Tx, "all", counted)
+        monkeypatch.setattr(SqliteTx, "all", counted)
 
         assert len([*saver.list(thread())]) == 60
 

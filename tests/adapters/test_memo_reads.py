@@ -21,6 +21,7 @@ from langgraph.graph import START, StateGraph, add_messages
 from typing_extensions import TypedDict
 
 from rowtrail.engine import Tx
+from rowtrail.engine.sqlite import SqliteTx
 from rowtrail_langgraph import RowtrailSaver
 from tests.adapters._savers import QUICK, checkpoint, thread
 from tests.adapters.test_memo import MANY, MUTATIONS
@@ -48,13 +49,13 @@ class Queries:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.spans = 0
-        every = Tx.all
+        every = SqliteTx.all
 
-        def counted(tx: Tx, name: str, /, **params: Any) -> Any:
+        def counted(tx: SqliteTx, name: str, /, **params: Any) -> Any:
             self.spans += name == "log_span"
             return every(tx, name, **params)
 
-        monkeypatch.setattr(Tx, "all", counted)
+        monkeypatch.setattr(SqliteTx, "all", counted)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from rowtrail.errors import (
     UsageError,
 )
 from rowtrail_langgraph import RowtrailSaver
+from tests._sqlite_store import sqlite_store
 from tests.adapters._savers import checkpoint, thread
 from tests.conftest import Rows
 
@@ -157,7 +158,7 @@ def test_threads_that_come_first_at_once_open_it_once(db: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(use, range(8)))) == 1
-    assert saver.journal.store.owners == 1
+    assert sqlite_store(saver.journal).owners == 1
     saver.close()
 
 

@@ -376,7 +376,7 @@ def test_a_busy_journal_has_its_own_exit_code(
     def busy(*_: object) -> None:
         raise BusyError("held", path=str(agent_db))
 
-    monkeypatch.setattr("rowtrail.engine.reading.Reader.read", busy)
+    monkeypatch.setattr("rowtrail.engine.sqlite._reader.Reader.read", busy)
 
     assert cli("runs", "--db", agent_db).code == 5
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from rowtrail import Journal, step
-from rowtrail.engine.reading import Reader
+from rowtrail.engine.reading import open_reader
 from rowtrail.verify import recent_durability
+from tests._sqlite_store import sqlite_store
 from tests.conftest import Child
 
 # Writes one line to a file of its own for each call, so that the trace has all in one order.
@@ -171,7 +172,7 @@ def test_with_normal_durability_a_power_cut_may_take_what_was_not_synced(db: Pat
         assert places(journal) == {"1": (True, False), "2": (False, True)}
         [result, _] = journal.durability().steps
         assert "in doubt" in result.says
-        journal.store.require("full")
+        sqlite_store(journal).require("full")
         look("c")
         assert {place for place, _ in places(journal).values()} == {True}
 
@@ -194,7 +195,7 @@ def test_a_step_told_to_be_on_disk_is_in_what_was_synced(db: Path, tmp_path: Pat
         for number in range(40):
             look(f"{number} {'x' * 300}")
             if number % 7 == 3:
-                connection = journal.store.connection
+                connection = sqlite_store(journal).connection
                 seen: list[str] = []
                 connection.set_trace_callback(seen.append)
                 at_intent: list[bytes] = []
@@ -218,7 +219,7 @@ def test_a_step_told_to_be_on_disk_is_in_what_was_synced(db: Path, tmp_path: Pat
 def test_a_checkpoint_of_the_wal_puts_what_was_before_it_on_disk(db: Path) -> None:
     with Journal(db, durability="normal") as journal, journal.run("r"):
         look("before")
-        journal.store.shrink(1)  # moves the WAL into the file
+        journal.store.shrink()  # moves the WAL into the file
         look("after")  # and this begins it anew
         assert places(journal) == {"1": (True, False), "2": (False, True)}
 
@@ -260,12 +261,12 @@ with Journal(sys.argv[1], durability="normal") as journal, journal.run("r"):
     )
     assert other.stdout is not None
     assert other.stdout.readline() == "in\n"
-    with Reader(str(db)) as reader:  # as `rowtrail doctor` asks
+    with open_reader(str(db)) as reader:  # as `rowtrail doctor` asks
         report = recent_durability(reader)
     assert [(s.name, s.on_disk) for s in report.steps] == [("send", True), ("look", None)]
     assert report.normal_processes == 1
     other.communicate("\n", timeout=110)
-    with Reader(str(db)) as reader:
+    with open_reader(str(db)) as reader:
         assert recent_durability(reader).at_risk == ()
 
 
@@ -296,7 +297,7 @@ def test_a_process_out_of_descriptors_takes_no_step_for_synced(db: Path) -> None
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
         try:
-            journal.store.writer.unsynced.steps()
+            journal.store.unsynced_steps()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert [told.on_disk for told in journal.durability().steps] == [False]
@@ -354,7 +355,7 @@ def test_whatever_changes_a_step_is_not_on_disk_before_a_sync(
             assert (left[step] == status) == (step not in changed)
         with Journal(db, durability="full") as other:  # asks the same store
             assert other.durability().at_risk != ()
-        with Reader(str(db)) as reader:  # as another process asks
+        with open_reader(str(db)) as reader:  # as another process asks
             asked = recent_durability(reader)
         assert {int(step.step_id) for step in asked.at_risk} >= changed
         journal.store.write(lambda tx: tx.run("meta_set", key="x", value="2"), synced=True)

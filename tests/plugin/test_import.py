@@ -40,8 +40,10 @@ SLOW = {
 }
 
 ALL_NAMES = "from rowtrail import *"
-JOURNAL = {"dataclasses", "rowtrail.adapter", "rowtrail.engine", "rowtrail.journal", "sqlite3"}
+JOURNAL = {"dataclasses", "rowtrail.adapter", "rowtrail.engine", "rowtrail.journal"}
 """What `import rowtrail` leaves to whoever uses one of its names."""
+SQLITE = {"rowtrail.engine.sqlite", "sqlite3"}
+"""What is left to whoever opens a journal."""
 
 CALL_HELP = """
 from rowtrail.cli import main
@@ -75,6 +77,13 @@ def test_import_loads_no_framework(tmp_path: Path) -> None:
 
     assert third_party(modules) == set()
     assert modules >= JOURNAL
+    assert modules & SQLITE == set()
+
+
+def test_opening_a_journal_loads_its_engine(tmp_path: Path) -> None:
+    modules = loaded_by("import rowtrail; rowtrail.Journal(':memory:').close()", tmp_path)
+
+    assert modules >= SQLITE
 
 
 def test_import_loads_nothing_slow_that_may_never_be_used(tmp_path: Path) -> None:
@@ -86,7 +95,7 @@ def test_import_loads_nothing_slow_that_may_never_be_used(tmp_path: Path) -> Non
 def test_import_leaves_the_journal_to_who_uses_it(tmp_path: Path) -> None:
     modules = loaded_by("import rowtrail; rowtrail.RowtrailError, rowtrail.errors", tmp_path)
 
-    assert modules & (JOURNAL | SLOW) == set()
+    assert modules & (JOURNAL | SQLITE | SLOW) == set()
 
 
 def test_every_public_name_is_there_and_listed(tmp_path: Path) -> None:
@@ -100,7 +109,7 @@ def test_help_loads_neither_the_journal_nor_a_framework(tmp_path: Path) -> None:
     modules = loaded_by(CALL_HELP, tmp_path)
 
     assert third_party(modules) <= {"click", "rich", "colorama"}
-    assert {name for name in modules & JOURNAL if name != "dataclasses"} == set()
+    assert {name for name in modules & (JOURNAL | SQLITE) if name != "dataclasses"} == set()
 
 
 @pytest.mark.skipif(

@@ -22,6 +22,7 @@ from rowtrail.checkpoint import Checkpoints
 from rowtrail.engine import Tx, current_process
 from rowtrail.errors import ClosedError
 from rowtrail.journal import Attempt, Beginning, _call, end_attempt, run_scope
+from tests._sqlite_store import sqlite_store
 from tests.plugin.conftest import Agent, World
 
 HOLDING = """
@@ -57,7 +58,7 @@ def update_process(journal: Journal, **values: Any) -> None:
     """Change what is written down about the processes of others."""
     settings = ", ".join(f"{name} = :{name}" for name in values)
     query = f"UPDATE process SET {settings} WHERE id <> {journal.store.process_row}"
-    journal.store.write(lambda tx: journal.store.connection.execute(query, values))
+    journal.store.write(lambda tx: sqlite_store(journal).connection.execute(query, values))
 
 
 # A run is held by one.

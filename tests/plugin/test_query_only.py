@@ -15,7 +15,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 import rowtrail
 from rowtrail import Journal
 from rowtrail.adapter import record_question, scope_here
-from rowtrail.engine.reading import Reader
+from rowtrail.engine.reading import open_reader
 from rowtrail.errors import QueryError, UnknownIdError, UsageError
 from rowtrail.history import Only, query
 from rowtrail.schema import PUBLIC_VIEWS
@@ -210,7 +210,7 @@ def test_ids_are_only_compared(filled: Journal) -> None:
 
 def test_reader_is_asked_within_the_same_limits(filled: Journal) -> None:
     path = str(Path(filled.path))
-    with Reader(path) as reader:
+    with open_reader(path) as reader:
         seen = query(reader, "SELECT DISTINCT thread_id FROM steps", only=Only(thread_id=MINE))
 
     assert seen.rows == [(MINE,)]

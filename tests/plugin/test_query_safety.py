@@ -13,7 +13,7 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
-from rowtrail.engine.reading import Reader
+from rowtrail.engine.reading import open_reader
 from rowtrail.errors import QueryError
 from rowtrail.history import query
 from rowtrail.schema import PUBLIC_VIEWS
@@ -274,9 +274,9 @@ ATTACK = """
 import json, resource, sys, time
 from rowtrail.errors import QueryError
 from rowtrail.history import Only, query
-from rowtrail.engine.reading import Reader
+from rowtrail.engine.reading import open_reader
 hostile = json.load(sys.stdin)
-with Reader(sys.argv[1]) as reader:
+with open_reader(sys.argv[1]) as reader:
     query(reader, "SELECT 1")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     latest = refused = 0
@@ -327,7 +327,7 @@ def test_views_of_a_hostile_file_are_not_used(filled: Journal, db: Path, tmp_pat
         )
     outside.close()
 
-    with Reader(str(db)) as reader:
+    with open_reader(str(db)) as reader:
         assert query(reader, "SELECT run_id FROM runs WHERE steps = 4", limit=1).rows == [
             ("run-0",)
         ]

@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from rowtrail import schema
+from rowtrail.engine.sqlite import dialect
 from rowtrail.replay import (
     Aside,
     Decision,
@@ -185,7 +186,7 @@ def test_every_reason_code_has_a_sentence_and_is_documented() -> None:
 
 
 def test_the_codes_that_statements_write_are_of_the_lists() -> None:
-    written = "\n".join(schema.statements().values())
+    written = "\n".join(schema.statements(dialect()).values())
     codes = set(re.findall(r"\breason_code = '(\w+)'", written))
     asides = set(re.findall(r"\baside = '(\w+)'|THEN '(\w+)' ELSE aside", written))
     assert codes

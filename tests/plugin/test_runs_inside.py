@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal, step
-from rowtrail.engine import Store
+from rowtrail.engine.sqlite import SqliteStore
 from rowtrail.errors import UsageError
 from rowtrail.journal import run_scope
 
@@ -93,9 +93,9 @@ def test_tasks_that_share_a_context_give_back_no_call_of_each_other(journal: Jou
 def test_a_run_that_the_collector_ends_gives_back_no_call_of_another(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Store.write
+    original = SqliteStore.write
 
-    def write(self: Store, *args: Any, **kwargs: Any) -> Any:
+    def write(self: SqliteStore, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
         gc.collect()
         return result
@@ -108,7 +108,7 @@ def test_a_run_that_the_collector_ends_gives_back_no_call_of_another(
 
     with journal.run("r"):
         contextvars.copy_context().run(Cycle)
-        monkeypatch.setattr(Store, "write", write)
+        monkeypatch.setattr(SqliteStore, "write", write)
         send("a")
     assert rows(journal) == [("r", "done")]
 
@@ -118,14 +118,14 @@ def test_a_handler_that_makes_a_step_just_before_a_call_has_it_made_once_or_not_
 ) -> None:
     """A signal's handler runs between any two instructions: here, between a row and its call."""
     made: list[str] = []
-    original = Store.write
+    original = SqliteStore.write
     asked: Iterator[bool] = iter(())
 
     @step(kind="tool", name="pay", effect="write")
     def pay(what: str) -> None:
         made.append(what)
 
-    def write(self: Store, *args: Any, **kwargs: Any) -> Any:
+    def write(self: SqliteStore, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
         if next(asked, False):
             send("from the handler")
@@ -133,7 +133,7 @@ def test_a_handler_that_makes_a_step_just_before_a_call_has_it_made_once_or_not_
 
     with journal.run("r"):
         asked = iter([True])
-        monkeypatch.setattr(Store, "write", write)
+        monkeypatch.setattr(SqliteStore, "write", write)
         with pytest.raises(UsageError, match="handler"):
             pay("a")
         monkeypatch.undo()

@@ -16,11 +16,12 @@ import sqlite_vec  # pyright: ignore[reportMissingTypeStubs]
 import rowtrail
 from rowtrail import Journal, schema
 from rowtrail.engine import Store
+from rowtrail.engine.sqlite import dialect
 from rowtrail.replay import Effect, Kind, Status
 from rowtrail.schema import Change
 from rowtrail.vocabulary import QuestionKind
 
-STATEMENTS = schema.statements()
+STATEMENTS = schema.statements(dialect())
 SEARCH_STATEMENTS = schema.search_statements()
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8")
@@ -142,7 +143,7 @@ def test_a_statement_is_marked_where_it_changes_steps_and_nowhere_else(
     connection: sqlite3.Connection, name: str
 ) -> None:
     """What is not marked would be told to be on disk."""
-    statement, change = STATEMENTS[name], schema.step_changes().get(name, Change.NONE)
+    statement, change = STATEMENTS[name], schema.step_changes(dialect()).get(name, Change.NONE)
     assert changes_of_steps(connection, statement) == MEANS[change]
     if change not in (Change.NONE, Change.DELETES):
         assert "RETURNING" not in statement  # `Tx.run` adds its own, to learn which
@@ -159,9 +160,9 @@ def test_every_mark_is_read() -> None:
         for line in file.read_text("utf-8").splitlines()
         if re.match(r"--\s*changes\b", line)
     ]
-    assert len(marks) == len(schema.step_changes())
-    assert set(schema.step_changes()) <= STATEMENTS.keys()
-    assert Change.NONE not in schema.step_changes().values()
+    assert len(marks) == len(schema.step_changes(dialect()))
+    assert set(schema.step_changes(dialect())) <= STATEMENTS.keys()
+    assert Change.NONE not in schema.step_changes(dialect()).values()
 
 
 def test_no_code_changes_steps_by_a_statement_of_its_own() -> None:

@@ -19,6 +19,7 @@ import pytest
 from rowtrail import Journal
 from rowtrail.engine import Store, Tx
 from rowtrail.errors import ClosedError, StorageError, UsageError
+from tests._sqlite_store import sqlite_store
 
 JOBS = 200
 SIGNALS = 1_200
@@ -29,7 +30,7 @@ def pragma(journal: Journal, name: str) -> Any:
     seen: list[Any] = []
 
     def work(tx: Tx) -> None:
-        seen.extend(journal.store.connection.execute(f"PRAGMA {name}").fetchone())
+        seen.extend(sqlite_store(journal).connection.execute(f"PRAGMA {name}").fetchone())
 
     journal.store.write(work)
     return seen[0]
@@ -47,7 +48,7 @@ def put(key: str) -> Callable[[Tx], str]:
 
 def keys(store: Store) -> set[str]:
     """Return the rows that `put` wrote."""
-    connection = sqlite3.connect(store.path)
+    connection = sqlite3.connect(store.where)
     try:
         found = connection.execute("SELECT key FROM meta WHERE value = 'here'").fetchall()
     finally:
@@ -71,7 +72,7 @@ class Blocked:
 def commits(store: Store) -> list[str]:
     """Return a list that grows with every `COMMIT` of the connection that writes."""
     seen: list[str] = []
-    store.connection.set_trace_callback(
+    sqlite_store(store).connection.set_trace_callback(
         lambda statement: seen.append(statement) if statement.startswith("COMMIT") else None
     )
     return seen
@@ -249,7 +250,7 @@ def test_a_transaction_that_fails_leaves_nothing_and_takes_nobody_with_it(
 def test_an_error_of_sqlite_in_one_transaction_takes_nobody_with_it(journal: Journal) -> None:
     def fail(tx: Tx) -> None:
         tx.run("meta_set", key="half", value="here")
-        journal.store.connection.execute("SELECT json_extract('{', '$')")  # malformed JSON
+        sqlite_store(journal).connection.execute("SELECT json_extract('{', '$')")  # malformed JSON
 
     store = journal.store
     blocked = Blocked(store)
@@ -258,20 +259,61 @@ def test_an_error_of_sqlite_in_one_transaction_takes_nobody_with_it(journal: Jou
 
     with pytest.raises(StorageError, match="malformed JSON") as caught:
         failed.result()
-    assert caught.value.path == store.path
+    assert caught.value.path == store.where
     assert isinstance(caught.value.__cause__, sqlite3.Error)
     assert (before.result(), after.result()) == ("a", "b")
     assert keys(store) == {"a", "b"}
 
 
-def test_what_sees_a_rollback_is_told(journal: Journal) -> None:
-    def fail(tx: Tx) -> None:
-        raise LookupError("in the middle")
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a group"])
+def test_the_end_of_each_transaction_is_told_to_what_waits_for_it(
+    journal: Journal, alone: bool
+) -> None:
+    store, told = journal.store, list[str]()
 
-    epoch = journal.store.epoch
-    with pytest.raises(LookupError):
-        journal.store.write(fail)
-    assert journal.store.epoch > epoch
+    def work(name: str, *, fails: bool) -> Callable[[Tx], None]:
+        def waiting(tx: Tx) -> None:
+            tries[name] += 1
+            tx.after_commit(lambda: told.append(f"{name} committed"))
+            tx.after_rollback(lambda: told.append(f"{name} undone"))
+            if fails:
+                raise LookupError("in the middle")
+
+        tries[name] = 0
+        return waiting
+
+    tries: dict[str, int] = {}
+    works = [] if alone else [work("before", fails=False)]
+    works += [work("failed", fails=True)]
+    works += [] if alone else [work("after", fails=False)]
+    blocked = Blocked(store)
+    futures = [store.submit(each) for each in works]
+    blocked.release.set()
+    for future in futures:
+        with suppress(LookupError):
+            future.result()
+    # A group is tried as a whole first: what was undone is told each time.
+    assert sorted(set(told)) == (
+        ["failed undone"]
+        if alone
+        else ["after committed", "before committed", "before undone", "failed undone"]
+    )
+    assert [told.count(f"{name} committed") for name in ("before", "after")] == [not alone] * 2
+    assert told.count("failed undone") == tries["failed"]
+
+
+def test_what_waits_for_a_commit_may_raise_and_takes_nothing_with_it(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    def work(tx: Tx) -> str:
+        tx.after_commit(lambda: 1 // 0)
+        tx.after_commit(lambda: told.append("still told"))
+        return put("here")(tx)
+
+    told: list[str] = []
+    assert journal.store.write(work) == "here"
+    assert (keys(journal.store), told) == ({"here"}, ["still told"])
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_cancelled_transaction_is_not_made_and_the_writer_lives_on(journal: Journal) -> None:

@@ -30,6 +30,7 @@ from rowtrail.errors import (
     StorageError,
     UnsupportedError,
 )
+from tests._sqlite_store import sqlite_store
 from tests.conftest import Child
 
 TINY_DISK_KB = 1500
@@ -358,7 +359,8 @@ def test_a_limit_on_the_size_of_files_loses_nothing(db: Path, child: Child) -> N
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowtrail.engine.sqlite._open.BUSY_TIMEOUT_MS", 200)
+    for room in ("_open", "_tx"):
+        monkeypatch.setattr(f"rowtrail.engine.sqlite.{room}.BUSY_TIMEOUT_MS", 200)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -393,7 +395,7 @@ def test_a_short_lock_of_another_process_is_waited_for(journal: Journal, db: Pat
 
 def test_an_error_that_quotes_the_words_of_another_is_not_taken_for_it(journal: Journal) -> None:
     def misspelt(tx: Tx) -> None:
-        journal.store.connection.execute("SELECT full_locked_readonly")
+        sqlite_store(journal).connection.execute("SELECT full_locked_readonly")
 
     with pytest.raises(StorageError, match="full_locked_readonly") as caught:
         journal.store.write(misspelt)

@@ -15,7 +15,7 @@ import pytest
 
 from rowtrail import Journal
 from rowtrail.engine.files import DamagedFile, back_up, inspect_file
-from rowtrail.engine.reading import Reader
+from rowtrail.engine.reading import open_reader
 from rowtrail.errors import SecondNameError, StorageError
 from tests._sample import spread
 
@@ -69,7 +69,7 @@ def open_for_writing(path: Path) -> None:
 
 
 def open_for_reading(path: Path) -> None:
-    with Reader(str(path)) as reader:
+    with open_reader(str(path)) as reader:
         reader.read(lambda tx: tx.value("meta_value", key="journal_id"))
 
 

@@ -22,6 +22,7 @@ import rowtrail
 from rowtrail import Journal, schema
 from rowtrail.engine import Store, Tx
 from rowtrail.errors import ClosedError, ForkedError
+from tests._sqlite_store import sqlite_store
 from tests.conftest import Child, Rows
 
 PROCESSES = 8
@@ -52,7 +53,7 @@ def together(code: str, *args: object, count: int = PROCESSES) -> list[str]:
 
 def put(key: str) -> Callable[[Tx], int]:
     """Return a transaction that writes one row."""
-    return lambda tx: tx.run("meta_set", key=key, value="here")
+    return lambda tx: tx.changed("meta_set", key=key, value="here")
 
 
 # Several processes.
@@ -233,7 +234,7 @@ def test_an_unclosed_journal_warns_and_loses_nothing(db: Path) -> None:
         del journal
         gc.collect()
     assert [future.result(10) for future in pending] == [1, 1]
-    store.writer.close(lambda tx: None)  # waits for the end
+    sqlite_store(store).writer.close(lambda tx: None)  # waits for the end
     with pytest.raises(ClosedError):
         store.write(lambda tx: None)
 
@@ -249,8 +250,8 @@ def test_a_journal_may_be_collected_on_its_own_writer_thread(db: Path) -> None:
             gc.collect()
 
     store.submit(collect).result(10)
-    store.writer.close(lambda tx: None)
-    assert not store.is_open
+    sqlite_store(store).writer.close(lambda tx: None)
+    assert not sqlite_store(store).is_open
 
 
 def test_a_closed_journal_does_not_warn(db: Path) -> None:
@@ -310,7 +311,7 @@ class Watched:
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.threads: set[int] = set()
-        store.connection.set_trace_callback(self._note)
+        sqlite_store(store).connection.set_trace_callback(self._note)
         connect = sqlite3.connect
 
         def watched(*args: Any, **options: Any) -> sqlite3.Connection:
@@ -471,12 +472,12 @@ def test_a_generator_that_is_collected_inside_a_transaction_ends_its_run(journal
 
 COLLECTED = """
 import gc, sys, time, rowtrail
-from rowtrail.engine import Store
-say_goodbye = Store._say_goodbye
+from rowtrail.engine.sqlite import SqliteStore
+end = SqliteStore._end
 def slowly(self, tx):
     time.sleep(0.3)
-    say_goodbye(self, tx)
-Store._say_goodbye = slowly
+    end(self, tx)
+SqliteStore._end = slowly
 journal = rowtrail.Journal(sys.argv[1])
 del journal
 gc.collect()

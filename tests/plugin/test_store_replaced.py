@@ -19,8 +19,9 @@ import rowtrail
 from rowtrail import Journal
 from rowtrail.engine import Tx
 from rowtrail.engine.files import back_up
-from rowtrail.engine.reading import Reader
+from rowtrail.engine.reading import open_reader
 from rowtrail.errors import NotRecordedError, ReplacedError, StorageError
+from tests._sqlite_store import sqlite_store
 from tests.conftest import Child
 
 
@@ -30,7 +31,7 @@ def look(what: str) -> str:
 
 
 def put(tx: Tx) -> int:
-    return tx.run("meta_set", key="x", value="1")
+    return tx.changed("meta_set", key="x", value="1")
 
 
 def peek(tx: Tx) -> object:
@@ -121,7 +122,7 @@ USES: dict[str, Callable[[Journal], object]] = {
     "submit": write_many,
     "read": lambda journal: journal.store.read(peek),
     "aread": read_in_a_coroutine,
-    "shrink": lambda journal: journal.store.shrink(1),
+    "shrink": lambda journal: journal.store.shrink(),
     "run": run,
     "runs": lambda journal: journal.runs(),
     "sql": lambda journal: journal.sql("SELECT 1"),
@@ -273,7 +274,7 @@ def test_closing_what_was_replaced_takes_nothing_from_its_successor(path: Path) 
 def test_a_reader_that_follows_a_journal_finds_it_out(path: Path) -> None:
     with Journal(path) as journal, journal.run("r"):
         pass
-    with Reader(str(path)) as reader:
+    with open_reader(str(path)) as reader:
         reader.read(peek)
         replace(path)
         with pytest.raises(ReplacedError):
@@ -308,7 +309,7 @@ def test_a_file_that_is_written_over_is_found_out_with_a_heartbeat(
         look("before")
     with Journal(path) as journal:
         new = content(path, journal)
-        journal.store.shrink(1)  # a checkpoint
+        journal.store.shrink()  # a checkpoint
         journal.store.write(put)
         wait_for_beats(journal)
         assert journal.runs()  # checkpoints are not taken for anything else
@@ -322,9 +323,9 @@ def test_a_file_that_is_written_over_is_found_out_with_a_heartbeat(
 
 def wait_for_beats(journal: Journal, count: int = 3) -> None:
     for _ in range(count):
-        seen = journal.store.writer.beats
+        seen = sqlite_store(journal).writer.beats
         until = time.monotonic() + 30
-        while journal.store.writer.beats == seen and time.monotonic() < until:
+        while sqlite_store(journal).writer.beats == seen and time.monotonic() < until:
             time.sleep(0.005)
 
 
@@ -340,7 +341,7 @@ with rowtrail.Journal(sys.argv[1]) as journal:
     for run in range(8):
         with journal.run(f"r{run} {sys.argv[2]}"):
             for n in range(30): look(n * run)
-        journal.prune(keep=1, thread_ids=[]) if False else journal.store.shrink(10)
+        journal.prune(keep=1, thread_ids=[]) if False else journal.store.shrink()
 """
     with Journal(path) as journal:
         others = [

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from rowtrail_langgraph import RowtrailSaver
 from tests._forks import serve, warm_up
+from tests._sqlite_store import sqlite_store
 
 TOOL_SECONDS = 0.004
 QUESTION = "measure five files"
@@ -97,7 +98,7 @@ def _die_at_commit(saver: RowtrailSaver, number: int, *, after: bool) -> None:
         elif statement.startswith("BEGIN") and after and commits == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    saver.journal.store.connection.set_trace_callback(watch)
+    sqlite_store(saver.journal).connection.set_trace_callback(watch)
 
 
 if __name__ == "__main__":

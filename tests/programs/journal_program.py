@@ -109,10 +109,10 @@ class Executioner:
 
     def watch_commits(self) -> None:
         """Count the commits of the writer, as the writer makes them."""
-        from rowtrail.engine import Store
+        from rowtrail.engine.sqlite import SqliteStore
 
         executioner = self
-        begin: Any = Store.__init__
+        begin: Any = SqliteStore.__init__
 
         class Watched:
             def __init__(self, connection: Any) -> None:
@@ -133,7 +133,7 @@ class Executioner:
             begin(store, *args, **options)
             store.writer.connection = Watched(store.writer.connection)
 
-        setattr(Store, "__init__", watched)  # noqa: B010  # typed otherwise
+        setattr(SqliteStore, "__init__", watched)  # noqa: B010  # typed otherwise
 
     def _count(self, what: str) -> None:
         if what == self._at:

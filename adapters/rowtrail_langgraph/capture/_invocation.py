@@ -20,9 +20,8 @@ from rowtrail.checkpoint import (
     newest_input_step,
     newest_run_id,
     step_of_checkpoint,
-    unpack_id,
 )
-from rowtrail.engine import Tx
+from rowtrail.engine import Tx, id_text
 from rowtrail.errors import UsageError
 from rowtrail.journal import (
     Attempt,
@@ -264,7 +263,7 @@ class Invocation:
                 "more: read its rows, or give this request an id of its own"
             )
         thread_id = self.configurable.get("thread_id")
-        checkpoint_id = unpack_id(finished.checkpoint_id)
+        checkpoint_id = id_text(finished.checkpoint_id)
         return {"configurable": {"thread_id": thread_id, "checkpoint_id": checkpoint_id}}
 
     def entered(self) -> RunnableConfig | None:

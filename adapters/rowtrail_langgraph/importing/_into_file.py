@@ -18,7 +18,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from rowtrail import Journal
 from rowtrail.checkpoint import threads_among
 from rowtrail.engine import current_process
-from rowtrail.engine.reading import Reader
+from rowtrail.engine.reading import open_reader
 from rowtrail.errors import StorageError
 from rowtrail_langgraph.importing._file import SqliteSaverFile
 from rowtrail_langgraph.importing._lossless import lossless
@@ -87,7 +87,7 @@ def import_file(
 def _read_among(path: str, thread_ids: Sequence[str]) -> list[str]:
     if not size_of(path):
         return []
-    with Reader(path) as reader:
+    with open_reader(path) as reader:
         return reader.read(partial(threads_among, thread_ids=thread_ids))
 
 

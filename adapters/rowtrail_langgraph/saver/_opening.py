@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from rowtrail import Journal
-from rowtrail.engine import MEMORY
-from rowtrail.errors import ClosedError, ReadOnlyError
+from rowtrail.engine import absolute, refuse_unusable
+from rowtrail.errors import ClosedError
 
 
 class Closable(Protocol):
@@ -45,14 +45,14 @@ class LazyJournal:
         self._opened: Journal | None = None
         self._is_closed = False
         self._locks: dict[int, threading.Lock] = {}
-        if path != MEMORY and not _is_on_a_loop():  # which looking at folders would block
-            self._path = os.path.abspath(path)
-            _refuse_missing_folder(self._path)
+        if not _is_on_a_loop():  # which looking at folders would block
+            self._path = absolute(path)
+            refuse_unusable(path)
 
     @classmethod
     def around(cls, journal: Journal) -> LazyJournal:
         """Return one that is open, with a journal that is not its to close."""
-        lazy = cls(MEMORY, lambda _: journal)
+        lazy = cls(journal.path, lambda _: journal)
         lazy._opened = journal
         return lazy
 
@@ -83,7 +83,7 @@ class LazyJournal:
         if self._is_closed:
             raise ClosedError(f"{self._given!r} was closed: make a new saver", path=self._given)
         # As it was given, for messages, unless the process has changed its folder since.
-        is_there = self._path in (self._given, os.path.abspath(self._given))
+        is_there = self._path in (self._given, absolute(self._given))
         return self._open_it(self._given if is_there else self._path)
 
     def close(self) -> None:
@@ -92,17 +92,6 @@ class LazyJournal:
             self._is_closed = True
         if self._opened is not None:
             self._opened.close()
-
-
-def _refuse_missing_folder(path: str) -> None:
-    """Report a wrong path early, as far as that needs no opening."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise ReadOnlyError(
-            f"{path!r} cannot be opened for writing: there is no folder {folder!r}, make it or "
-            "give another path",
-            path=path,
-        )
 
 
 def _is_on_a_loop() -> bool:

@@ -38,7 +38,7 @@ from rowtrail_langgraph.capture import (
     without_used_answer,
 )
 from rowtrail_langgraph.saver._opening import LazyJournal, Opening, OpensJournal
-from rowtrail_langgraph.saver._transactions import Page, Pages, Transactions
+from rowtrail_langgraph.saver._transactions import Page, Pages, Transactions, key_of
 from rowtrail_langgraph.values import Ciphertexts, GraphCodec, Memo, Values, default_serde
 
 RESEND_WITHIN = timedelta(hours=24)
@@ -259,7 +259,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
         """
         work = self._using()
         transaction, saved = work.put(config, checkpoint, metadata)
-        work.store.write(transaction)
+        work.store.write(transaction, key=key_of(config))
         return saved
 
     async def aput(
@@ -272,7 +272,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
         """Async twin of `put`."""
         work = await self._ausing()
         transaction, saved = work.put(config, checkpoint, metadata)
-        await work.store.awrite(transaction)
+        await work.store.awrite(transaction, key=key_of(config))
         return saved
 
     def put_writes(
@@ -288,7 +288,8 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
             UnstorableError: The serializer refuses a value.
         """
         work = self._using()
-        work.store.write(work.put_writes(config, writes, task_id, task_path))
+        transaction = work.put_writes(config, writes, task_id, task_path)
+        work.store.write(transaction, key=key_of(config))
         note_writes(config, task_id, writes)
 
     async def aput_writes(
@@ -300,19 +301,20 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
     ) -> None:
         """Async twin of `put_writes`."""
         work = await self._ausing()
-        await work.store.awrite(work.put_writes(config, writes, task_id, task_path))
+        transaction = work.put_writes(config, writes, task_id, task_path)
+        await work.store.awrite(transaction, key=key_of(config))
         note_writes(config, task_id, writes)
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with its checkpoints, runs and steps; what days cost stays counted."""
         work = self._using()
-        work.store.write(work.delete_thread(thread_id))
+        work.store.write(work.delete_thread(thread_id), key=key_of(thread_id))
         self.memo.forget(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async twin of `delete_thread`."""
         work = await self._ausing()
-        await work.store.awrite(work.delete_thread(thread_id))
+        await work.store.awrite(work.delete_thread(thread_id), key=key_of(thread_id))
         self.memo.forget(str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -328,12 +330,14 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy the checkpoints of a thread to another; no value is stored a second time."""
         work = self._using()
-        work.store.write(work.copy_thread(source_thread_id, target_thread_id))
+        copying = work.copy_thread(source_thread_id, target_thread_id)
+        work.store.write(copying, key=key_of(target_thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Async twin of `copy_thread`."""
         work = await self._ausing()
-        await work.store.awrite(work.copy_thread(source_thread_id, target_thread_id))
+        copying = work.copy_thread(source_thread_id, target_thread_id)
+        await work.store.awrite(copying, key=key_of(target_thread_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete checkpoints of threads.

@@ -30,7 +30,7 @@ from rowtrail.checkpoint import (
     StoredCheckpoint,
 )
 from rowtrail.content import LONGEST_INT, PreparedList
-from rowtrail.engine import Tx
+from rowtrail.engine import Tx, WriteKey
 from rowtrail.errors import CorruptRowError, UsageError
 from rowtrail_langgraph.capture import asking, attempt_of, finishing
 from rowtrail_langgraph.values import Values, logger, metadata_text
@@ -83,6 +83,11 @@ def address_of(config: RunnableConfig) -> Address:
         configurable.get("checkpoint_ns") or "",
         None if checkpoint_id is None else str(checkpoint_id),
     )
+
+
+def key_of(thread: RunnableConfig | str) -> WriteKey:
+    """Return what a transaction of a thread, or of the one that a config names, belongs to."""
+    return ("thread", str(thread) if not isinstance(thread, dict) else address_of(thread).thread_id)
 
 
 class Transactions:

@@ -2,7 +2,7 @@
 
 from rowtrail.checkpoint._ancestry import SNAPSHOT, delta_ancestors, has_delta_channels
 from rowtrail.checkpoint._checkpoints import Checkpoints
-from rowtrail.checkpoint._packing import body_fault, unpack_id, values_fault
+from rowtrail.checkpoint._packing import body_fault, values_fault
 from rowtrail.checkpoint._rows import (
     DamagedCheckpoint,
     NewCheckpoint,
@@ -36,6 +36,5 @@ __all__ = [
     "newest_run_id",
     "step_of_checkpoint",
     "threads_among",
-    "unpack_id",
     "values_fault",
 ]

@@ -34,7 +34,7 @@ def delta_ancestors(tx: Tx, thread: int, doomed: Iterable[int]) -> set[int]:
         return set()
     stored = {
         (row["checkpoint"], row["channel"])
-        for row in tx.all("thread_values_of", thread=thread, channels=json.dumps(names))
+        for row in tx.all("thread_values_of", thread=thread, channels=tx.array(names))
     }
     place = {(row["ns"], row["checkpoint_id"]): row["id"] for row in rows}
     parent = {row["id"]: place.get((row["ns"], row["parent_id"])) for row in rows}

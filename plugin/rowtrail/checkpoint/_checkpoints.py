@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rowtrail.checkpoint._ancestry import delta_ancestors
-from rowtrail.checkpoint._packing import pack_body, pack_id, unpack_id
+from rowtrail.checkpoint._packing import pack_body
 from rowtrail.checkpoint._reading import LIST_OF_ONE, Reading
 from rowtrail.checkpoint._rows import (
     DamagedCheckpoint,
@@ -24,13 +25,10 @@ from rowtrail.checkpoint._rows import (
     Value,
 )
 from rowtrail.content import LONGEST_INT, Content, Prepared, is_sweeping
-from rowtrail.engine import Row, Store, Tx
+from rowtrail.engine import Row, Store, Tx, id_text
 from rowtrail.errors import BusyError, CorruptRowError
 
 MAX_CACHED_LABELS = 10_000
-
-_LAST_ID = b"\xff" * 17
-"""Greater than every id, packed or not."""
 
 
 class Checkpoints:
@@ -46,7 +44,7 @@ class Checkpoints:
 
     def put(self, tx: Tx, new: NewCheckpoint) -> None:
         """Store a checkpoint, in place of one with the same id."""
-        now = self._store.clock.now_ms() if new.created_at is None else new.created_at
+        now = tx.now_ms() if new.created_at is None else new.created_at
         thread = self._begin(tx, new.thread_id, now)
         row = self._put_row(tx, new, thread, now)
         values: list[dict[str, int | None]] = []
@@ -58,9 +56,9 @@ class Checkpoints:
 
     def _put_row(self, tx: Tx, new: NewCheckpoint, thread: int, now: int) -> int:
         """Store the row of a checkpoint and return its id."""
-        key = {"thread": thread, "ns": new.ns, "checkpoint_id": pack_id(new.checkpoint_id)}
+        key = {"thread": thread, "ns": new.ns, "checkpoint_id": tx.id(new.checkpoint_id)}
         rest = {
-            "parent_id": pack_id(new.parent_id),
+            "parent_id": tx.id(new.parent_id),
             "run": new.run,
             "run_id": new.run_id,
             "step": new.step,
@@ -80,7 +78,7 @@ class Checkpoints:
     def _begin(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
         """Return the row of a thread, made if there is none.
 
-        First what is remembered of rows is forgotten, if rows were deleted or rolled back.
+        First what is remembered of rows is forgotten, if rows were deleted.
         """
         place = tx.one("checkpoint_place", thread_id=thread_id)
         assert place is not None
@@ -113,11 +111,11 @@ class Checkpoints:
     ) -> None:
         """Store the writes of one task; those already there stay unless `replace`."""
         thread = self._begin(tx, thread_id)
-        key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
+        key = {"thread": thread, "ns": ns, "checkpoint_id": tx.id(checkpoint_id)}
         path = self._label(tx, task_path)
         row = tx.value("checkpoint_row", **key)
         if row is None:  # the writes of a superstep may arrive before its checkpoint
-            row = tx.insert("checkpoint_stub", now=self._store.clock.now_ms(), **key)
+            row = tx.insert("checkpoint_stub", now=tx.now_ms(), **key)
         rows: list[dict[str, Any]] = []
         for write in writes:
             item, items = self._put_value(tx, f"{thread}/{ns}/{write.channel}/w", write.value)
@@ -125,7 +123,7 @@ class Checkpoints:
                 {
                     "checkpoint": row,
                     "task_path": path,
-                    "task_id": pack_id(task_id),
+                    "task_id": tx.id(task_id),
                     "idx": write.idx,
                     "channel": self._label(tx, write.channel),
                     "item": item,
@@ -151,7 +149,7 @@ class Checkpoints:
         if checkpoint_id is None:
             row = tx.one("checkpoint_newest", thread=thread, ns=ns)
         else:
-            key = {"thread": thread, "ns": ns, "checkpoint_id": pack_id(checkpoint_id)}
+            key = {"thread": thread, "ns": ns, "checkpoint_id": tx.id(checkpoint_id)}
             row = tx.one("checkpoint_by_id", **key)
         return None if row is None else self._read.checkpoints(tx, [row], known)[0]
 
@@ -175,18 +173,20 @@ class Checkpoints:
             after: Id and row of the last checkpoint of the page before.
         """
         after_id, after_row = after or (None, None)
+        columns = _columns_of(filter)
+        run_id = columns.pop("run_id")
         wanted = {
             "thread_id": thread_id,
             "ns": ns,
-            "checkpoint_id": pack_id(checkpoint_id),
-            "before": _LAST_ID if before is None else pack_id(before),
-            "after_id": pack_id(after_id),
+            "checkpoint_id": tx.id(checkpoint_id),
+            "before": tx.last_id if before is None else tx.id(before),
+            "after_id": tx.id(after_id),
             "filter": filter,
             "limit": limit,
-            **_columns_of(filter),
+            **columns,
         }
-        if wanted["run_id"] is not None:
-            rows = tx.all("checkpoint_page_of_run", **wanted, after_row=after_row)
+        if run_id is not None:
+            rows = tx.all("checkpoint_page_of_run", **wanted, run_id=run_id, after_row=after_row)
         elif thread_id is not None and ns is not None:
             rows = tx.all("checkpoint_page_of_ns", **wanted)
         else:
@@ -200,14 +200,14 @@ class Checkpoints:
         try:
             return self._read.checkpoints(tx, [row])[0]
         except CorruptRowError as error:
-            checkpoint_id = str(unpack_id(row["checkpoint_id"]))
+            checkpoint_id = str(id_text(row["checkpoint_id"]))
             return DamagedCheckpoint(row["id"], row["thread_id"], checkpoint_id, error)
 
     def newest_id(self, tx: Tx, thread_id: str, ns: str) -> str | None:
         """Return the id of the newest checkpoint."""
         thread = tx.value("thread_row", thread_id=thread_id)
         row = tx.one("checkpoint_newest", thread=thread, ns=ns)
-        return None if row is None else unpack_id(row["checkpoint_id"])
+        return None if row is None else id_text(row["checkpoint_id"])
 
     def channel_history(
         self, tx: Tx, thread_id: str, ns: str, checkpoint_id: str | None, channels: Sequence[str]
@@ -224,14 +224,14 @@ class Checkpoints:
                 found[name] = (None, [])
                 continue
             lineage = tx.all(
-                "channel_lineage", **key, checkpoint_id=pack_id(checkpoint_id), channel=channel
+                "channel_lineage", **key, checkpoint_id=tx.id(checkpoint_id), channel=channel
             )
             rows = [row["id"] for row in lineage]
             writes = self._read.writes(tx, rows, channel)
             value = None
             if lineage and lineage[-1]["holds"]:
                 found_rows = tx.all(
-                    "channel_values_of", checkpoints=json.dumps(rows[-1:]), channel=channel
+                    "channel_values_of", checkpoints=tx.array(rows[-1:]), channel=channel
                 )
                 stamp = self._content.trusted_stamp(tx)
                 value = self._read.values(tx, found_rows, stamp)[rows[-1]].get(name)
@@ -274,9 +274,9 @@ class Checkpoints:
         """
         if is_sweeping(tx.value("meta_value", key="generation")):
             raise BusyError(
-                f"{self._store.path!r} is being pruned, and nothing can be copied until that is "
+                f"{self._store.where!r} is being pruned, and nothing can be copied until that is "
                 "done: try again",
-                path=self._store.path,
+                path=self._store.where,
             )
         thread = tx.value("thread_row", thread_id=source)
         rows = tx.all("thread_checkpoints", thread=thread)
@@ -303,14 +303,14 @@ class Checkpoints:
 
     def _hide_or_delete(self, tx: Tx, thread: int, doomed: set[int]) -> None:
         needed = delta_ancestors(tx, thread, doomed)
-        tx.run("checkpoints_hide", checkpoints=json.dumps(sorted(needed)))
+        tx.run("checkpoints_hide", checkpoints=tx.array(sorted(needed)))
         self.delete_rows(tx, sorted(doomed - needed))
 
     def delete_rows(self, tx: Tx, rows: list[int]) -> None:
         """Delete checkpoints with their values and writes."""
         if not rows:
             return
-        listed = json.dumps(rows)
+        listed = tx.array(rows)
         for statement in ("writes_delete", "channel_values_delete", "checkpoints_delete"):
             tx.run(statement, checkpoints=listed)
         tx.run("generation_grow")
@@ -320,7 +320,7 @@ class Checkpoints:
         return self._new_thread(tx, thread_id) if row is None else row
 
     def _new_thread(self, tx: Tx, thread_id: str, now: int | None = None) -> int:
-        now = self._store.clock.now_ms() if now is None else now
+        now = tx.now_ms() if now is None else now
         return tx.insert("thread_insert", thread_id=thread_id, now=now)
 
     def _label(self, tx: Tx, text: str) -> int:
@@ -328,7 +328,7 @@ class Checkpoints:
         row = self._labels.get(text)
         if row is None:
             row = tx.value("label_row", text=text) or tx.insert("label_insert", text=text)
-            self._labels[text] = row
+            tx.after_commit(partial(self._labels.__setitem__, text, row))
         return row
 
     def _put_value(self, tx: Tx, owner: str, value: Value) -> tuple[int | None, int | None]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from typing import cast
 
 from rowtrail.content import Encoded
+from rowtrail.engine import id_text
 from rowtrail.errors import CorruptRowError
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 _DICTIONARY = (
     b'"__pregel_tasks":"__input__":{},"__interrupt__":{"__start__":"branch:to:model":"branch:to:tools":'
@@ -31,21 +29,6 @@ MAX_RATIO = 64
 
 ALWAYS_UNPACKED_BYTES = 2**20
 """A body that unpacks to no more than this is unpacked however small it is."""
-
-
-def pack_id(text: str | None) -> bytes | str | None:
-    """Return a UUID in 16 bytes, which sort as its text does; any other id as it is."""
-    if text is not None and _UUID.fullmatch(text):
-        return bytes.fromhex(text.replace("-", ""))
-    return text
-
-
-def unpack_id(stored: bytes | str | None) -> str | None:
-    """Undo `pack_id`."""
-    if not isinstance(stored, bytes):
-        return stored
-    text = stored.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def pack_body(body: Encoded, values: int) -> bytes:
@@ -129,7 +112,7 @@ def body_fault(stored: bytes, checkpoint_id: bytes | str | None) -> str | None:
         return f"its versions cannot be unpacked ({error})"
     if not isinstance(body, dict):
         return "its versions are no JSON object"
-    inner = cast("dict[str, object]", body).get("id", unpack_id(checkpoint_id))
-    if inner != unpack_id(checkpoint_id):
+    inner = cast("dict[str, object]", body).get("id", id_text(checkpoint_id))
+    if inner != id_text(checkpoint_id):
         return f"its versions are those of checkpoint {inner!r}"
     return None

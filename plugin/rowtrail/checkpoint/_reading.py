@@ -9,10 +9,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from rowtrail.checkpoint._packing import unpack_body, unpack_id, values_fault
+from rowtrail.checkpoint._packing import unpack_body, values_fault
 from rowtrail.checkpoint._rows import Known, StoredCheckpoint, StoredWrite, Value
 from rowtrail.content import Content, Encoded, Prepared, PreparedList
-from rowtrail.engine import Row, Tx
+from rowtrail.engine import Row, Tx, id_text
 from rowtrail.errors import CorruptRowError
 
 LIST_OF_ONE = 0
@@ -37,7 +37,7 @@ class Reading:
         """Return checkpoints with their values and writes: three queries, however many rows."""
         ids = [row["id"] for row in rows]
         stamp = self._content.trusted_stamp(tx)
-        found = tx.all("channel_values_of", checkpoints=json.dumps(ids), channel=None)
+        found = tx.all("channel_values_of", checkpoints=tx.array(ids), channel=None)
         values, writes = self.values(tx, found, stamp, known), self.writes(tx, ids)
         for row in rows:
             _refuse_torn(row, len(values[row["id"]]))
@@ -46,8 +46,8 @@ class Reading:
                 row=row["id"],
                 thread_id=row["thread_id"],
                 ns=row["ns"],
-                checkpoint_id=str(unpack_id(row["checkpoint_id"])),
-                parent_id=unpack_id(row["parent_id"]),
+                checkpoint_id=str(id_text(row["checkpoint_id"])),
+                parent_id=id_text(row["parent_id"]),
                 body=unpack_body(row["body"]),
                 metadata=row["metadata"],
                 values=values[row["id"]],
@@ -77,12 +77,12 @@ class Reading:
         self, tx: Tx, rows: Sequence[int], channel: int | None = None
     ) -> dict[int, list[StoredWrite]]:
         """Return the writes on checkpoints, to all channels or to one, in order of application."""
-        found = tx.all("writes_of", checkpoints=json.dumps(rows), channel=channel)
+        found = tx.all("writes_of", checkpoints=tx.array(rows), channel=channel)
         wanted = [row["list"] for row in found if row["list"]]
         lists = _fetch_lists(tx, wanted, self._content.trusted_stamp(tx)) if wanted else {}
         writes: dict[int, list[tuple[tuple[str, str, int], StoredWrite]]] = defaultdict(list)
         for row in found:
-            task_id = str(unpack_id(row["task_id"]))
+            task_id = str(id_text(row["task_id"]))
             write = StoredWrite(task_id, row["channel"], _value(row, lists))
             writes[row["checkpoint"]].append(((row["task_path"], task_id, row["idx"]), write))
         return defaultdict(
@@ -98,8 +98,7 @@ def _refuse_torn(row: Row, values: int) -> None:
     why = values_fault(row["body"], values)
     if why is not None:
         raise CorruptRowError(
-            f"checkpoint {unpack_id(row['checkpoint_id'])} is damaged: {why}; "
-            "run `rowtrail verify`",
+            f"checkpoint {id_text(row['checkpoint_id'])} is damaged: {why}; run `rowtrail verify`",
             row=f"checkpoint {row['id']}",
         )
 
@@ -125,7 +124,7 @@ def _fetch_lists(tx: Tx, wanted: Iterable[int], stamp: object) -> dict[int, Prep
     try:
         versions = {
             row["id"]: (row["log"], _pieces(row["pieces"]))
-            for row in tx.all("lists_pieces", lists=json.dumps(rows))
+            for row in tx.all("lists_pieces", lists=tx.array(rows))
         }
         spans: dict[int, list[Span]] = {}
         for log, pieces in versions.values():

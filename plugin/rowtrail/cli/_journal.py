@@ -12,7 +12,7 @@ import click
 from rowtrail import history
 from rowtrail.cli._group import NotFound
 from rowtrail.errors import RowtrailError, StorageError, UsageError
-from rowtrail.history import LAST, Reader, visible
+from rowtrail.history import LAST, Reader, exists, is_lasting, visible
 from rowtrail.journal import DB_VARIABLE, DEFAULT_PATH, Journal
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,9 +42,9 @@ def open_journal(path: str) -> Reader:
     Raises:
         NotFound: There is no such file.
     """
-    if path == ":memory:":
+    if not is_lasting(path):
         raise click.BadParameter("a journal in memory ends with its process", param_hint="--db")
-    if not os.path.exists(path):
+    if not exists(path):
         raise NotFound(
             f"there is no journal {path!r}: give its path with --db PATH or in $ROWTRAIL_DB; "
             "an agent makes one with RowtrailSaver(path) or rowtrail.Journal(path)"
@@ -75,7 +75,7 @@ def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def record_dead(reader: Reader) -> None:
     """Write down which attempts have died, where there are any and the journal can be written."""
     if history.has_dead_attempts(reader):
-        with contextlib.suppress(StorageError), Journal(reader.path) as journal:
+        with contextlib.suppress(StorageError), Journal(reader.where) as journal:
             journal.recover()
 
 

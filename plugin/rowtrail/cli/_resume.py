@@ -20,7 +20,14 @@ from rowtrail.cli._journal import (
     run_argument,
 )
 from rowtrail.cli._output import Cell, print_fields, say
-from rowtrail.history import Reader, ResumePlan, fetch_open_attempt, json_text, resume_plan
+from rowtrail.history import (
+    Reader,
+    ResumePlan,
+    absolute,
+    fetch_open_attempt,
+    json_text,
+    resume_plan,
+)
 from rowtrail.journal import DB_VARIABLE, RUN_VARIABLE, THREAD_VARIABLE
 
 _BY_EFFECT = {
@@ -108,7 +115,7 @@ def _start(program: tuple[str, ...], db: str, plan: ResumePlan) -> NoReturn:
     """Become the program, or where a process cannot, wait for it and end as it does."""
     environment = {
         **os.environ,
-        DB_VARIABLE: os.path.abspath(db),
+        DB_VARIABLE: absolute(db),
         RUN_VARIABLE: plan.run["run_id"],
     }
     environment.pop(THREAD_VARIABLE, None)

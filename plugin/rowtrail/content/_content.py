@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from rowtrail.content._codec import Encoded
 from rowtrail.content._digests import DIGEST_BYTES, is_genuine, seal_of
@@ -91,15 +92,14 @@ class Content:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
         self._key = store.hash_key
         self._known: OrderedDict[bytes, int] = OrderedDict()
         self._logs: OrderedDict[str, Log] = OrderedDict()
-        self._seen: tuple[int, str] | None = None
+        self._seen: str | None = None
         self._is_sweeping = False
         self.stamp: object = None
-        """What is remembered of rows is valid while this stays: it changes when work is rolled back
-        here or rows are deleted anywhere, and is another for every opening of the file."""
+        """What is remembered of rows is valid while this stays: it changes when rows are deleted
+        anywhere, and is another for every opening of the journal."""
 
     def prepare(self, encoded: Encoded) -> Prepared:
         """Digest an encoded value."""
@@ -142,27 +142,36 @@ class Content:
         return prepared.row if prepared.stamp is self.stamp else self._put(tx, prepared)
 
     def _put(self, tx: Tx, prepared: Prepared) -> int:
-        """Store a value that may not be stored; return and note its row."""
+        """Store a value that may not be stored, and return its row."""
         encoded, digest = prepared.encoded, prepared.digest
         row = None if digest is None else self._known.get(digest)
-        if row is None:
-            # What was read is there already; what was not is most likely new.
-            row = self._find(tx, digest) if digest is not None and prepared.row else None
-            row = row or tx.insert_absent(
-                "item_insert",
-                digest=digest,
-                type=encoded.type,
-                text=encoded.text,
-                data=encoded.data,
-            )
-            row = row or self._find(tx, digest)
-            assert row is not None
-            if digest is not None:
-                self._known[digest] = row
-                if len(self._known) > MAX_CACHED_DIGESTS:
-                    self._known.popitem(last=False)
-        prepared.row, prepared.stamp = row, self.stamp
+        if row is not None:
+            prepared.row, prepared.stamp = row, self.stamp
+            return row
+        # What was read is there already; what was not is most likely new.
+        row = self._find(tx, digest) if digest is not None and prepared.row else None
+        row = row or tx.insert_absent(
+            "item_insert",
+            digest=digest,
+            type=encoded.type,
+            text=encoded.text,
+            data=encoded.data,
+        )
+        row = row or self._find(tx, digest)
+        assert row is not None
+        # Not before: the row may be undone, and what others store would refer to nothing.
+        tx.after_commit(partial(self._remember, prepared, row, self.stamp))
         return row
+
+    def _remember(self, prepared: Prepared, row: int, stamp: object) -> None:
+        """Note where a value is, once that is committed, unless rows were deleted since."""
+        if stamp is not self.stamp:
+            return
+        prepared.row, prepared.stamp = row, stamp
+        if prepared.digest is not None:
+            self._known[prepared.digest] = row
+            if len(self._known) > MAX_CACHED_DIGESTS:
+                self._known.popitem(last=False)
 
     def _find(self, tx: Tx, digest: bytes | None) -> int | None:
         row: int | None = tx.value("item_by_digest", digest=digest)
@@ -190,10 +199,11 @@ class Content:
             _write_version(tx, log, rows, goes_on=goes_on)
         log.written = items
         if isinstance(items, PreparedList):
-            items.place = (log.newest_row, stamp)
+            tx.after_commit(partial(setattr, items, "place", (log.newest_row, stamp)))
         return log.newest_row
 
     def _log(self, tx: Tx, owner: str) -> Log:
+        tx.after_rollback(partial(self._logs.pop, owner, None))  # it would have what was undone
         log = self._logs.get(owner)
         if log is None or tx.value("log_length", log=log.row) != len(log.items):
             # New here, or another process appended. While somebody deletes what no list has any
@@ -205,14 +215,13 @@ class Content:
         return log
 
     def refresh(self, generation: str) -> None:
-        """Drop what is cached when work was rolled back here, or rows were deleted anywhere.
+        """Drop what is remembered when rows were deleted anywhere.
 
         Args:
-            generation: That of the file, as this transaction finds it.
+            generation: That of the journal, as this transaction finds it.
         """
-        seen = (self._store.epoch, generation)
-        if seen != self._seen:
-            self._seen = seen
+        if generation != self._seen:
+            self._seen = generation
             self.stamp = object()
             self._is_sweeping = is_sweeping(generation)
             self._known.clear()
@@ -222,7 +231,7 @@ class Content:
         """Return the stamp for rows that are read here; None where they may go before their use."""
         stamp, seen = self.stamp, self._seen  # in this order: a new stamp never meets an old `seen`
         generation = tx.value("meta_value", key="generation")
-        if seen is None or seen != (self._store.epoch, generation) or is_sweeping(generation):
+        if seen is None or seen != generation or is_sweeping(generation):
             return None
         return stamp
 

@@ -1,38 +1,39 @@
-"""What the rooms above need of a database, and how one is opened.
+"""What the rooms above need of a database, and how a journal is opened.
 
-`rowtrail.engine.sqlite` is the only room that knows SQLite. Programs that only look use
-`rowtrail.engine.reading`; what only a journal in a file has is in `rowtrail.engine.files`.
+The protocols `Store`, `Reader`, `Tx` and `Row` are the contract; `rowtrail.engine.sqlite` keeps
+it for one SQLite file. Programs that only look use `rowtrail.engine.reading`; what only a journal
+in a file has is in `rowtrail.engine.files`.
 """
 
 from __future__ import annotations
 
-from rowtrail.engine._process import ProcessIdentity, current_process
-from rowtrail.engine.sqlite import (
-    MEMORY,
-    NORMAL,
-    Connection,
-    Durability,
-    Row,
-    Store,
-    Tx,
-    close_store,
-    open_reader,
+from rowtrail.engine._contract import NORMAL, Durability, Row, Source, Store, Tx, WriteKey
+from rowtrail.engine._engines import (
+    absolute,
+    exists,
+    is_lasting,
     open_store,
+    refuse_unusable,
     warn_unclosed,
 )
+from rowtrail.engine._ids import id_text
+from rowtrail.engine._process import ProcessIdentity, current_process
 
 __all__ = [
-    "MEMORY",
     "NORMAL",
-    "Connection",
     "Durability",
     "ProcessIdentity",
     "Row",
+    "Source",
     "Store",
     "Tx",
-    "close_store",
+    "WriteKey",
+    "absolute",
     "current_process",
-    "open_reader",
+    "exists",
+    "id_text",
+    "is_lasting",
     "open_store",
+    "refuse_unusable",
     "warn_unclosed",
 ]

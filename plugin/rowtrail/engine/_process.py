@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rowtrail.engine._row import Row
+    from rowtrail.engine._contract import Row
 
 STALE_VARIABLE = "ROWTRAIL_STALE_AFTER_MS"
 """For tests: the environment variable with another `STALE_AFTER_MS`, for every process alike."""
@@ -57,7 +57,7 @@ class ProcessIdentity:
         return cls(row["pid"], row["pid_start"], row["boot_id"], row["pid_space"], row["host"])
 
     def is_alive(self, *, last_seen_at: int, now_ms: int) -> bool:
-        """Tell whether the process lives: by identity on this host, else by its heartbeat."""
+        """Return whether the process lives: by identity on this host, else by its heartbeat."""
         known = self.known
         if known is Identity.UNKNOWN:
             return self.is_recent(last_seen_at=last_seen_at, now_ms=now_ms)
@@ -72,7 +72,7 @@ class ProcessIdentity:
         return Identity.ALIVE if _start_of(self.pid) == self.pid_start else Identity.DEAD
 
     def is_recent(self, *, last_seen_at: int, now_ms: int) -> bool:
-        """Tell whether the process gave a sign of life lately."""
+        """Return whether the process gave a sign of life lately."""
         return now_ms - last_seen_at < STALE_AFTER_MS
 
 

@@ -37,7 +37,15 @@ from rowtrail.history._runs import (
     urgent_runs_first,
 )
 from rowtrail.history._schema import describe_schema, schema_text, view_columns
-from rowtrail.history._source import Only, Reader, Source, open_journal
+from rowtrail.history._source import (
+    Only,
+    Reader,
+    Source,
+    absolute,
+    exists,
+    is_lasting,
+    open_journal,
+)
 from rowtrail.history._spend import Spend, SpendBy, spend
 from rowtrail.history._steps import (
     fetch_step,
@@ -73,10 +81,12 @@ __all__ = [
     "Spend",
     "SpendBy",
     "Why",
+    "absolute",
     "cell_text",
     "check_readable",
     "describe_schema",
     "diff",
+    "exists",
     "fetch_open_attempt",
     "fetch_run",
     "fetch_step",
@@ -86,6 +96,7 @@ __all__ = [
     "find_thread",
     "fit",
     "has_dead_attempts",
+    "is_lasting",
     "is_unsettled",
     "iter_steps",
     "json_text",

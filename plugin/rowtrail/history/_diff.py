@@ -172,7 +172,7 @@ def _rows(source: Source, run_id: str, places: list[Place | None]) -> dict[int, 
     if not seqs:
         return {}
     rows = reader_of(source).read(
-        lambda tx: tx.all("steps_by_seq", run_id=run_id, seqs=json_text(seqs))
+        lambda tx: tx.all("steps_by_seq", run_id=run_id, seqs=tx.array(seqs))
     )
     return {row["seq"]: row for row in rows}
 

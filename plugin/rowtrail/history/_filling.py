@@ -75,7 +75,7 @@ def _is_same_journal(tx: Tx, state: dict[str, Any]) -> bool:
         return False
     if _is_other_generation(tx, state) or not state["after"]:
         return True  # the newest step that was read may be gone for a good reason
-    seen = tx.one("search_marks", steps=json.dumps([state["after"]]))
+    seen = tx.one("search_marks", steps=tx.array([state["after"]]))
     return seen is not None and bool(seen["at"] == state["after_at"])
 
 
@@ -83,9 +83,7 @@ def _changed(tx: Tx, marks: dict[int, str]) -> Iterator[int]:
     """Yield the open steps that look otherwise than they did, or are gone."""
     if not marks:
         return
-    found = {
-        row["id"]: row["mark"] for row in tx.all("search_marks", steps=json.dumps(list(marks)))
-    }
+    found = {row["id"]: row["mark"] for row in tx.all("search_marks", steps=tx.array(marks))}
     yield from (step for step, mark in marks.items() if found.get(step) != mark)
 
 
@@ -122,7 +120,7 @@ class _Page:
         ]
         self._read_steps(new)
         if new:
-            last = tx.one("search_marks", steps=json.dumps(new[-1:]))
+            last = tx.one("search_marks", steps=tx.array(new[-1:]))
             assert last is not None
             state |= {"after": new[-1], "after_at": last["at"]}
         asked = [
@@ -142,7 +140,7 @@ class _Page:
         """Drop what was deleted, set `state` back to the newest step left; return steps to read."""
         alive = {row["id"]: row["started_at"] for row in self.tx.all("search_runs")}
         known = self.index.all("runs_known")
-        last = json.dumps([step for _, _, step, _ in known])
+        last = self.tx.array(step for _, _, step, _ in known)
         found = {
             row["id"]: (row["run"], row["at"]) for row in self.tx.all("search_marks", steps=last)
         }
@@ -176,7 +174,7 @@ class _Page:
 
     def _read_steps(self, steps: list[int]) -> None:
         left = set(steps)
-        for row in self.tx.iter("search_steps", steps=json.dumps(steps)):
+        for row in self.tx.iter("search_steps", steps=self.tx.array(steps)):
             left.discard(row["id"])
             self._read_step(row)
         for row in self.tx.iter("search_questions", steps=json.dumps(steps)):

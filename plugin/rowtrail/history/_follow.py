@@ -6,7 +6,6 @@ from typing import cast
 
 from rowtrail._clock import iso_utc
 from rowtrail.history._source import Row, Source, Tx, reader_of
-from rowtrail.history._text import json_text
 from rowtrail.history.rows import Event
 
 PAGE_ROWS = 500
@@ -68,7 +67,7 @@ class Follower:
         where = {"run_id": self._run_id, "thread_id": self._thread_id, "limit": PAGE_ROWS}
         ends = tx.one("tail_page_ends", step=self._step, replay=self._replay, limit=PAGE_ROWS)
         assert ends is not None
-        watched = json_text(sorted(self._running | self._first))
+        watched = tx.array(sorted(self._running | self._first))
         steps = tx.all("tail_steps", after=self._step, open=watched, **where)
         return ends, steps, tx.all("tail_replays", after=self._replay, **where)
 

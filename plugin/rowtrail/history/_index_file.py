@@ -185,9 +185,9 @@ def check_can_search(needed_by: str) -> None:
         import apsw  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
-def index_path(journal_path: str) -> str:
+def index_path(source: Readable) -> str:
     """Return the path of a journal's search index."""
-    return MEMORY if journal_path == MEMORY else os.path.abspath(journal_path) + SUFFIX
+    return source.beside(SUFFIX) or MEMORY
 
 
 def with_index(source: Readable, work: Callable[[IndexFile], T]) -> T:
@@ -200,7 +200,7 @@ def with_index(source: Readable, work: Callable[[IndexFile], T]) -> T:
     check_can_search("searching")
     import apsw
 
-    path = index_path(source.path)
+    path = index_path(source)
     with _named_errors(path):
         if path == MEMORY:
             with _memory_lock:

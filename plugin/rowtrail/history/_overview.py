@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rowtrail._clock import Clock
-from rowtrail.engine import ProcessIdentity
 from rowtrail.history._source import Source, Tx, reader_of
 
 STEPS_WITH_TOOLS = 10_000
@@ -58,12 +56,9 @@ def has_dead_attempts(source: Source) -> bool:
     The views take a process for dead that was silent for 15 s; its identity tells it at once.
     `rowtrail.Journal.recover` writes down what this finds.
     """
-    now_ms = Clock().now_ms()
-    going_on = reader_of(source).read(lambda tx: tx.all("open_attempts"))
-    return not all(
-        ProcessIdentity.of_row(row).is_alive(last_seen_at=row["last_seen_at"], now_ms=now_ms)
-        for row in going_on
-    )
+    reader = reader_of(source)
+    going_on = reader.read(lambda tx: tx.all("open_attempts"))
+    return not all(reader.is_alive(row) for row in going_on)
 
 
 def check_readable(source: Source) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rowtrail.engine.reading import Found, UnansweredError, ask
+from rowtrail.engine.reading import Found, UnansweredError
 from rowtrail.errors import QueryError, UsageError
 from rowtrail.history import _statement
 from rowtrail.history._answer import Answer, unique
@@ -64,9 +64,7 @@ def query(
     if wrong is not None:
         raise QueryError(wrong, query=asked)
     try:
-        found = ask(
-            reader_of(source), sql, params, rows=limit, seconds=timeout, only=only or Only()
-        )
+        found = reader_of(source).ask(sql, params, rows=limit, seconds=timeout, only=only or Only())
     except UnansweredError as fault:
         raise QueryError(worded(fault, sql, timeout), query=asked) from fault.__cause__
     answer = Answer(unique(found.columns), found.rows)

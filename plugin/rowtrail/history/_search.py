@@ -170,7 +170,7 @@ def build_index(
     """
     chosen = None if embedder is None else Embedder(embedder)
     reader = reader_of(source)
-    path = index_path(reader.path)
+    path = index_path(reader)
     check_can_search("searching")  # before anything is deleted
     if rebuild and path != MEMORY:
         discard(path)
@@ -314,8 +314,8 @@ class _Search:
                 places[first[0]] = (doc, score)
             if len(places) == self.limit:
                 break
-        steps = json.dumps([step for step, _ in places])
-        found = self.source.read(lambda tx: tx.all("search_found", steps=steps))
+        steps = [step for step, _ in places]
+        found = self.source.read(lambda tx: tx.all("search_found", steps=tx.array(steps)))
         by_id = {row["id"]: row for row in found}
         return [
             self._row(by_id[step], place, doc, score)

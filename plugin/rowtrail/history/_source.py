@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from rowtrail.engine import Row, Store, Tx
-from rowtrail.engine.reading import Only, Reader
+from rowtrail.engine import Row, Store, Tx, absolute, exists, is_lasting
+from rowtrail.engine import Source as Readable
+from rowtrail.engine.reading import Found, Only, Reader, open_reader
 from rowtrail.errors import StorageError
 
 __all__ = [
@@ -21,6 +22,9 @@ __all__ = [
     "Row",
     "Source",
     "Tx",
+    "absolute",
+    "exists",
+    "is_lasting",
     "open_journal",
     "reader_of",
 ]
@@ -28,6 +32,7 @@ __all__ = [
 T = TypeVar("T")
 
 
+@runtime_checkable
 class Opened(Protocol):
     """A journal that is open for writing: `rowtrail.Journal`."""
 
@@ -37,22 +42,39 @@ class Opened(Protocol):
         ...
 
 
-Readable = Reader | Store
-"""What reads a journal: of a reader, or of a store that is open for writing."""
-
 Source = Readable | Opened | str | os.PathLike[str]
 """A `rowtrail.Journal`, what `open_journal` returns, or the path of a journal."""
 
 
-class _ReadOnce(Reader):
+_EVERYTHING = Only()
+
+
+class _ReadOnce:
     """A journal that is opened for each reading, so that nobody has to close it."""
+
+    def __init__(self, path: str) -> None:
+        self.where = path
+        self._reader = open_reader(path)
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Open the journal, run `work` over one snapshot of it, and close it."""
-        try:
-            return super().read(work)
-        finally:
-            self.close()
+        with self._reader:
+            return self._reader.read(work)
+
+    def ask(
+        self, sql: str, params: Any, *, rows: int, seconds: float, only: Only = _EVERYTHING
+    ) -> Found:
+        """Open the journal, answer one `SELECT` of anybody, and close it."""
+        with self._reader:
+            return self._reader.ask(sql, params, rows=rows, seconds=seconds, only=only)
+
+    def is_alive(self, process: Row) -> bool:
+        """Return whether the process in a row of `process` may still live."""
+        return self._reader.is_alive(process)
+
+    def beside(self, suffix: str) -> str | None:
+        """Return the path of a file that goes with the journal."""
+        return self._reader.beside(suffix)
 
 
 def open_journal(path: str | os.PathLike[str]) -> Reader:
@@ -64,7 +86,7 @@ def open_journal(path: str | os.PathLike[str]) -> Reader:
     Raises:
         StorageError: There is no such file, or the journal lives in memory.
     """
-    return Reader(_existing(path))
+    return open_reader(_existing(path))
 
 
 def reader_of(source: Source) -> Readable:
@@ -73,21 +95,19 @@ def reader_of(source: Source) -> Readable:
     Raises:
         StorageError: It is a path, and there is no such file.
     """
-    if isinstance(source, Reader | Store):
-        return source
     if isinstance(source, str | os.PathLike):
         return _ReadOnce(_existing(source))
-    return source.store
+    return source.store if isinstance(source, Opened) else source
 
 
 def _existing(path: str | os.PathLike[str]) -> str:
     name = os.fspath(path)
-    if name == ":memory:":
+    if not is_lasting(name):
         raise StorageError(
             f"{name!r} is in the memory of its process: give the `rowtrail.Journal` itself",
             path=name,
         )
-    if not os.path.exists(name):
+    if not exists(name):
         raise StorageError(
             f"there is no journal {name!r}: give its path; an agent makes one with "
             "RowtrailSaver(path) or rowtrail.Journal(path)",

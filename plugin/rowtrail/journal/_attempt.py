@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rowtrail.content import Codec, Encoded, Prepared
-from rowtrail.engine import Row, Tx
+from rowtrail.engine import Row, Tx, WriteKey
 from rowtrail.journal._beginning import Beginning, Begun
 from rowtrail.journal._claims import Claimant, Claims, Generation
 from rowtrail.journal._masks import Masks
@@ -125,6 +125,11 @@ class Attempt(Holder):
         self.open: set[int] = set()
         """Steps whose ends are not on disk."""
 
+    @property
+    def write_key(self) -> WriteKey:
+        """Return what its transactions belong to."""
+        return self.beginning.write_key or ("run", self.run_id)
+
     def scope(
         self,
         name: str,
@@ -224,8 +229,11 @@ class Scope:
         self.unreadable: set[int] = set()
         """Steps whose results are of classes that the program does not have any more."""
         self.is_retry_told = False
-        self.told_in_epoch: int | None = None
-        self._row: tuple[int, int] | None = None
+        """Whether it is committed that this is another try of its task."""
+        self.is_retry_recorded = False
+        """The same as the transaction under way has it."""
+        self.known_row: int | None = None
+        """The row of the scope, None where no transaction that found or made it was committed."""
         self._lock = threading.Lock()
         self._numbers = Numbers()
         self._freed: deque[Key] = deque()
@@ -294,11 +302,8 @@ class Scope:
         row = self.known_row
         if row is None:
             found: int | None = tx.value("scope_row", run=self.attempt.run, name=self.name)
-            if found is None:
-                # Not kept before the commit: a rolled back row must not be remembered.
-                return self._new_row(tx)
-            self.remember_row(found)
-            return found
+            row = self._new_row(tx) if found is None else found
+            tx.after_commit(functools.partial(self.remember_row, row))
         return row
 
     def _new_row(self, tx: Tx) -> int:
@@ -311,16 +316,9 @@ class Scope:
             key=self.key,
         )
 
-    @property
-    def known_row(self) -> int | None:
-        """Return the row of the scope, None where it is not known or may have been rolled back."""
-        if self._row is None or self._row[1] != self.attempt.recorder.store.epoch:
-            return None
-        return self._row[0]
-
     def remember_row(self, row: int) -> None:
-        """Keep the row of the scope."""
-        self._row = (row, self.attempt.recorder.store.epoch)
+        """Keep the row of the scope, which is committed."""
+        self.known_row = row
 
     @property
     def last_seq(self) -> Mapping[int, int]:

@@ -102,7 +102,7 @@ class Attempts:
     ) -> Attempt | Finished:
         """Begin an attempt as `attempt`, or return where the run ended that is done already."""
         self._refuse_closed()
-        return drive(self._attempt(beginning, codec, grip), self.store)
+        return drive(self._attempt(beginning, codec, grip), self.store, beginning.write_key)
 
     async def aattempt_or_end(
         self,
@@ -112,7 +112,7 @@ class Attempts:
     ) -> Attempt | Finished:
         """Async twin of `attempt_or_end`."""
         self._refuse_closed()
-        return await adrive(self._attempt(beginning, codec, grip), self.store)
+        return await adrive(self._attempt(beginning, codec, grip), self.store, beginning.write_key)
 
     def _attempt(
         self, beginning: Beginning, codec: Codec | None, holder: Grip | None
@@ -152,6 +152,12 @@ class Attempts:
             )
             self.recorder.attempts[attempt.row] = attempt
             grip.attempt = attempt
+
+            def undone() -> None:
+                self.recorder.attempts.pop(attempt.row, None)
+                grip.attempt = None
+
+            tx.after_rollback(undone)
             return attempt
 
         try:
@@ -160,23 +166,23 @@ class Attempts:
             if isinstance(error, Exception):
                 grip.attempt = None
             else:  # cancelled: it may still begin, and nobody would end it
-                self._give_up(grip, self.store.epoch)
+                self._give_up(grip, beginning)
             raise
         for ended in unwritten:
             self.recorder.unwritten_ends.pop(ended, None)
         return result
 
-    def _give_up(self, grip: Grip, epoch: int) -> None:
+    def _give_up(self, grip: Grip, beginning: Beginning) -> None:
         """Queue the end of an attempt whose caller was cancelled while it began."""
 
         def work(tx: Tx) -> None:
             attempt, grip.attempt = grip.attempt, None
-            if attempt is not None and self.store.epoch == epoch:  # else it was rolled back
+            if attempt is not None:  # else it was rolled back
                 end_rows(tx, attempt, "cancelled", None)
 
         # Not waited for: the caller is being cancelled. Were it lost, the attempt would be crashed.
         with contextlib.suppress(ClosedError):
-            self.store.submit(work)
+            self.store.submit(work, key=beginning.write_key)
 
     def has_active(self, attempt: Attempt) -> bool:
         """Return whether an attempt was begun by this very journal, and goes on."""

@@ -19,7 +19,7 @@ def begin(tx: Tx, recorder: Recorder, beginning: Beginning) -> Begun | Hold | Fi
     for write_end in list(recorder.unwritten_ends.values()):
         write_end(tx)
     record_crashes(tx, recorder)
-    now = recorder.store.clock.now_ms()
+    now = tx.now_ms()
     thread = _thread_row(tx, beginning.thread_id, now)
     found = _run_to_continue(tx, recorder, beginning, thread, now)
     if isinstance(found, Hold):
@@ -98,7 +98,7 @@ def _new_run(tx: Tx, recorder: Recorder, beginning: Beginning, thread: int | Non
         thread=thread,
         agent=beginning.agent,
         nonce=os.urandom(NONCE_BYTES).hex(),
-        keeps_doubts=beginning.replay == "never",
+        keeps_doubts=int(beginning.replay == "never"),
         now=now,
         input_digest=beginning.input_digest,
         base_step=beginning.base_step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rowtrail.engine import Row
+from rowtrail.engine import Row, WriteKey
 from rowtrail.errors import UsageError
 
 Intent = Literal["name", "input", "resume", "fork"]
@@ -55,6 +55,13 @@ class Beginning:
     replay: ReplayMode = "default"
     resend_within_s: float = RESEND_WITHIN_S
     multitask: Multitask = "allow"
+
+    @property
+    def write_key(self) -> WriteKey | None:
+        """Return what its transactions belong to: those of a thread follow one another."""
+        if self.thread_id is not None:
+            return ("thread", self.thread_id)
+        return None if self.run_id is None else ("run", self.run_id)
 
 
 @dataclass(frozen=True)

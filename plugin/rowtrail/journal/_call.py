@@ -57,6 +57,7 @@ class Call:
         """Whether what became of it is written, or an error holds what could not be."""
         self._scope = scope
         self._recorder = scope.attempt.recorder
+        self._write_key = scope.attempt.write_key
         self._key = key
         self._started = started
         self._owner = owner
@@ -136,11 +137,11 @@ class Call:
         Raises:
             NotRecordedError: The result could not be written; it is in the error.
         """
-        drive(self._complete(result, **details), self._recorder.store)
+        drive(self._complete(result, **details), self._recorder.store, self._write_key)
 
     async def acomplete(self, result: Any, **details: Any) -> None:
         """Async twin of `complete`; committed also when the task is cancelled meanwhile."""
-        await adrive(self._complete(result, **details), self._recorder.store)
+        await adrive(self._complete(result, **details), self._recorder.store, self._write_key)
 
     def fail(self, error: BaseException, **details: Any) -> None:
         """Record that the call raised; a kill or a cancellation leaves a tool in doubt.
@@ -152,16 +153,16 @@ class Call:
             details: `output` (what the call had given so far), its `usage`, `interrupts` as for
                 `complete`, and `is_made`: the call itself raised nothing, its result is lost.
         """
-        finish(self._fail(error, **details), self._recorder.store)
+        finish(self._fail(error, **details), self._recorder.store, self._write_key)
 
     async def afail(self, error: BaseException, **details: Any) -> None:
         """Async twin of `fail`."""
         flow = self._fail(error, **details)
         store = self._recorder.store
         if isinstance(error, GeneratorExit):  # the coroutine is being closed, and must not wait
-            launch(flow, store)
+            launch(flow, store, self._write_key)
         else:
-            await adrive(flow, store)
+            await adrive(flow, store, self._write_key)
 
     def _encode(self, result: Any) -> tuple[Prepared | None, str | None]:
         """Return the stored form of a result, and why it has none.
@@ -200,7 +201,7 @@ class Call:
                 complete_step(
                     tx, recorder, started, output, reason=reason, spent=spent, interrupts=asked
                 )
-                self.is_settled = True
+                self._settle(tx)
 
             return Write(work)
 
@@ -222,6 +223,15 @@ class Call:
             raise self._lost(started, result, error) from error
         finally:
             recorder.calls.pop(started.row, None)
+
+    def _settle(self, tx: Tx) -> None:
+        """Note that what became of the call is written, unless that is undone."""
+
+        def undone() -> None:
+            self.is_settled = False
+
+        self.is_settled = True
+        tx.after_rollback(undone)
 
     def _spent(
         self, started: Started, usage: Usage | None, model: str | None, provider: str | None
@@ -279,7 +289,7 @@ class Call:
             def work(tx: Tx) -> None:
                 if self.is_settled:  # interrupted as its end was on the way
                     return
-                self.is_settled = True
+                self._settle(tx)
                 fail_step(
                     tx,
                     recorder,

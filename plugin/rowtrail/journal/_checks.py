@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rowtrail.engine import MEMORY, Store
+from rowtrail.engine import Store
 from rowtrail.errors import UsageError
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
@@ -42,10 +42,10 @@ class Checks:
         from rowtrail.verify import verify
 
         self._refuse_closed()
-        if self.store.path == MEMORY:
+        path = self.store.file()
+        if path is None:
             raise UsageError("a journal in memory has no file to check")
-        self.store.refuse_replaced()  # it looks at the path
-        return verify(self.store.path, quick=quick, progress=progress)
+        return verify(path, quick=quick, progress=progress)
 
     def durability(self, *, limit: int = 20) -> DurabilityReport:
         """Tell of the newest steps whether they are on disk, and what could still take one.
@@ -63,8 +63,8 @@ class Checks:
             store,
             limit=limit,
             process=store.process_row,
-            unsynced=store.writer.unsynced.steps,
-            in_memory=store.path == MEMORY,
+            unsynced=store.unsynced_steps,
+            in_memory=store.is_in_memory,
         )
 
     def recover(self) -> int:

@@ -29,12 +29,16 @@ def set_answer_aside(attempt: Attempt, scope_name: str, error: BaseException) ->
     If a step raised it, nothing is set aside: failed steps are never replayed. Else the last
     LLM answer of the scope is, if there is one: False says that the scope around has its turn.
     """
-    return drive(_set_answer_aside(attempt, scope_name, error), attempt.recorder.store)
+    return drive(
+        _set_answer_aside(attempt, scope_name, error), attempt.recorder.store, attempt.write_key
+    )
 
 
 async def aset_answer_aside(attempt: Attempt, scope_name: str, error: BaseException) -> bool:
     """Async twin of `set_answer_aside`."""
-    return await adrive(_set_answer_aside(attempt, scope_name, error), attempt.recorder.store)
+    return await adrive(
+        _set_answer_aside(attempt, scope_name, error), attempt.recorder.store, attempt.write_key
+    )
 
 
 def _set_answer_aside(attempt: Attempt, scope_name: str, error: BaseException) -> Flow[bool]:
@@ -85,7 +89,7 @@ def supersede_answer(tx: Tx, attempt: Attempt, scope_name: str, reason: str) -> 
 def end_attempt(attempt: Attempt, outcome: Outcome, error: str | None = None) -> None:
     """End the attempt; further calls do nothing."""
     try:
-        finish(ending(attempt, outcome, error), attempt.recorder.store)
+        finish(ending(attempt, outcome, error), attempt.recorder.store, attempt.write_key)
     except BaseException:  # Ctrl-C too: the run must not stay held
         _end_at_once(attempt)
         raise
@@ -94,7 +98,7 @@ def end_attempt(attempt: Attempt, outcome: Outcome, error: str | None = None) ->
 async def aend_attempt(attempt: Attempt, outcome: Outcome, error: str | None = None) -> None:
     """Async twin of `end_attempt`."""
     try:
-        await adrive(ending(attempt, outcome, error), attempt.recorder.store)
+        await adrive(ending(attempt, outcome, error), attempt.recorder.store, attempt.write_key)
     except BaseException:  # Ctrl-C too: the run must not stay held
         _end_at_once(attempt)
         raise
@@ -108,7 +112,7 @@ def _end_at_once(attempt: Attempt) -> None:
 def abandon_attempt(attempt: Attempt) -> None:
     """Queue the end of an attempt whose caller was interrupted; it waits for nothing."""
     attempt.has_ended = False
-    launch(ending(attempt, "cancelled", None), attempt.recorder.store)
+    launch(ending(attempt, "cancelled", None), attempt.recorder.store, attempt.write_key)
 
 
 def ending(attempt: Attempt, outcome: Outcome, error: str | None) -> Flow[None]:
@@ -141,19 +145,19 @@ def end_rows(
     tx: Tx, attempt: Attempt, outcome: Outcome, error: str | None, asker: Owner | None = None
 ) -> None:
     """Write the end of the attempt, and of its run where no other attempt goes on."""
-    now = attempt.recorder.store.clock.now_ms()
+    now = tx.now_ms()
     attempt.recorder.replays.write(tx)
     if attempt.at_end is not None:
         attempt.at_end(tx)
     left_open = _end_open_steps(tx, attempt, outcome, asker)
     is_nothing = outcome == "done" or attempt.is_rejected
-    if attempt.is_resumed_done and is_nothing and tx.run("run_delete_empty", run=attempt.run):
+    if attempt.is_resumed_done and is_nothing and tx.changed("run_delete_empty", run=attempt.run):
         tx.run("attempt_delete", attempt=attempt.row)  # nothing was left to resume
         return
     status: str = outcome
     if attempt.is_rejected and attempt.begun.status_before is not None:
         status, error = attempt.begun.status_before, attempt.begun.error_before
-    is_first = tx.run(
+    is_first = tx.changed(
         "attempt_end", attempt=attempt.row, outcome=outcome, now=now, left_open=int(left_open)
     )
     if is_first:

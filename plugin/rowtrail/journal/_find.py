@@ -43,22 +43,24 @@ def begin_call(scope: Scope, request: Request) -> Call:
         UsageError: The step would wait for a call that it is itself inside.
         Exception: What the recorded call raised, where the code around has handled it before.
     """
-    return drive(_begin(scope, request), scope.attempt.recorder.store)
+    return drive(_begin(scope, request), scope.attempt.recorder.store, scope.attempt.write_key)
 
 
 async def abegin_call(scope: Scope, request: Request) -> Call:
     """Async twin of `begin_call`."""
-    return await adrive(_begin(scope, request), scope.attempt.recorder.store)
+    return await adrive(
+        _begin(scope, request), scope.attempt.recorder.store, scope.attempt.write_key
+    )
 
 
 def begin_again(scope: Scope) -> None:
     """Set aside the answer that made the code fail, where this is a retry in the process."""
-    drive(_begin_again(scope), scope.attempt.recorder.store)
+    drive(_begin_again(scope), scope.attempt.recorder.store, scope.attempt.write_key)
 
 
 async def abegin_again(scope: Scope) -> None:
     """Async twin of `begin_again`."""
-    await adrive(_begin_again(scope), scope.attempt.recorder.store)
+    await adrive(_begin_again(scope), scope.attempt.recorder.store, scope.attempt.write_key)
 
 
 class _Unmade:
@@ -94,7 +96,7 @@ class _Unmade:
 
         # Not waited for: the caller is being cancelled. Were it lost, the step would be in doubt.
         with contextlib.suppress(StorageError):
-            attempt.recorder.store.submit(work)
+            attempt.recorder.store.submit(work, key=attempt.write_key)
 
 
 def _begin(scope: Scope, request: Request) -> Flow[Call]:
@@ -157,15 +159,18 @@ def _begin_again(scope: Scope) -> Flow[None]:
         return
     reason = "set aside: the code after this answer raised and is tried again"
 
-    def tell(tx: Tx) -> None:
+    def undone() -> None:
+        scope.is_retry_recorded = False
+
+    def record(tx: Tx) -> None:
         # Once, also where parallel calls come here together; again only if it was undone.
-        epoch = scope.attempt.recorder.store.epoch
-        if scope.told_in_epoch != epoch:
-            scope.told_in_epoch = epoch
+        if not scope.is_retry_recorded:
+            scope.is_retry_recorded = True
+            tx.after_rollback(undone)
             if not before.ended_with_failure:
                 supersede_answer(tx, scope.attempt, scope.name, reason)
 
-    yield Write(tell)
+    yield Write(record)
     scope.is_retry_told = True
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rowtrail.engine import Store, Tx
+from rowtrail.engine import Store, Tx, WriteKey
 from rowtrail.errors import StorageError, UsageError
 from rowtrail.journal._log import log
 
@@ -50,8 +50,8 @@ Wait = Write | Read | Sleep | Ask
 Flow = Generator[Wait, Any, T]
 
 
-def drive(flow: Flow[T], store: Store) -> T:
-    """Run a flow to its end on the calling thread."""
+def drive(flow: Flow[T], store: Store, key: WriteKey | None = None) -> T:
+    """Run a flow to its end on the calling thread; `key` is that of what it writes."""
     outcome: Any = None
     error: BaseException | None = None
     while True:
@@ -61,12 +61,12 @@ def drive(flow: Flow[T], store: Store) -> T:
             return stop.value  # type: ignore[no-any-return]
         outcome, error = None, None
         try:
-            outcome = _now(wait, store)
+            outcome = _now(wait, store, key)
         except BaseException as raised:  # the flow decides what becomes of it
             error = raised
 
 
-def launch(flow: Flow[Any], store: Store) -> None:
+def launch(flow: Flow[Any], store: Store, key: WriteKey | None = None) -> None:
     """Queue what a flow writes, and wait for none of it.
 
     For callers that must not wait: a coroutine that is being closed, or the garbage collector. What
@@ -75,23 +75,23 @@ def launch(flow: Flow[Any], store: Store) -> None:
     try:
         for wait in flow:
             assert isinstance(wait, Write)
-            store.submit(wait.work)
+            store.submit(wait.work, key=key)
     except StorageError:
         log().warning("what became of a step could not be recorded", exc_info=True)
 
 
-def finish(flow: Flow[Any], store: Store) -> None:
+def finish(flow: Flow[Any], store: Store, key: WriteKey | None = None) -> None:
     """Run a flow that only writes; it is queued where the caller is inside a transaction.
 
     The garbage collector may close a generator, and so end a run, anywhere.
     """
     if store.is_in_transaction:
-        launch(flow, store)
+        launch(flow, store, key)
     else:
-        drive(flow, store)
+        drive(flow, store, key)
 
 
-async def adrive(flow: Flow[T], store: Store) -> T:
+async def adrive(flow: Flow[T], store: Store, key: WriteKey | None = None) -> T:
     """Run a flow to its end without blocking the event loop."""
     outcome: Any = None
     error: BaseException | None = None
@@ -102,14 +102,14 @@ async def adrive(flow: Flow[T], store: Store) -> T:
             return stop.value  # type: ignore[no-any-return]
         outcome, error = None, None
         try:
-            outcome = await _later(wait, store)
+            outcome = await _later(wait, store, key)
         except BaseException as raised:  # likewise, a cancellation too
             error = raised
 
 
-def _now(wait: Wait, store: Store) -> Any:
+def _now(wait: Wait, store: Store, key: WriteKey | None) -> Any:
     if isinstance(wait, Write):
-        return store.write(wait.work, synced=wait.synced)
+        return store.write(wait.work, key=key, synced=wait.synced)
     if isinstance(wait, Read):
         return store.read(wait.work)
     if isinstance(wait, Sleep):
@@ -123,9 +123,9 @@ def _now(wait: Wait, store: Store) -> Any:
     return answer
 
 
-async def _later(wait: Wait, store: Store) -> Any:
+async def _later(wait: Wait, store: Store, key: WriteKey | None) -> Any:
     if isinstance(wait, Write):
-        return await store.awrite(wait.work, synced=wait.synced)
+        return await store.awrite(wait.work, key=key, synced=wait.synced)
     if isinstance(wait, Read):
         return await store.aread(wait.work)
     if isinstance(wait, Sleep):

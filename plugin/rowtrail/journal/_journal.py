@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from rowtrail._clock import Clock
 from rowtrail.content import Codec, Content
-from rowtrail.engine import Durability, Store, close_store, open_store, warn_unclosed
+from rowtrail.engine import Durability, Store, open_store, warn_unclosed
 from rowtrail.errors import ClosedError, UsageError
 from rowtrail.journal._attempts import ActiveAttempts, Attempts
 from rowtrail.journal._beginning import Beginning
@@ -211,7 +211,6 @@ class Journal(Checks, Attempts):
         from rowtrail.history import query as ask
 
         self._refuse_closed()
-        self.store.refuse_replaced()  # it asks by the path
         only = Only(thread_id, run_id, agent)
         return ask(
             self.store,
@@ -314,7 +313,7 @@ class Journal(Checks, Attempts):
         """Commit what is queued and close the file; safe at any time, further calls do nothing."""
         if self._finalizer.detach() is not None:
             self._attempts.close()
-            close_store(self.store)
+            self.store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -336,10 +335,10 @@ class Journal(Checks, Attempts):
 
 
 def _recorder_of(store: Store) -> Recorder:
-    """Return the recorder of a store: what it caches is true for one writer thread only."""
-    if store.companion is None:
-        store.companion = recorder = Recorder(store, Content(store))
-        store.chore = partial(beat, recorder=recorder)
-        store.farewell = partial(record_abandoned, recorder=recorder)
-    assert isinstance(store.companion, Recorder)
-    return store.companion
+    """Return the recorder of a store, which all journals of it share with what it remembers."""
+    if store.shared is None:
+        store.shared = recorder = Recorder(store, Content(store))
+        store.on_heartbeat = partial(beat, recorder=recorder)
+        store.on_close = partial(record_abandoned, recorder=recorder)
+    assert isinstance(store.shared, Recorder)
+    return store.shared

@@ -61,7 +61,7 @@ def _is_damaged(scope: Scope, row: Row) -> bool:
         "run `rowtrail verify`",
         row["id"],
         row["output"],
-        recorder.store.path,
+        recorder.store.where,
     )
     return True
 

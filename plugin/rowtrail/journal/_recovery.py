@@ -35,7 +35,7 @@ def record_abandoned(tx: Tx, recorder: Recorder) -> None:
     """End the attempts that this process leaves open as it closes the journal."""
     for row in tx.all("open_attempts"):
         if row["process"] == recorder.store.process_row:
-            _record_crash(tx, row, recorder.store.clock.now_ms(), LEFT)
+            _record_crash(tx, row, tx.now_ms(), LEFT)
 
 
 def _record_crash(tx: Tx, row: Row, at: int, why: str) -> None:

@@ -11,14 +11,9 @@ UNKNOWN_MODEL = "unknown"
 """The model that tokens and money of a call count for which names none."""
 
 MAX_WAITING = 4_096
-KEPT_S = 10.0
-"""No transaction takes longer: what was written before is committed."""
 
 _Replay = tuple[int, int, int, int]
 """Rows of the run, of the attempt that replayed and of the step, and when: UTC milliseconds."""
-
-_Written = tuple[float, int, _Replay]
-"""When the row of a replay was written, and its id."""
 
 
 class Replays:
@@ -27,9 +22,6 @@ class Replays:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: deque[_Replay] = deque()
-        self._written: deque[_Written] = deque()
-        """The last ones: they may be rolled back yet."""
-        self._epoch = store.epoch
 
     def add(self, run: int, attempt: int, step: int) -> None:
         """Remember a replay: its row is written with the next step, or after `HEARTBEAT_S`.
@@ -42,33 +34,17 @@ class Replays:
             self._store.submit(self.write)
 
     def write(self, tx: Tx) -> None:
-        """Write the rows of the replays so far."""
-        self._take_back(tx)
+        """Write the rows of the replays so far; they wait again if the transaction is undone."""
+        if not self._waiting:
+            return
+        taken: list[_Replay] = []
+        tx.after_rollback(lambda: self._waiting.extendleft(reversed(taken)))
         for _ in range(len(self._waiting)):
-            row = self._insert_replay(tx, *self._waiting[0])
-            replay = self._waiting.popleft()
-            if row is not None:
-                self._written.append((self._store.clock.elapsed_s(), row, replay))
+            taken.append(self._waiting.popleft())
+            self._insert_replay(tx, *taken[-1])
 
-    def _take_back(self, tx: Tx) -> None:
-        """Take replays back whose rows were rolled back, with the work of another caller, say."""
-        if self._epoch != self._store.epoch:
-            self._epoch = self._store.epoch
-            kept: deque[_Written] = deque()
-            lost: list[_Replay] = []
-            for each in self._written:
-                _, row, (_, attempt, step, now) = each
-                if tx.one("replay_row", id=row, step=step, attempt=attempt, now=now):
-                    kept.append(each)
-                else:
-                    lost.append(each[2])
-            self._written = kept
-            self._waiting.extendleft(reversed(lost))
-        while self._written and self._written[0][0] < self._store.clock.elapsed_s() - KEPT_S:
-            self._written.popleft()
-
-    def _insert_replay(self, tx: Tx, run: int, attempt: int, step: int, now: int) -> int | None:
-        """Write the row of a replay and return it; None where its run is there no more."""
+    def _insert_replay(self, tx: Tx, run: int, attempt: int, step: int, now: int) -> None:
+        """Write the row of a replay; nothing where its run is there no more."""
         saved = tx.all("saved_by_step", step=step)
         costs = [row["cost_usd"] for row in saved if row["cost_usd"] is not None]
         total = sum(costs) if costs else None
@@ -84,7 +60,7 @@ class Replays:
             usd=total,
         )
         if not saved or row is None:
-            return row
+            return
         tx.run("run_add_saved", run=run, tokens=tokens_in + tokens_out, usd=total)
         for each in saved:
             tx.run(
@@ -98,7 +74,6 @@ class Replays:
                 saved_tokens=(each["input_tokens"] or 0) + (each["output_tokens"] or 0),
                 saved_usd=each["cost_usd"],
             )
-        return row
 
 
 def utc_day(ms: int) -> str:

@@ -74,7 +74,7 @@ class Run:
 
     def _exit(self, _: object, error: BaseException | None, __: object) -> None:
         try:
-            finish(self._leave(error), self._journal.store)
+            finish(self._leave(error), self._journal.store, self._beginning.write_key)
         except BaseException:  # Ctrl-C too: the run must not stay held
             self.let_go()
             raise
@@ -82,9 +82,9 @@ class Run:
     async def _aexit(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             if isinstance(error, GeneratorExit):  # the coroutine is being closed, and must not wait
-                launch(self._leave(error), self._journal.store)
+                launch(self._leave(error), self._journal.store, self._beginning.write_key)
             else:
-                await adrive(self._leave(error), self._journal.store)
+                await adrive(self._leave(error), self._journal.store, self._beginning.write_key)
         except BaseException:  # Ctrl-C too: the run must not stay held
             self.let_go()
             raise

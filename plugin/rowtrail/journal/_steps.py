@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rowtrail.content import Prepared
@@ -76,13 +77,12 @@ def start_step(
     recorder, content = attempt.recorder, attempt.recorder.content
     recorder.replays.write(tx)
     if code == ReasonCode.IN_DOUBT and not request.is_declared:
-        _warn_made_again(scope, request)
+        tx.after_commit(partial(_warn_made_again, scope, request))
     prompt = None
     if request.prompt is not None:
         prompt = content.put_list(tx, request.prompt_owner, request.prompt)
     arguments = _short_arguments(request)
-    clock = recorder.store.clock
-    started_at = clock.now_ms()
+    started_at = tx.now_ms()
     seq = _next_seq(tx, attempt, request)
     key_n, key_scope = _key_parts(tx, scope, scope_row, request, before)
     row = tx.insert(
@@ -115,7 +115,7 @@ def start_step(
         attempt.row,
         scope_row,
         started_at,
-        clock.elapsed_s(),
+        recorder.store.clock.elapsed_s(),
     )
 
 
@@ -134,7 +134,7 @@ def complete_step(
     Where somebody has decided meanwhile what became of it, the result is kept beside that.
     """
     content, (fingerprint, _, n) = recorder.content, started.key
-    was_open = tx.run(
+    was_open = tx.changed(
         "step_complete",
         id=started.row,
         attempt=started.attempt,
@@ -169,7 +169,7 @@ def fail_step(
     interrupts: int,
 ) -> None:
     """Write that a step raised, and what it had used; what comes late is kept beside."""
-    was_open = tx.run(
+    was_open = tx.changed(
         "step_fail",
         id=started.row,
         attempt=started.attempt,
@@ -205,6 +205,10 @@ def _keep_late(tx: Tx, started: Started, output: Prepared | None, error: str | N
     """Keep what came after somebody had decided beside the decision, never over it."""
     text = None if output is None else output.encoded.text
     tx.run("step_late", id=started.row, attempt=started.attempt, output=text, error=error)
+    tx.after_commit(partial(_warn_late, started))
+
+
+def _warn_late(started: Started) -> None:
     log().warning(
         "step %s (%r) ended after it was decided what became of it: the decision stands, and "
         "what came late is kept beside it",

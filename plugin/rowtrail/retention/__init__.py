@@ -7,8 +7,6 @@ already notes it, so that it is kept. Killed at any point, everything that is le
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +24,6 @@ __all__ = ["Bits", "Policy", "Progress", "Pruned", "find_garbage", "plan_prune",
 T = TypeVar("T")
 
 ROWS_PER_TRANSACTION = 500
-PAGES_PER_TRANSACTION = 256
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -122,8 +119,8 @@ def plan_prune(store: Store, policy: Policy) -> Pruned:
             steps=len(doomed_steps),
             items=len(garbage.items),
             bytes=garbage.item_bytes,
-            file_bytes_before=_file_bytes(store),
-            file_bytes_after=_file_bytes(store),
+            file_bytes_before=store.size(),
+            file_bytes_after=store.size(),
         )
 
     return store.read(work)
@@ -146,7 +143,7 @@ def prune(
     """
     policy.check()
     report_progress = progress or _no_progress
-    report = Pruned(file_bytes_before=_file_bytes(store))
+    report = Pruned(file_bytes_before=store.size())
     store.write(lambda tx: _begin(tx, store))
     try:
         _delete_rows(store, checkpoints, policy, report, report_progress)
@@ -154,8 +151,8 @@ def prune(
         _sweep(store, garbage, report, report_progress)
     finally:
         store.write(_end)
-    store.shrink(PAGES_PER_TRANSACTION)
-    report.file_bytes_after = _file_bytes(store)
+    store.shrink()
+    report.file_bytes_after = store.size()
     return report
 
 
@@ -167,8 +164,8 @@ def _begin(tx: Tx, store: Store) -> None:
     holder = tx.one("sweeper")
     if holder is not None and holder["process"] != store.process_row and store.is_alive(holder):
         raise BusyError(
-            f"process {holder['pid']} on {holder['host']} is pruning {store.path!r}: wait for it",
-            path=store.path,
+            f"process {holder['pid']} on {holder['host']} is pruning {store.where!r}: wait for it",
+            path=store.where,
         )
     tx.run("meta_set", key="sweeper", value=str(store.process_row))
     tx.run("touched_clear")
@@ -182,7 +179,7 @@ def _end(tx: Tx) -> None:
 
 
 def _targets(tx: Tx, store: Store, policy: Policy) -> _Targets:
-    cutoff = _cutoff(store, policy)
+    cutoff = _cutoff(tx, policy)
     found = _Targets()
     for thread_id in policy.thread_ids or (None,):
         if thread_id is not None and tx.value("thread_row", thread_id=thread_id) is None:
@@ -199,10 +196,10 @@ def _targets(tx: Tx, store: Store, policy: Policy) -> _Targets:
     return found
 
 
-def _cutoff(store: Store, policy: Policy) -> int | None:
+def _cutoff(tx: Tx, policy: Policy) -> int | None:
     if policy.older_than_ms is None:
         return None
-    return store.clock.now_ms() - policy.older_than_ms
+    return tx.now_ms() - policy.older_than_ms
 
 
 def _doomed_checkpoints(
@@ -211,7 +208,7 @@ def _doomed_checkpoints(
     """Return the checkpoints of a thread to delete, and those to keep hidden."""
     if policy.keep is None:
         return {row["id"] for row in tx.all("checkpoint_ids_of_thread", thread=thread)}, set()
-    cutoff = _cutoff(store, policy)
+    cutoff = _cutoff(tx, policy)
     doomed = {
         row["id"]
         for row in tx.all("checkpoints_beyond", thread=thread, keep=policy.keep, cutoff=cutoff)
@@ -247,13 +244,13 @@ def _delete_thread(
 ) -> None:
     def doom(tx: Tx) -> int:
         idle = tx.one("idle_threads", thread_id=thread_id)
-        cutoff = _cutoff(store, policy)
+        cutoff = _cutoff(tx, policy)
         if idle is None or idle["id"] != thread:
             return 0  # it came to life since
         if policy.keep is None and cutoff is not None and idle["last_at"] > cutoff:
             return 0
         doomed, hidden = _doomed_checkpoints(tx, store, policy, thread)
-        tx.run("checkpoints_hide", checkpoints=json.dumps(sorted(hidden)))
+        tx.run("checkpoints_hide", checkpoints=tx.array(sorted(hidden)))
         some = sorted(doomed)[:ROWS_PER_TRANSACTION]  # the oldest first: a prefix of the history
         checkpoints.delete_rows(tx, some)
         return len(some)
@@ -267,7 +264,7 @@ def _delete_thread(
             _delete_run(store, row["id"], report)
 
     def delete_bare(tx: Tx) -> int:
-        gone = tx.run("thread_delete_bare", thread=thread)
+        gone = tx.changed("thread_delete_bare", thread=thread)
         if gone:
             tx.run("thread_questions_delete", thread=thread)
         return gone
@@ -281,16 +278,16 @@ def _delete_run(store: Store, run: int, report: Pruned) -> None:
         if tx.one("run_is_busy", run=run) is not None:
             return 0
         rows = [row["id"] for row in tx.all("steps_of_run", run=run)][:ROWS_PER_TRANSACTION]
-        listed = json.dumps(rows)
+        listed = tx.array(rows)
         tx.run("replays_delete", steps=listed)
-        return tx.run("steps_delete", steps=listed)
+        return tx.changed("steps_delete", steps=listed)
 
     def delete_run(tx: Tx) -> int:
         if tx.one("run_is_busy", run=run) is not None:
             return 0
         for statement in ("questions_of_run", "replays_of_run", "scopes_of_run", "attempts_of_run"):
             tx.run(f"{statement}_delete", run=run)
-        return tx.run("run_delete", run=run)
+        return tx.changed("run_delete", run=run)
 
     while deleted := store.write(delete_steps):
         report.steps += deleted
@@ -313,8 +310,10 @@ def _sweep(store: Store, garbage: Garbage, report: Pruned, progress: Progress) -
 
 
 def _delete_listed(store: Store, statement: str, **rows: Sequence[int]) -> int:
-    listed = {name: json.dumps(found) for name, found in rows.items()}
-    return store.write(lambda tx: tx.run(statement, **listed))
+    def delete(tx: Tx) -> int:
+        return tx.changed(statement, **{name: tx.array(found) for name, found in rows.items()})
+
+    return store.write(delete)
 
 
 def _delete_positions(store: Store, positions: Sequence[tuple[int, int]]) -> None:
@@ -325,10 +324,3 @@ def _delete_positions(store: Store, positions: Sequence[tuple[int, int]]) -> Non
 def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(rows), ROWS_PER_TRANSACTION):
         yield rows[start : start + ROWS_PER_TRANSACTION]
-
-
-def _file_bytes(store: Store) -> int:
-    try:
-        return os.stat(store.path).st_size
-    except OSError:
-        return 0  # a journal in memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ VERSION = 1
 APPLICATION_ID = 0x726F7774
 """`PRAGMA application_id` of a journal: "rowt" in ASCII."""
 
-_DOUBT = (
+DOUBT = (
     "s.name || ' was called and ' || CASE WHEN s.error IS NULL THEN 'its result was not recorded'"
     " ELSE 'ended with ' || s.error END || '. It may or may not have happened.'"
 )
@@ -35,8 +36,23 @@ stays escaped."""
 _UTC_MACRO = re.compile(r"@utc\(((?:[^()]|\([^()]*\))*)\)")
 _STEP_MARK = re.compile(r"^-- changes: step \((\w+)\)$", re.MULTILINE)
 _UUID_MACRO = re.compile(r"@uuid\(([\w.]+)\)")
+_MACRO = re.compile(r"@(\w+)")
 _TEXT_MACRO = re.compile(r"@text\(([\w.]+)\)")
 _SHOWN_MACRO = re.compile(r"@shown\(([\w.]+)\)")
+
+
+@dataclass(frozen=True, eq=False)
+class Dialect:
+    """How one engine writes what databases write differently.
+
+    Attributes:
+        folder: Where the statements are that only this engine has, or writes in its own way.
+        macros: What each macro of the common text stands for; `{0}` is its first argument, and
+            `{*}` stands for all.
+    """
+
+    folder: str
+    macros: dict[str, str]
 
 
 class Change(Enum):
@@ -107,12 +123,18 @@ def _with_texts(script: str) -> str:
 
     Source: `rowtrail.vocabulary.text_of`, which is the same in Python.
     """
+    text = text_for_people()
+    script = script.replace("@doubt", DOUBT)
+    script = _SHOWN_MACRO.sub(_SHOWN, script)
+    return _TEXT_MACRO.sub(lambda match: text.replace("{0}", match[1]), script)
+
+
+@cache
+def text_for_people() -> str:
+    """Return the expression that `@text(item)` stands for, with `{0}` for the item."""
     kinds = ", ".join(f"'{kind}'" for kind in TEXT_BLOCKS)
     text = re.sub(r"^--.*\n", "", _read("text.sql"), flags=re.MULTILINE).strip()
-    text = text.replace("@text_blocks", kinds)
-    script = script.replace("@doubt", _DOUBT)
-    script = _SHOWN_MACRO.sub(_SHOWN, script)
-    return _TEXT_MACRO.sub(lambda match: text.replace("@item", match[1]), script)
+    return text.replace("@text_blocks", kinds).replace("@item", "{0}")
 
 
 @cache
@@ -196,24 +218,55 @@ def split(script: str) -> list[str]:
 
 
 @cache
-def statements() -> dict[str, str]:
-    """Return every named statement of `statements/*.sql` (`-- name: NAME` starts one).
+def statements(dialect: Dialect) -> dict[str, str]:
+    """Return every named statement (`-- name: NAME` starts one) as an engine understands it.
 
-    A part that several share has a name that begins with `@`, which stands for it.
+    They are those of `statements/*.sql` and of the folder of the dialect. A part that several
+    share has a name that begins with `@`, which stands for it.
     """
     found: dict[str, str] = {}
-    for text in _statement_files():
+    for text in _statement_files(dialect):
         for name, statement in _named(text):
             assert name not in found, f"two statements are named {name!r}"
             found[name] = statement
     parts = {name: found.pop(name) for name in list(found) if name.startswith("@")}
     for part, text in parts.items():
         found = {name: statement.replace(part, text) for name, statement in found.items()}
-    return {name: _with_texts(statement) for name, statement in found.items()}
+    return {name: expanded(statement, dialect) for name, statement in found.items()}
+
+
+def expanded(statement: str, dialect: Dialect) -> str:
+    """Return a statement with its macros, `@name` or `@name(argument, ...)`, written out."""
+    done, at = "", 0
+    while (macro := _MACRO.search(statement, at)) is not None:
+        arguments, end = _arguments(statement, macro.end())
+        written = dialect.macros[macro[1]]
+        for place, argument in enumerate(arguments):
+            written = written.replace(f"{{{place}}}", expanded(argument, dialect))
+        if "{*}" in written:
+            written = written.replace("{*}", ", ".join(expanded(a, dialect) for a in arguments))
+        done, at = done + statement[at : macro.start()] + written, end
+    return done + statement[at:]
+
+
+def _arguments(statement: str, start: int) -> tuple[list[str], int]:
+    """Return the arguments in the brackets that begin at `start`, if any, and where they end."""
+    if statement[start : start + 1] != "(":
+        return [], start
+    arguments, depth, begun = list[str](), 0, start + 1
+    for at in range(start, len(statement)):
+        char = statement[at]
+        depth += (char == "(") - (char == ")")
+        if depth == 0 or (depth == 1 and char == ","):
+            arguments.append(statement[begun:at].strip())
+            begun = at + 1
+        if depth == 0:
+            return arguments, begun
+    raise ValueError(f"a macro is not closed: {statement[start:]!r}")
 
 
 @cache
-def step_changes() -> dict[str, Change]:
+def step_changes(dialect: Dialect) -> dict[str, Change]:
     """Return the named statements that are marked as changing steps, and how each does.
 
     What is committed unsynced is told by this (`rowtrail.engine`): a test holds the marks against
@@ -221,16 +274,17 @@ def step_changes() -> dict[str, Change]:
     """
     return {
         name: Change(mark[1])
-        for text in _statement_files()
+        for text in _statement_files(dialect)
         for name, block in _blocks(text)
         if (mark := _STEP_MARK.search(block)) is not None
     }
 
 
-def _statement_files() -> Iterator[str]:
-    for file in sorted(_folder().joinpath("statements").iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".sql"):
-            yield file.read_text(encoding="utf-8")
+def _statement_files(dialect: Dialect) -> Iterator[str]:
+    for folder in ("statements", dialect.folder):
+        for file in sorted(_folder().joinpath(folder).iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".sql"):
+                yield file.read_text(encoding="utf-8")
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:

@@ -9,9 +9,9 @@ from functools import cache
 from importlib import import_module
 
 from rowtrail import schema
-from rowtrail.checkpoint import body_fault, unpack_id, values_fault
+from rowtrail.checkpoint import body_fault, values_fault
 from rowtrail.content import Encoded, is_sweeping
-from rowtrail.engine import Row
+from rowtrail.engine import Row, id_text
 from rowtrail.engine.files import DamagedFile
 from rowtrail.errors import BusyError, DamagedError, NotAJournalError
 from rowtrail.retention import Bits, find_garbage
@@ -241,9 +241,7 @@ class _Journal:
             return f"checkpoint {checkpoint}"
         [row] = found
         within = f", namespace {row['ns']!r}" if row["ns"] else ""
-        return (
-            f"checkpoint {unpack_id(row['checkpoint_id'])} of thread {row['thread_id']!r}{within}"
-        )
+        return f"checkpoint {id_text(row['checkpoint_id'])} of thread {row['thread_id']!r}{within}"
 
     def _add_broken_contents(self) -> None:
         """Add what content is broken, with what uses it."""

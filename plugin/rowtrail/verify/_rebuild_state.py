@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 
-from rowtrail.checkpoint import body_fault, has_delta_channels, unpack_id, values_fault
-from rowtrail.engine import Row
+from rowtrail.checkpoint import body_fault, has_delta_channels, values_fault
+from rowtrail.engine import Row, id_text
 from rowtrail.engine.files import DamagedFile, NewFile
 from rowtrail.errors import DamagedError
 from rowtrail.verify._contents import Contents, counted, metadata_fault
@@ -62,7 +61,7 @@ class State:
                 self._bad_tasks.add(_task(row))
         for checkpoint, task in sorted(self._bad_tasks, key=str):
             self._torn.add(checkpoint)
-            name = unpack_id(task) if isinstance(task, bytes | str) else task
+            name = id_text(task) if isinstance(task, bytes | str) else task
             self._lose(
                 f"pending_write {checkpoint}",
                 f"the writes of task {name} are left out: it runs again",
@@ -90,7 +89,7 @@ class State:
                 copied.add(row["id"])
                 continue
             self._torn.add(row["id"])
-            name = unpack_id(row["checkpoint_id"])
+            name = id_text(row["checkpoint_id"])
             self._lose(f"checkpoint {row['id']}", f"checkpoint {name} is left out: {why}")
         return copied
 
@@ -151,7 +150,7 @@ class State:
             says = "left out: what their delta channels are rebuilt from is damaged"
             self._lose(f"{len(doomed)} checkpoints from {doomed[0]} on", says)
         for statement in ("writes_delete", "channel_values_delete", "checkpoints_delete"):
-            tx.run(statement, checkpoints=json.dumps(doomed))
+            tx.run(statement, checkpoints=tx.array(doomed))
 
     def _lose(self, row: str, says: str) -> None:
         self._losses.append((row, says))

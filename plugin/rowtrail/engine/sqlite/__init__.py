@@ -1,148 +1,72 @@
-"""The store: one SQLite file, one writer thread, readers that cannot write.
+"""The engine of a journal in one SQLite file: one thread that writes, readers that cannot.
 
 The only room that imports sqlite3. Opening the same file twice in one process gives the same store.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
-import sqlite3
-import threading
-import warnings
-import weakref
 
-from rowtrail._clock import Clock
-from rowtrail.engine.sqlite._home import MEMORY, refuse_second_name_here
-from rowtrail.engine.sqlite._open import Durability, open_reader
-from rowtrail.engine.sqlite._store import NORMAL, Store, forked
-from rowtrail.engine.sqlite._tx import Row, Tx
+from rowtrail.engine.sqlite._dialect import dialect
+from rowtrail.engine.sqlite._home import MEMORY
+from rowtrail.engine.sqlite._reader import Reader
+from rowtrail.engine.sqlite._registry import close_all, open_store
+from rowtrail.engine.sqlite._store import SqliteStore
+from rowtrail.engine.sqlite._tx import SqliteTx
+from rowtrail.errors import ReadOnlyError
 
 __all__ = [
-    "MEMORY",
-    "NORMAL",
-    "Connection",
-    "Durability",
-    "Row",
-    "Store",
-    "Tx",
-    "close_store",
+    "SqliteStore",
+    "SqliteTx",
+    "absolute",
+    "close_all",
+    "dialect",
+    "exists",
+    "is_lasting",
     "open_reader",
     "open_store",
-    "warn_unclosed",
+    "public_columns",
+    "refuse_unusable",
 ]
 
-Connection = sqlite3.Connection
 
-_registry: dict[object, Store] = {}
-_registry_lock = threading.RLock()
-
-_inherited: dict[object, int] = {}
-"""Files that a parent process had open at `fork()`, and its pid."""
+def open_reader(target: str) -> Reader:
+    """Return a reader of the file; it is opened at the first `read`."""
+    return Reader(target)
 
 
-def open_store(path: str, durability: Durability, clock: Clock) -> Store:
-    """Open the file, or share the store that this process has open on it.
+def exists(target: str) -> bool:
+    """Return whether there is something at the path."""
+    return os.path.exists(target)
+
+
+def is_lasting(target: str) -> bool:
+    """Return whether the path is that of a file."""
+    return target != MEMORY
+
+
+def absolute(target: str) -> str:
+    """Return the absolute path."""
+    return target if target == MEMORY else os.path.abspath(target)
+
+
+def refuse_unusable(target: str) -> None:
+    """Report a wrong path early, as far as that needs no opening.
 
     Raises:
-        StorageError: The file cannot be opened; the leaf and the message say why.
+        ReadOnlyError: Its folder is missing.
     """
-    if path != MEMORY:
-        path = os.path.abspath(path)  # a process may change its folder
-    with _registry_lock:
-        key = _key(path)
-        if key in _inherited:
-            raise forked(path, _inherited[key])
-        store = _registry.get(key)
-        if store is not None and store.has_lost_its_file:  # the file is back: open it anew
-            _registry[object()] = _registry.pop(key)
-            store = None
-        refuse_second_name_here(path)
-        if store is None or not store.is_open:
-            _forget_ended()
-            store = Store(path, durability, clock)
-            _registry[_key(path)] = store
-        store.require(durability)
-        store.owners += 1
-        return store
+    folder = os.path.dirname(absolute(target))
+    if target != MEMORY and not os.path.isdir(folder):
+        raise ReadOnlyError(
+            f"{absolute(target)!r} cannot be opened for writing: there is no folder {folder!r}, "
+            "make it or give another path",
+            path=absolute(target),
+        )
 
 
-def close_store(store: Store) -> None:
-    """Release one owner; the last one commits what is queued and closes the file."""
-    with _registry_lock:
-        store.owners -= 1
-        if store.owners > 0:
-            return
-        store.retire()
-    store.shut()
-    with _registry_lock:
-        _forget_ended()
+def public_columns() -> dict[str, tuple[str, ...]]:
+    """Return the columns of each public view."""
+    from rowtrail.engine.sqlite._query import public_columns as of_views
 
-
-def _forget_ended() -> None:
-    """Drop the stores whose writer has ended.
-
-    One that closes on its own writer's thread, as an unclosed journal's does, has not: the end of
-    Python must still wait for it.
-    """
-    for key in [key for key, kept in _registry.items() if kept.writer.has_ended]:
-        del _registry[key]
-
-
-def _key(path: str) -> object:
-    if path == MEMORY:
-        return object()  # each one is a database of its own
-    try:
-        found = os.stat(path)
-    except OSError:
-        return path
-    return (found.st_dev, found.st_ino)
-
-
-@atexit.register
-def _close_left_open() -> None:
-    for store in list(_registry.values()):
-        store.shut()
-
-
-def _before_fork() -> None:
-    _registry_lock.acquire()  # not a bound method: a child has another lock
-
-
-def _after_fork_in_parent() -> None:
-    _registry_lock.release()
-
-
-def _after_fork_in_child() -> None:
-    for key, store in _registry.items():
-        store.disown()
-        _inherited[key] = store.pid
-    _registry.clear()
-    # Whatever thread held the lock does not exist here.
-    globals()["_registry_lock"] = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    # A fork waits for a file that is just being opened: the child must find it in the registry.
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
-
-
-def warn_unclosed(owner: object, store: Store) -> weakref.finalize[..., object]:
-    """Warn when `owner` is collected without being closed; what it wrote is safe either way."""
-    return weakref.finalize(owner, _release_and_warn, store)
-
-
-def _release_and_warn(store: Store) -> None:
-    if os.getpid() != store.pid or not store.is_open:
-        return
-    # Not here: the garbage collector may run on any thread, in the middle of anything.
-    store.writer.order(lambda: close_store(store))
-    warnings.warn(
-        f"the journal {store.path!r} was not closed: use it in a `with` block or call close()",
-        ResourceWarning,
-        stacklevel=2,
-    )
+    return of_views()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+from rowtrail.engine.sqlite._attached import JOURNAL, attach
 from rowtrail.engine.sqlite._faults import named_errors
 from rowtrail.engine.sqlite._inspect import inspect_file
-from rowtrail.engine.sqlite._reader import JOURNAL, attach
 from rowtrail.engine.sqlite._whole_file import beside, give_name, refuse_existing
 from rowtrail.errors import DamagedError
 

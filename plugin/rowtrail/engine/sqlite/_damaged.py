@@ -13,6 +13,9 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from rowtrail import schema
+from rowtrail.engine._contract import Row
+from rowtrail.engine.sqlite._attached import check_version, decode
+from rowtrail.engine.sqlite._dialect import dialect
 from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_error
 from rowtrail.engine.sqlite._home import (
     has_wal,
@@ -21,8 +24,7 @@ from rowtrail.engine.sqlite._home import (
     refuse_wal_elsewhere,
 )
 from rowtrail.engine.sqlite._open import CACHE_KIB, check_sqlite_version
-from rowtrail.engine.sqlite._reader import check_version, decode
-from rowtrail.engine.sqlite._tx import Row, Tx
+from rowtrail.engine.sqlite._tx import SqliteTx
 from rowtrail.errors import DamagedError, StorageError
 
 MAX_KEY = 2**63 - 1
@@ -92,7 +94,7 @@ class DamagedFile:
         except BaseException:  # Ctrl-C too: nobody else would close it
             self._connection.close()
             raise
-        self._tx = Tx(self._connection)
+        self._tx = SqliteTx(self._connection)
 
     def _sound_tables(self) -> frozenset[str]:
         """Return the tables that are what rowtrail made: any other could run code of its own."""
@@ -141,7 +143,7 @@ class DamagedFile:
 
     def _refuse_strange(self, name: str) -> None:
         """Refuse to ask what somebody put in the place of a table: a view may never end."""
-        words = set(re.findall(r"\w+", schema.statements()[name]))
+        words = set(re.findall(r"\w+", schema.statements(dialect())[name]))
         strange = sorted((_tables() - self.tables) & words)
         if strange:
             raise DamagedError(
@@ -149,7 +151,7 @@ class DamagedFile:
             )
 
     @property
-    def tx(self) -> Tx:
+    def tx(self) -> SqliteTx:
         """Return the transaction, for what is only asked of a file that is whole."""
         return self._tx
 
@@ -241,7 +243,7 @@ class DamagedFile:
 class _Reading:
     """Rows of one statement, and the last key of which all were given."""
 
-    def __init__(self, tx: Tx, name: str, params: dict[str, Any]) -> None:
+    def __init__(self, tx: SqliteTx, name: str, params: dict[str, Any]) -> None:
         self._tx, self._name, self._params = tx, name, params
         self.last = -1
 

@@ -114,7 +114,7 @@ _LEAVES: dict[int, tuple[type[StorageError], str]] = {
 
 
 def _is_full(path: str) -> bool:
-    """Tell whether an I/O error is a lack of space: SQLite says so only where `write` says it."""
+    """Return whether an I/O error is a lack of space: SQLite says so only where `write` says it."""
     try:
         system = os.statvfs(os.path.dirname(path) or ".")
     except (AttributeError, OSError):  # Windows has no statvfs

@@ -62,7 +62,7 @@ class ForeignFile:
 
     @property
     def is_journal(self) -> bool:
-        """Tell whether the file is a rowtrail journal."""
+        """Return whether the file is a rowtrail journal."""
         return bool(self._application == schema.APPLICATION_ID)
 
     @property

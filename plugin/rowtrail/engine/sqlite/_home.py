@@ -56,15 +56,20 @@ class Home:
 
     @classmethod
     def from_text(cls, text: str | None) -> Home | None:
-        """Return the home that a journal tells of, None where it tells none."""
+        """Return the home that a journal records, None where it records none."""
         try:
-            told = json.loads(text or "null")
-            return cls(str(told["path"]), told["device"], told["folder"], bool(told["is_mount"]))
+            recorded = json.loads(text or "null")
+            return cls(
+                str(recorded["path"]),
+                recorded["device"],
+                recorded["folder"],
+                bool(recorded["is_mount"]),
+            )
         except (ValueError, TypeError, KeyError):
             return None
 
     def as_text(self) -> str:
-        """Return the form in which the journal keeps it; a path that is no text is escaped."""
+        """Return the form in which the journal keeps it; a path that is not a text is escaped."""
         return json.dumps(asdict(self))
 
     def is_same(self, other: Home) -> bool:
@@ -81,6 +86,11 @@ class Home:
 def wal_of(path: str) -> str:
     """Return the path of the WAL, which lies beside the file itself, not beside a symbolic link."""
     return f"{os.path.realpath(path)}-wal"
+
+
+def beside_file(path: str, suffix: str) -> str | None:
+    """Return the path of a file beside a journal, None for one in memory."""
+    return None if path == MEMORY else os.path.abspath(path) + suffix
 
 
 def has_wal(path: str) -> bool:
@@ -107,7 +117,7 @@ def _unescaped(point: str) -> str:
     return point
 
 
-def told_home(connection: sqlite3.Connection, schema: str = "main") -> Home | None:
+def recorded_home(connection: sqlite3.Connection, schema: str = "main") -> Home | None:
     """Return under which name a journal was opened last, None where it does not say."""
     query = f"SELECT value FROM {schema}.meta WHERE key = '{HOME}'"
     found = connection.execute(query).fetchone()
@@ -115,9 +125,9 @@ def told_home(connection: sqlite3.Connection, schema: str = "main") -> Home | No
 
 
 def home_if_sound(connection: sqlite3.Connection, schema: str = "main") -> Home | None:
-    """As `told_home`, of a file that may be damaged: that is found where it is read."""
+    """As `recorded_home`, of a file that may be damaged: that is found where it is read."""
     try:
-        return told_home(connection, schema)
+        return recorded_home(connection, schema)
     except sqlite3.Error:
         return None
 
@@ -167,32 +177,36 @@ def refuse_second_name_here(path: str) -> None:
 # Between processes.
 
 
-def refuse_wal_elsewhere(path: str, told: Home | None) -> None:
-    """Refuse a file that was not closed under the other name that it tells of, as far as one sees.
+def refuse_wal_elsewhere(path: str, recorded: Home | None) -> None:
+    """Refuse a file that was not closed under the other name that it records, as far as one sees.
 
     Raises:
         SecondNameError: Its newest rows are in the WAL of the other name.
     """
-    if told is None or not has_wal(told.path) or _is_same_file(wal_of(told.path), wal_of(path)):
+    if (
+        recorded is None
+        or not has_wal(recorded.path)
+        or _is_same_file(wal_of(recorded.path), wal_of(path))
+    ):
         return
-    if _is_same_file(told.path, path):
-        raise in_use(path, told.path)
-    if not os.path.lexists(told.path) and not has_wal(path):
-        left, mine = wal_of(told.path), wal_of(path)
+    if _is_same_file(recorded.path, path):
+        raise in_use(path, recorded.path)
+    if not os.path.lexists(recorded.path) and not has_wal(path):
+        left, mine = wal_of(recorded.path), wal_of(path)
         raise SecondNameError(
-            f"{path!r} was moved here from {told.path!r} without its newest rows, which are in "
+            f"{path!r} was moved here from {recorded.path!r} without its newest rows, which are in "
             f"{left!r}: end the program that may still have it open, then move that file to "
             f"{mine!r}, or delete it to go without those rows",
             path=path,
-            other=told.path,
+            other=recorded.path,
         )
 
 
-def may_have_other_names(path: str, told: Home | None) -> bool:
+def may_have_other_names(path: str, recorded: Home | None) -> bool:
     """Return whether somebody whom one cannot see may have the file open under another name."""
     return (
         os.stat(path).st_nlink > 1
-        or (told is not None and told.is_mount)
+        or (recorded is not None and recorded.is_mount)
         or _is_mount(os.path.realpath(path))
     )
 
@@ -207,14 +221,14 @@ def move_home(path: str) -> None:
         SecondNameError: It is in use under another name, or left its WAL there.
     """
     with contextlib.closing(_connection(path)) as connection, named_errors(path):
-        told, mine = told_home(connection), Home.of(path)
-    if told is not None:
-        _recover(path, told.path)
-    refuse_wal_elsewhere(path, told)
+        recorded, mine = recorded_home(connection), Home.of(path)
+    if recorded is not None:
+        _recover(path, recorded.path)
+    refuse_wal_elsewhere(path, recorded)
     with contextlib.closing(_connection(path)) as connection, named_errors(path):
-        if may_have_other_names(path, told):
-            _use_alone(connection, path, None if told is None else told.path)
-            refuse_wal_elsewhere(path, told_home(connection))  # it may have crashed meanwhile
+        if may_have_other_names(path, recorded):
+            _use_alone(connection, path, None if recorded is None else recorded.path)
+            refuse_wal_elsewhere(path, recorded_home(connection))  # it may have crashed meanwhile
         connection.execute(
             "INSERT INTO meta (key, value) VALUES (?, ?) "
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -233,7 +247,7 @@ def _recover(path: str, other: str) -> None:
 
 
 def is_in_use(path: str) -> bool:
-    """Return whether anybody has the file open by any name; False where that cannot be told."""
+    """Return whether anybody has the file open by any name; False where that is unknown."""
     try:
         with contextlib.closing(_connection(path)) as connection:
             _use_alone(connection, path, None)

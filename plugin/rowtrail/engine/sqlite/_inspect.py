@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from rowtrail.engine.sqlite._attached import JOURNAL, attach
 from rowtrail.engine.sqlite._faults import named_errors
 from rowtrail.engine.sqlite._home import wal_of
-from rowtrail.engine.sqlite._reader import JOURNAL, attach
 
 MAX_FAULTS = 20
 
@@ -30,7 +30,7 @@ _WAL_RESET_FIXED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What SQLite tells about a journal's file.
+    """What SQLite says of a journal's file.
 
     Attributes:
         free_bytes: Room inside the file that new rows will use.
@@ -101,7 +101,7 @@ def sqlite_version() -> str:
 
 
 def has_wal_reset_fault(version: str) -> bool:
-    """Tell whether SQLite may, rarely, lose commits when a checkpoint resets the WAL.
+    """Return whether SQLite may, rarely, lose commits when a checkpoint resets the WAL.
 
     Source: sqlite.org/wal.html, "the WAL-reset bug": 3.7.0 to 3.51.2, fixed also in 3.44.6 and
     3.50.7.

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rowtrail._clock import Clock
+from rowtrail.engine._contract import Row
 from rowtrail.engine._process import STALE_AFTER_MS, Identity, ProcessIdentity, current_process
-from rowtrail.engine.sqlite._tx import Row
 
 SILENT = "silent/"
 """In `meta`, before the row of a process whose heartbeat lies in the future: `AT SINCE`, when it
@@ -33,7 +33,7 @@ class _Observed:
 
 
 class Liveness:
-    """Tells the dead from the living, whatever the wall clocks do.
+    """Finds out which processes have died, whatever the wall clocks do.
 
     A heartbeat is a time by its writer's wall clock, which may be set back or forward at any time.
     So beside its age counts for how long, by the monotonic clock, it was seen to stand still, and
@@ -44,7 +44,7 @@ class Liveness:
         self._clock = clock
         self._ahead_ms = self._wall_ahead_ms()
         self._observed: dict[int, _Observed] = {}
-        self._told: dict[int, tuple[int, int]] = {}
+        self._recorded: dict[int, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
     def load(self, silences: Iterable[Row]) -> None:
@@ -53,12 +53,12 @@ class Liveness:
             at, _, since = str(row["value"]).partition(" ")
             process = str(row["key"]).removeprefix(SILENT)
             if at.isdecimal() and since.isdecimal() and process.isdecimal():
-                self._told[int(process)] = (int(at), int(since))
+                self._recorded[int(process)] = (int(at), int(since))
 
     def verdict_in_ms(self, row: Row) -> float | None:
-        """Return in how many milliseconds a process is told dead if it stays silent, 0 when it is.
+        """Return after how many ms of silence a process counts as dead, 0 when it does.
 
-        None when it is told alive for certain: by its identity on this host, or because its
+        None when it lives for certain: by its identity on this host, or because its
         heartbeat was seen to change lately.
         """
         identity = ProcessIdentity.of_row(row)
@@ -82,10 +82,12 @@ class Liveness:
         """
         now, at = self._clock.now_ms(), row["last_seen_at"]
         with self._lock:
-            told = self._told.get(row["process"])
-            if at - now <= FUTURE_MS or (told is not None and told[0] == at and told[1] <= now):
+            recorded = self._recorded.get(row["process"])
+            if at - now <= FUTURE_MS or (
+                recorded is not None and recorded[0] == at and recorded[1] <= now
+            ):
                 return None
-            self._told[row["process"]] = (at, now)
+            self._recorded[row["process"]] = (at, now)
         return f"{SILENT}{row['process']}", f"{at} {now}"
 
     def _observe(self, process: int, last_seen_at: int, now_ms: float) -> _Observed:
@@ -101,9 +103,9 @@ class Liveness:
     def _age_ms(self, row: Row) -> float:
         """Return how old a heartbeat is by the wall clock, as far as that can be believed."""
         at, now = row["last_seen_at"], self._clock.now_ms()
-        told = self._told.get(row["process"])
-        if at > now and told is not None and told[0] == at:
-            at = told[1]
+        recorded = self._recorded.get(row["process"])
+        if at > now and recorded is not None and recorded[0] == at:
+            at = recorded[1]
         jumped_ms = max(self._wall_ahead_ms() - self._ahead_ms, 0.0)
         return max(float(now - at) - jumped_ms, 0.0)
 

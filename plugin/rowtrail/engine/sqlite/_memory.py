@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from rowtrail.engine.sqlite._attached import decode
 from rowtrail.engine.sqlite._functions import MAX_VALUE_BYTES
-from rowtrail.engine.sqlite._reader import decode
 
 MAX_BUILT_BYTES = 512 * 1024 * 1024
 """Most that the values of a query can take together. A heap limit of SQLite's own holds for the

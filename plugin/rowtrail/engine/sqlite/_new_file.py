@@ -10,8 +10,8 @@ from typing import Any, Self
 from rowtrail._clock import Clock
 from rowtrail.engine.sqlite._faults import named_errors
 from rowtrail.engine.sqlite._open import PAGE_BYTES, apply_schema, check_sqlite_version
-from rowtrail.engine.sqlite._tx import Tx
-from rowtrail.engine.sqlite._whole_file import COMPANIONS, beside, give_name, refuse_existing
+from rowtrail.engine.sqlite._tx import SqliteTx
+from rowtrail.engine.sqlite._whole_file import SIDE_FILES, beside, give_name, refuse_existing
 
 
 class NewFile:
@@ -26,7 +26,7 @@ class NewFile:
     def __init__(self, target: str) -> None:
         check_sqlite_version()
         self.target = target
-        refuse_existing(target, COMPANIONS)
+        refuse_existing(target, SIDE_FILES)
         with contextlib.ExitStack() as stack:
             self.path = stack.enter_context(beside(target))
             with named_errors(self.path):
@@ -34,7 +34,7 @@ class NewFile:
                 stack.callback(self._connection.close)
                 self._begin()
             self._stack = stack.pop_all()
-        self.tx = Tx(self._connection)
+        self.tx = SqliteTx(self._connection)
 
     def _begin(self) -> None:
         # What is half built is thrown away: nothing is to be rolled back, and one sync does.

@@ -1,33 +1,12 @@
-"""A part of a journal: the rows of one thread, one run or one agent."""
+"""A part of a journal as views: the rows of one thread, one run or one agent."""
 
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 
 from rowtrail import schema
-from rowtrail.errors import UnknownIdError, UsageError
-
-
-@dataclass(frozen=True)
-class Only:
-    """What a query may see: rows of this thread, this run and this agent; None is any.
-
-    Raises:
-        UsageError: One of them is no text.
-    """
-
-    thread_id: str | None = None
-    run_id: str | None = None
-    agent: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None and not isinstance(value, str):
-                raise UsageError(f"{name}={value!r} is no text: give an id or a name as a str")
-
-    def __bool__(self) -> bool:
-        return (self.thread_id, self.run_id, self.agent) != (None, None, None)
+from rowtrail.engine._asking import Only
+from rowtrail.errors import UnknownIdError
 
 
 def only_tables(connection: sqlite3.Connection, journal: str, only: Only) -> dict[str, str]:

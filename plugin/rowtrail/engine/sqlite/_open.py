@@ -8,12 +8,13 @@ import os
 import sqlite3
 import sys
 import time
-from typing import Literal
 
 from rowtrail import schema
-from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_error, named_errors
+from rowtrail.engine._contract import Durability
+from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_errors
 from rowtrail.engine.sqlite._form import is_current, take_over
-from rowtrail.engine.sqlite._home import HOME, MEMORY, Home, move_home, told_home, wal_of
+from rowtrail.engine.sqlite._home import HOME, MEMORY, Home, move_home, recorded_home, wal_of
+from rowtrail.engine.sqlite._tx import begin
 from rowtrail.engine.sqlite._watch import SMALLEST_FILE_BYTES, Watch
 from rowtrail.errors import (
     NewerSchemaError,
@@ -22,8 +23,6 @@ from rowtrail.errors import (
     StorageError,
     UnsupportedError,
 )
-
-Durability = Literal["full", "normal"]
 
 PAGE_BYTES = 8192  # 2 KB rows waste half of a 4 KiB page (measured: 4,128 B against 2,777 B a row)
 CACHE_KIB = 16_384
@@ -52,7 +51,7 @@ def open_writer(path: str, durability: Durability, now_ms: int) -> tuple[sqlite3
     """Open the connection that writes: create or migrate the file, and switch it to WAL.
 
     Returns:
-        The connection, and what tells whether the path still names its file.
+        The connection, and what finds out whether the path still names its file.
 
     Raises:
         NotAJournalError: The file belongs to something else.
@@ -140,35 +139,14 @@ def _set_up(connection: sqlite3.Connection, path: str, durability: Durability, n
 def _is_at_home(connection: sqlite3.Connection, path: str) -> bool:
     if path == MEMORY:
         return True
-    told = told_home(connection)
-    return told is not None and told.is_same(Home.of(path))
+    recorded = recorded_home(connection)
+    return recorded is not None and recorded.is_same(Home.of(path))
 
 
 def set_durability(connection: sqlite3.Connection, durability: Durability) -> None:
     """Say when the WAL is synced; SQLite takes it outside transactions only."""
     # FULL syncs the WAL at every commit, so a power cut loses none; NORMAL at checkpoints only.
     connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
-
-
-def begin(connection: sqlite3.Connection, path: str) -> None:
-    """Begin a transaction that writes, as soon as no other process has one open.
-
-    SQLite's own waiting pauses up to 100 ms at a time: of eight processes that write all the time,
-    one then waited more than a second for its turn.
-
-    Raises:
-        BusyError: The file stayed locked.
-    """
-    until = None
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.Error as error:
-            now = time.monotonic()
-            until = until or now + BUSY_TIMEOUT_MS / 1000
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or now > until:
-                raise named_error(error, path) from error
 
 
 def open_reader(path: str) -> sqlite3.Connection:
@@ -228,7 +206,7 @@ def _set_leftovers_aside(handle: int, real: str) -> None:
 
 
 def _refuse_unusable(path: str) -> None:
-    """Refuse what is no file, and a short file of something else, over which SQLite would write."""
+    """Refuse what is not a file, and a short file, over which SQLite would write."""
     try:
         os.stat(path)
     except OSError as error:

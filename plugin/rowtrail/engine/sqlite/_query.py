@@ -1,4 +1,4 @@
-"""Questions of strangers: one `SELECT` over the public views, and nothing else, within limits."""
+"""Untrusted queries: one `SELECT` over the public views, and nothing else, within limits."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rowtrail import schema
+from rowtrail.engine._asking import (
+    EVERYTHING,
+    MAX_CELL_CHARS,
+    Found,
+    Kind,
+    Only,
+    Params,
+    UnansweredError,
+)
+from rowtrail.engine.sqlite._attached import attach, create_views, decode
 from rowtrail.engine.sqlite._faults import named_errors
 from rowtrail.engine.sqlite._functions import ALLOWED, LINEAR, MAX_VALUE_BYTES
 from rowtrail.engine.sqlite._home import MEMORY
 from rowtrail.engine.sqlite._memory import value_limit
-from rowtrail.engine.sqlite._only import Only, only_tables
-from rowtrail.engine.sqlite._reader import attach, create_views, decode
-from rowtrail.engine.sqlite._tx import Tx
-
-MAX_CELL_CHARS = 20_000
-"""A longer text, or a blob of more bytes, is cut in the answer."""
+from rowtrail.engine.sqlite._only import only_tables
+from rowtrail.engine.sqlite._tx import SqliteTx
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Rows after these many bytes of text are left out."""
@@ -47,11 +52,7 @@ LIMITS = {
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 
-EVERYTHING = Only()
-
 T = TypeVar("T")
-Kind = Literal["read", "function", "action", "timeout", "too_big", "parameters", "wrong"]
-Params = Sequence[Any] | dict[str, Any]
 
 _REFUSED = (
     "ALTER_TABLE ANALYZE ATTACH CREATE_INDEX CREATE_TABLE CREATE_TEMP_INDEX CREATE_TEMP_TABLE "
@@ -76,42 +77,12 @@ _STORAGE_CODES = frozenset(
 )
 
 
-class UnansweredError(Exception):
-    """Why a query got no answer, for the room that words it.
-
-    Attributes:
-        kind: What happened.
-        detail: The table, function, action, or SQLite's message.
-    """
-
-    def __init__(self, kind: Kind, detail: str) -> None:
-        super().__init__(f"{kind}: {detail}")
-        self.kind = kind
-        self.detail = detail
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a query found.
-
-    Attributes:
-        has_more: There are more rows than were asked for.
-        cut: How many values were cut to `max_chars`, which is also the limit of a blob in bytes.
-    """
-
-    columns: list[str]
-    rows: list[tuple[Any, ...]]
-    has_more: bool
-    cut: int
-    max_chars: int = MAX_CELL_CHARS
-
-
 class Source(Protocol):
     """A journal to ask: a `Store` or a `Reader`."""
 
-    path: str
+    where: str
 
-    def read(self, work: Callable[[Tx], T]) -> T: ...
+    def read(self, work: Callable[[SqliteTx], T]) -> T: ...
 
 
 def ask(
@@ -135,28 +106,28 @@ def ask(
         UnansweredError: It is refused, wrong, or out of time; sqlite3's own error is its cause.
         StorageError: The journal cannot be read, is closed, or was opened before `fork()`.
     """
-    image = source.read(_image if source.path == MEMORY else _nothing)
-    errand = _Errand(source.path, sql, params, rows, seconds, only, image)
-    threading.Thread(target=errand.run, name="rowtrail-query", daemon=True).start()
+    image = source.read(_image if source.where == MEMORY else _nothing)
+    asked = _Asked(source.where, sql, params, rows, seconds, only, image)
+    threading.Thread(target=asked.run, name="rowtrail-query", daemon=True).start()
     try:
-        return errand.done.result(timeout=seconds + GRACE_S)
+        return asked.done.result(timeout=seconds + GRACE_S)
     except TimeoutError as error:
         raise UnansweredError("timeout", "the query could not be interrupted") from error
     finally:
-        errand.stop = True
+        asked.stop = True
 
 
-def _image(tx: Tx) -> bytes:
+def _image(tx: SqliteTx) -> bytes:
     """Return a copy of a database in memory: its one connection is the writer's."""
     connection = tx._connection  # pyright: ignore[reportPrivateUsage]  # of this room
     return connection.serialize()
 
 
-def _nothing(tx: Tx) -> None:
+def _nothing(tx: SqliteTx) -> None:
     """Let the store refuse when it cannot be used."""
 
 
-class _Errand:
+class _Asked:
     """One query, on the thread that asks it."""
 
     def __init__(

@@ -4,70 +4,65 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from rowtrail._clock import Clock
+from rowtrail.engine._asking import EVERYTHING, Found, Only, Params
+from rowtrail.engine._contract import NORMAL, Durability, Row, Tx, WriteKey
 from rowtrail.engine._process import HEARTBEATS_UNTIL_STALE, STALE_AFTER_MS, current_process
 from rowtrail.engine.sqlite._faults import named_errors
-from rowtrail.engine.sqlite._home import MEMORY, note_closed, note_open
+from rowtrail.engine.sqlite._home import MEMORY, beside_file, note_closed, note_open
 from rowtrail.engine.sqlite._jobs import Awaited, Job, Promised
 from rowtrail.engine.sqlite._liveness import Liveness
-from rowtrail.engine.sqlite._open import (
-    Durability,
-    checkpoint_wal,
-    free_pages,
-    open_reader,
-    open_writer,
-)
-from rowtrail.engine.sqlite._tx import Row, Tx
+from rowtrail.engine.sqlite._open import checkpoint_wal, free_pages, open_writer
+from rowtrail.engine.sqlite._reader_pool import ReaderPool
+from rowtrail.engine.sqlite._tx import SqliteTx
 from rowtrail.engine.sqlite._writer import Writer, leak
 from rowtrail.errors import ClosedError, DamagedError, ForkedError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
 # Seven may be late before a process counts as dead, and one at work pays a commit in 2 s for them.
 HEARTBEAT_S = min(2.0, STALE_AFTER_MS / 1000 / HEARTBEATS_UNTIL_STALE)
 HASH_KEY_BYTES = 16
-MAX_IDLE_READERS = 8
-READ_THREADS = 4
-NORMAL = "normal/"
-"""In `meta`, before the row of a process that has the file open with `durability="normal"`."""
+PAGES_AT_ONCE = 256  # given back in one transaction: 2 MiB
 
 
-class Store:
-    """One open journal file.
+class SqliteStore:
+    """One open journal file: keeps the contract of `rowtrail.engine.Store`.
 
-    `write` commits before it returns; `awrite` is its twin for coroutines and never blocks the
-    event loop. A transaction is a function of a `Tx`; it may be called on another thread.
+    One thread writes, so that the keys of transactions need no looking at.
+
+    Args:
+        release: Called by `close`: drops an owner, and shuts the store behind the last one.
     """
 
-    def __init__(self, path: str, durability: Durability, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: str,
+        durability: Durability,
+        clock: Clock,
+        *,
+        release: Callable[[SqliteStore], None],
+    ) -> None:
         self.path = path
+        self.where = path
+        self._release = release
         self.durability = durability
         self.clock = clock
         self.pid = os.getpid()
         self.owners = 0
         """How many journals share the store; the last one to go closes it."""
-        self.epoch = 0
-        """Grows whenever work was rolled back: what was cached from it is void."""
-        self.companion: object | None = None
-        """What the room above keeps once per store."""
-        self.chore: Callable[[Tx], object] | None = None
-        """What is done with every heartbeat, and before the store closes."""
-        self.farewell: Callable[[Tx], object] | None = None
-        """The last work of the store, run when it closes."""
+        self.shared: object | None = None
+        self.on_heartbeat: Callable[[Tx], object] | None = None
+        self.on_close: Callable[[Tx], object] | None = None
         self._liveness = Liveness(clock)
-        self._is_shut = False
-        self._lock = threading.Lock()
-        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._read_pool: ThreadPoolExecutor | None = None
+        self._readers = ReaderPool(path, clock)
         connection, self._watch = open_writer(path, durability, clock.now_ms())
         self._open_name = note_open(path)
         self.writer = Writer(
@@ -75,7 +70,7 @@ class Store:
             connection,
             durability=durability,
             watch=self._watch,
-            on_rollback=self._forget,
+            clock=clock,
             beat=self._beat,
             beat_every_s=HEARTBEAT_S,
         )
@@ -88,14 +83,11 @@ class Store:
         self.journal_id: str = facts[1]
         self.hash_key: bytes = facts[2]
 
-    def write(self, work: Callable[[Tx], T], *, synced: bool = False) -> T:
-        """Run `work` in a transaction and return its result once it is committed.
-
-        Args:
-            work: The transaction.
-            synced: Have it on disk before this returns, also with `durability="normal"`.
-        """
-        if self.is_in_transaction:
+    def write(
+        self, work: Callable[[SqliteTx], T], *, key: WriteKey | None = None, synced: bool = False
+    ) -> T:
+        """Run `work` in a transaction and return its result once it is committed."""
+        if self.writer.is_in_transaction:
             raise RuntimeError("a transaction cannot wait for another one")
         self._refuse_child()
         result: T = self.writer.write(work, synced=synced)
@@ -103,14 +95,13 @@ class Store:
 
     @property
     def is_in_transaction(self) -> bool:
-        """Tell whether the caller runs inside a transaction of this store."""
+        """Return whether the caller runs inside a transaction of this store."""
         return self.writer.is_in_transaction
 
-    async def awrite(self, work: Callable[[Tx], T], *, synced: bool = False) -> T:
-        """Run `work` in a transaction; committed also when the awaiting task is cancelled.
-
-        `synced` as for `write`.
-        """
+    async def awrite(
+        self, work: Callable[[SqliteTx], T], *, key: WriteKey | None = None, synced: bool = False
+    ) -> T:
+        """As `write`, for coroutines; committed also when the awaiting task is cancelled."""
         import asyncio  # not for `import rowtrail`
 
         job = Awaited(work, asyncio.get_running_loop(), synced=synced)
@@ -118,13 +109,8 @@ class Store:
         result: T = await job.future  # cancelled or not, the job runs
         return result
 
-    def submit(self, work: Callable[[Tx], T]) -> Future[T]:
-        """Queue `work` as a transaction and return at once.
-
-        Raises:
-            ClosedError: The store was closed.
-            ForkedError: It was opened before a `fork()`.
-        """
+    def submit(self, work: Callable[[SqliteTx], T], *, key: WriteKey | None = None) -> Future[T]:
+        """Queue `work` as a transaction and return at once."""
         job = Promised(work)
         self._put(job)
         return job.future
@@ -133,24 +119,14 @@ class Store:
         self._refuse_child()
         self.writer.put(job)
 
-    def read(self, work: Callable[[Tx], T]) -> T:
+    def read(self, work: Callable[[SqliteTx], T]) -> T:
         """Run `work` on a connection that cannot write, over one consistent snapshot."""
         self.refuse_replaced()
         if self.path == MEMORY:
             return self.write(work)
-        connection = self._take_reader()
-        try:
-            with named_errors(self.path):
-                connection.execute("BEGIN")
-                result = work(Tx(connection))
-                connection.execute("COMMIT")
-        except BaseException:  # Ctrl-C too: its snapshot would keep the WAL from being cut
-            connection.close()
-            raise
-        self._give_back(connection)
-        return result
+        return self._readers.read(work)
 
-    async def aread(self, work: Callable[[Tx], T]) -> T:
+    async def aread(self, work: Callable[[SqliteTx], T]) -> T:
         """Run `read` on one of the store's own threads."""
         import asyncio
 
@@ -158,16 +134,53 @@ class Store:
         if self.path == MEMORY:
             return await self.awrite(work)
         try:
-            reading = asyncio.get_running_loop().run_in_executor(self._pool(), self.read, work)
+            threads = self._readers.threads()
+            reading = asyncio.get_running_loop().run_in_executor(threads, self.read, work)
         except RuntimeError:
-            self._refuse_shut()  # the pool was shut down meanwhile
+            self._readers.refuse_closed()  # its threads were ended meanwhile
             raise
         return await reading
 
+    def ask(
+        self, sql: str, params: Params, *, rows: int, seconds: float, only: Only = EVERYTHING
+    ) -> Found:
+        """Answer one `SELECT` of anybody over the public views, within limits."""
+        from rowtrail.engine.sqlite._query import ask  # not for programs that do not ask
+
+        self.refuse_replaced()  # it asks by the path
+        return ask(self, sql, params, rows=rows, seconds=seconds, only=only)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Return whether the journal ends with this process."""
+        return self.path == MEMORY
+
+    def file(self) -> str | None:
+        """Return the path of the file, as long as it is the one that is open."""
+        if self.path == MEMORY:
+            return None
+        self.refuse_replaced()
+        return self.path
+
+    def beside(self, suffix: str) -> str | None:
+        """Return the path of a file beside the journal."""
+        return beside_file(self.path, suffix)
+
+    def unsynced_steps(self) -> frozenset[int]:
+        """Return the steps whose newest change by this process may not be on disk yet."""
+        return self.writer.unsynced.steps()
+
+    def size(self) -> int:
+        """Return the bytes of the file, without its WAL."""
+        try:
+            return os.stat(self.path).st_size
+        except OSError:
+            return 0  # a journal in memory
+
     @property
     def is_open(self) -> bool:
-        """Tell whether the store still takes transactions."""
-        return not self._is_shut
+        """Return whether the store still takes transactions."""
+        return not self._readers.is_closed
 
     @property
     def has_lost_its_file(self) -> bool:
@@ -185,13 +198,13 @@ class Store:
         self._watch.check()
 
     def is_alive(self, process: Row) -> bool:
-        """Return whether the process in a row with the columns of `process` is not told dead."""
+        """Return whether the process in a row of `process` is not known to be dead."""
         return self.verdict_in_s(process) != 0.0
 
     def verdict_in_s(self, process: Row) -> float | None:
-        """Return in how many seconds a process is told dead if it stays silent, 0.0 when it is.
+        """Return in how many seconds a process counts as dead if it stays silent, 0.0 when it is.
 
-        None when it is told alive for certain: it is known by its identity on this host, or its
+        None when it lives for certain: it is known by its identity on this host, or its
         heartbeat was seen to change lately.
         """
         if process["process"] == self.process_row:
@@ -207,11 +220,11 @@ class Store:
                 self.submit(lambda tx: tx.run("meta_set", key=key, value=value))
         return verdict_ms / 1000
 
-    def shrink(self, pages: int) -> None:
-        """Give free pages back to the file system, `pages` at a time between other commits."""
+    def shrink(self) -> None:
+        """Give free pages back to the file system, a little at a time between other commits."""
         left = -1
         while left and left != (
-            left := self._between_commits(lambda c: free_pages(c, self.path, pages))
+            left := self._between_commits(lambda c: free_pages(c, self.path, PAGES_AT_ONCE))
         ):
             pass
         self._between_commits(checkpoint_wal)
@@ -230,7 +243,7 @@ class Store:
                 done.set_exception(error)
 
         self._refuse_child()
-        self._refuse_shut()
+        self._readers.refuse_closed()
         self.writer.order(carry_out)
         return done.result()
 
@@ -245,75 +258,42 @@ class Store:
         """Return the connection that writes; only its own thread may use it."""
         return self.writer.connection
 
+    def close(self) -> None:
+        """Release one owner; the last one commits what is queued and closes the file."""
+        self._release(self)
+
+    def close_unowned(self) -> bool:
+        """As `close`, for a finalizer, which may run on any thread, in the middle of anything."""
+        if os.getpid() != self.pid or not self.is_open:
+            return False
+        self.writer.order(self.close)
+        return True
+
     def retire(self) -> None:
         """Take no new owner and no new reader; what is queued is still committed."""
-        with self._lock:
-            self._is_shut = True
+        self._readers.retire()
 
     def shut(self) -> None:
         """Commit what is queued and close the file, whoever still owns the store."""
         if os.getpid() != self.pid:
             return  # the parent's file: not ours to close
         self.retire()
-        if self._read_pool is not None:
-            self._read_pool.shutdown()
         # Before the writer's: the last connection to close empties and deletes the WAL.
-        for connection in self._idle_readers():
-            connection.close()
-        self.writer.close(last=self._say_goodbye)
+        self._readers.close()
+        self.writer.close(last=self._end)
         open_name, self._open_name = self._open_name, None
         note_closed(open_name)
 
     def disown(self) -> None:
         """Give up, in a child process, the connections inherited from its parent."""
-        for connection in (self.connection, *self._idle_readers()):
+        for connection in (self.connection, *self._readers.idle()):
             leak(connection)
-
-    def _idle_readers(self) -> list[sqlite3.Connection]:
-        found: list[sqlite3.Connection] = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                found.append(self._readers.get_nowait())
-        return found
-
-    def _pool(self) -> ThreadPoolExecutor:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with self._lock:
-            self._refuse_shut()
-            if self._read_pool is None:
-                self._read_pool = ThreadPoolExecutor(READ_THREADS, "rowtrail-reader")
-            return self._read_pool
-
-    def _take_reader(self) -> sqlite3.Connection:
-        self._refuse_shut()
-        try:
-            return self._readers.get_nowait()
-        except queue.Empty:
-            return open_reader(self.path)
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._lock:
-            if not self._is_shut and self._readers.qsize() < MAX_IDLE_READERS:
-                self._readers.put(connection)
-                return
-        connection.close()
-
-    def _refuse_shut(self) -> None:
-        if self._is_shut:
-            raise ClosedError(
-                f"{self.path!r} was closed before this call: open the journal again",
-                path=self.path,
-            )
 
     def _refuse_child(self) -> None:
         if os.getpid() != self.pid:
             raise forked(self.path, self.pid)
 
-    def _forget(self) -> None:
-        self.epoch += 1
-
-    def _introduce(self, tx: Tx) -> tuple[int, str, bytes]:
+    def _introduce(self, tx: SqliteTx) -> tuple[int, str, bytes]:
         me = current_process()
         row = tx.insert(
             "process_insert",
@@ -330,7 +310,7 @@ class Store:
             tx.run("meta_set", key=f"{NORMAL}{row}", value="1")
         return row, tx.value("meta_value", key="journal_id"), self._hash_key(tx)
 
-    def _hash_key(self, tx: Tx) -> bytes:
+    def _hash_key(self, tx: SqliteTx) -> bytes:
         """Return the secret of the file, without which nothing in it can be recognised."""
         text = str(tx.value("meta_value", key="hash_key") or "")
         try:
@@ -344,17 +324,17 @@ class Store:
             )
         return key
 
-    def _beat(self, tx: Tx) -> None:
+    def _beat(self, tx: SqliteTx) -> None:
         """Tell other hosts, and the views, that this process lives while it has work open."""
         tx.run("process_beat", id=self.process_row, now=self.clock.now_ms())
-        if self.chore is not None:
-            self.chore(tx)
+        if self.on_heartbeat is not None:
+            self.on_heartbeat(tx)
 
-    def _say_goodbye(self, tx: Tx) -> None:
-        if self.chore is not None:
-            self.chore(tx)
-        if self.farewell is not None:
-            self.farewell(tx)
+    def _end(self, tx: SqliteTx) -> None:
+        if self.on_heartbeat is not None:
+            self.on_heartbeat(tx)
+        if self.on_close is not None:
+            self.on_close(tx)
         tx.run("meta_delete", key=f"{NORMAL}{self.process_row}")
         tx.run("process_forget", id=self.process_row)
 

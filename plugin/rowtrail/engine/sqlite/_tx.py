@@ -1,32 +1,78 @@
-"""Named operations: the only way in which the rooms above speak to the database."""
+"""The transactions of SQLite: how one begins, its named statements, and which steps it changed."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from rowtrail import schema
+from rowtrail._clock import Clock
+from rowtrail.engine._contract import Row
+from rowtrail.engine.sqlite._dialect import dialect
+from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_error
+from rowtrail.engine.sqlite._home import wal_of
 from rowtrail.schema import Change
 
-Row = sqlite3.Row
-"""One row: columns by name and by position."""
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-class Tx:
-    """Runs the statements of `rowtrail/schema/statements` by name, inside one transaction.
+MAX_NOTED = 100_000
+"""How many steps are remembered, the newest; nobody asks for so many."""
+
+_HEADER = slice(12, 24)
+"""Where the header of a WAL has its number and salts: others after each reset."""
+
+
+@cache
+def _statements() -> tuple[dict[str, str], dict[str, Change]]:
+    """Return every statement, and how those that are marked change steps.
+
+    What changes any number of steps says which.
+    """
+    texts, changes = dict(schema.statements(dialect())), schema.step_changes(dialect())
+    for name, change in changes.items():
+        if change is Change.MANY:
+            texts[name] += " RETURNING id"
+    return texts, changes
+
+
+class SqliteTx:
+    """Keeps the contract of `rowtrail.engine.Tx` on one connection, whatever transaction it has.
 
     Args:
         connection: The connection that has the transaction.
+        clock: What time it is.
         changed: Where the rows of steps are noted that it adds or changes.
     """
 
-    def __init__(self, connection: sqlite3.Connection, changed: set[int] | None = None) -> None:
+    last_id = b"\xff" * 17
+    """Greater than every id: SQLite sorts bytes behind texts, and a UUID has 16."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        clock: Clock | None = None,
+        changed: set[int] | None = None,
+    ) -> None:
         connection.row_factory = sqlite3.Row
         self._connection = connection
         self._changed = set[int]() if changed is None else changed
-        self._statements = schema.statements()
-        self._changes = schema.step_changes()
+        self.committed: list[Callable[[], object]] = []
+        """What is called once the transaction is committed."""
+        self.undone: list[Callable[[], object]] = []
+        """What is called when it is undone."""
+        clock = clock or Clock()
+        self.now_ms = clock.now_ms
+        self.after_commit = self.committed.append
+        self.after_rollback = self.undone.append
+        self._statements, self._changes = _statements()
 
     def one(self, name: str, /, **params: Any) -> Row | None:
         """Return the first row of the named query, or None."""
@@ -46,30 +92,23 @@ class Tx:
         """Yield the rows of the named query without collecting them; the snapshot stays open."""
         return iter(self._execute(name, params))
 
-    def run(self, name: str, /, **params: Any) -> int:
-        """Run the named statement and return how many rows it changed."""
-        change = self._changes.get(name, Change.NONE)
-        if change is Change.MANY:
-            return self._change_steps(name, params)
+    def run(self, name: str, /, **params: Any) -> None:
+        """Run the named statement."""
         cursor = self._execute(name, params)
-        if change is Change.ONE:
-            self._changed.add(params["id"])
-        elif change is Change.ADDS and cursor.lastrowid is not None:
-            self._changed.add(cursor.lastrowid)
-        return cursor.rowcount
+        if name in self._changes:
+            self._note(name, params, cursor)
 
-    def _change_steps(self, name: str, params: Mapping[str, Any]) -> int:
-        """Run a statement that changes any number of steps, and note which."""
-        rows = self._run(f"{self._statements[name]} RETURNING id", params).fetchall()
-        self._changed.update(row[0] for row in rows)
-        return len(rows)
+    def changed(self, name: str, /, **params: Any) -> int:
+        """Run the named statement and return how many rows it changed."""
+        cursor = self._execute(name, params)
+        return self._note(name, params, cursor) if name in self._changes else cursor.rowcount
 
     def insert(self, name: str, /, **params: Any) -> int:
         """Run the named `INSERT` and return the id of the new row."""
         cursor = self._execute(name, params)
         assert cursor.lastrowid is not None
-        if self._changes.get(name) is Change.ADDS:
-            self._changed.add(cursor.lastrowid)
+        if name in self._changes:
+            self._note(name, params, cursor)
         return cursor.lastrowid
 
     def insert_absent(self, name: str, /, **params: Any) -> int | None:
@@ -94,14 +133,65 @@ class Tx:
                 self._execute(name, taken.pop())
                 left = _noting(source, taken)
 
-    def _execute(self, name: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
-        return self._run(self._statements[name], params)
+    def array(self, values: Iterable[int | str], /) -> str:
+        """Return a list as JSON text, which `json_each` reads."""
+        return json.dumps(list(values))
 
-    def _run(self, statement: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
+    def id(self, text: str | None, /) -> bytes | str | None:
+        """Return a UUID in 16 bytes, which sort as its text does; any other id as it is."""
+        if text is not None and _UUID.fullmatch(text):
+            return bytes.fromhex(text.replace("-", ""))
+        return text
+
+    def mark(self) -> tuple[int, int]:
+        """Return where the work that begins now has its place, for `end_since`."""
+        return len(self.committed), len(self.undone)
+
+    def end_since(self, mark: tuple[int, int]) -> None:
+        """Call what waits for the undoing of the work since `mark`, which was undone."""
+        committed, undone = mark
+        del self.committed[committed:]
+        calls = self.undone[undone:]
+        del self.undone[undone:]
+        _call_all(calls)
+
+    def end(self, *, committed: bool) -> None:
+        """Call what waits for the end of the transaction."""
+        if not (self.committed or self.undone):
+            return
+        calls = list(self.committed if committed else self.undone)
+        self.committed.clear()
+        self.undone.clear()
+        _call_all(calls)
+
+    def _execute(self, name: str, params: Mapping[str, Any]) -> sqlite3.Cursor:
         try:
-            return self._connection.execute(statement, params)
+            return self._connection.execute(self._statements[name], params)
         except UnicodeEncodeError:  # half of a surrogate pair, in an id that a provider sent, say
-            return self._connection.execute(statement, _encodable(params))
+            return self._connection.execute(self._statements[name], _encodable(params))
+
+    def _note(self, name: str, params: Mapping[str, Any], cursor: sqlite3.Cursor) -> int:
+        """Note which steps a statement has changed, and return how many rows it did."""
+        change = self._changes[name]
+        if change is Change.MANY:
+            changed = [row[0] for row in cursor]  # of its RETURNING
+            self._changed.update(changed)
+            return len(changed)
+        if change is Change.ONE:
+            self._changed.add(params["id"])
+        elif change is Change.ADDS and cursor.lastrowid is not None:
+            self._changed.add(cursor.lastrowid)
+        return cursor.rowcount
+
+
+def _call_all(calls: list[Callable[[], object]]) -> None:
+    for call in calls:
+        try:
+            call()
+        except Exception:  # the transaction is over all the same, and the others wait too
+            import logging
+
+            logging.getLogger("rowtrail").exception("what waited for the end of a transaction")
 
 
 def _noting(
@@ -121,3 +211,77 @@ def _encodable(params: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in params.items()
     }
+
+
+def begin(connection: sqlite3.Connection, path: str) -> None:
+    """Begin a transaction that writes, as soon as no other process has one open.
+
+    SQLite's own waiting pauses up to 100 ms at a time: of eight processes that write all the time,
+    one then waited more than a second for its turn.
+
+    Raises:
+        BusyError: The file stayed locked.
+    """
+    until = None
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.Error as error:
+            now = time.monotonic()
+            until = until or now + BUSY_TIMEOUT_MS / 1000
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or now > until:
+                raise named_error(error, path) from error
+
+
+class Unsynced:
+    """The steps that were changed since the WAL was last synced, as far as this process knows.
+
+    A WAL begins anew only after a checkpoint, which syncs it and the file: what was written into
+    one that is gone is on disk. Source: sqlite.org/wal.html and `walCheckpoint` in wal.c.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.changed: set[int] = set()
+        """Steps that the transaction under way changes."""
+        self._wal_path = wal_of(path)
+        self._wal = b""
+        self._lock = threading.Lock()
+        self._noted: set[int] = set()
+
+    def note(self, *, is_synced: bool) -> None:
+        """Note that what was changed is committed."""
+        with self._lock:
+            if is_synced:
+                self._noted.clear()
+            else:
+                self._forget_reset()
+                self._noted |= self.changed
+                if len(self._noted) > MAX_NOTED:
+                    self._noted = set(sorted(self._noted)[MAX_NOTED // 2 :])
+            self.changed.clear()
+
+    def steps(self) -> frozenset[int]:
+        """Return the steps whose newest change may not be on disk."""
+        with self._lock:
+            self._forget_reset()
+            return frozenset(self._noted | self.changed)
+
+    def _forget_reset(self) -> None:
+        wal = self._header()
+        if wal != self._wal:
+            self._noted.clear()
+            self._wal = wal
+
+    def _header(self) -> bytes:
+        # SQLite holds no locks on the WAL itself, so that closing a handle of ours drops none.
+        try:
+            handle = os.open(self._wal_path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                return os.read(handle, 32)[_HEADER]
+            finally:
+                os.close(handle)
+        except FileNotFoundError:
+            return b""
+        except OSError:  # out of descriptors, or a failing disk: nothing is known to be synced
+            return self._wal

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 from rowtrail.errors import StorageError
 
-COMPANIONS = ("", "-wal", "-shm", "-journal")
+SIDE_FILES = ("", "-wal", "-shm", "-journal")
 """What SQLite may put beside a file, and the file itself."""
 
 
@@ -42,7 +42,7 @@ def beside(target: str) -> Generator[str]:
     try:
         yield part
     finally:
-        for suffix in COMPANIONS:
+        for suffix in SIDE_FILES:
             with contextlib.suppress(OSError):
                 os.unlink(part + suffix)
 

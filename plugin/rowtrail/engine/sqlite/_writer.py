@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rowtrail._clock import Clock
+from rowtrail.engine._contract import Durability
 from rowtrail.engine.sqlite._faults import storage_error
 from rowtrail.engine.sqlite._jobs import Awaited, Job, WaitedFor, wake_all
-from rowtrail.engine.sqlite._open import Durability, begin, set_durability
-from rowtrail.engine.sqlite._tx import Tx
-from rowtrail.engine.sqlite._unsynced import Unsynced
+from rowtrail.engine.sqlite._open import set_durability
+from rowtrail.engine.sqlite._tx import SqliteTx, Unsynced, begin
 from rowtrail.engine.sqlite._watch import Watch
 from rowtrail.errors import ClosedError, ReplacedError, StorageError
 
@@ -52,18 +53,17 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         durability: Durability,
-        on_rollback: Callable[[], None],
+        clock: Clock,
         watch: Watch,
-        beat: Callable[[Tx], None],
+        beat: Callable[[SqliteTx], None],
         beat_every_s: float,
     ) -> None:
         self.connection = connection
         self._path = path
         self.unsynced = Unsynced(path)
-        self._tx = Tx(connection, self.unsynced.changed)
+        self._tx = SqliteTx(connection, clock, self.unsynced.changed)
         self._durability: Durability = durability
         self._level: Durability = durability  # what the connection is set to
-        self._on_rollback = on_rollback
         self._watch = watch
         self._beat = beat
         self._beat_every_s = beat_every_s
@@ -79,7 +79,7 @@ class Writer:
         self._thread = threading.Thread(target=self._loop, name="rowtrail-writer", daemon=True)
         self._thread.start()
 
-    def write(self, work: Callable[[Tx], Any], *, synced: bool = False) -> Any:
+    def write(self, work: Callable[[SqliteTx], Any], *, synced: bool = False) -> Any:
         """Run a transaction and return its result once it is committed.
 
         Args:
@@ -137,20 +137,20 @@ class Writer:
 
     @property
     def is_current_thread(self) -> bool:
-        """Tell whether the caller runs on the writer thread itself."""
+        """Return whether the caller runs on the writer thread itself."""
         return threading.current_thread() is self._thread
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether the writer thread is gone, and the connection with it."""
+        """Return whether the writer thread is gone, and the connection with it."""
         return not self._thread.is_alive()
 
     @property
     def is_in_transaction(self) -> bool:
-        """Tell whether the caller is itself the work of a transaction."""
-        return self.is_current_thread or self._holder == threading.get_ident()
+        """Return whether the caller is itself the work of a transaction."""
+        return threading.get_ident() in (self._thread.ident, self._holder)
 
-    def close(self, last: Callable[[Tx], Any]) -> None:
+    def close(self, last: Callable[[SqliteTx], Any]) -> None:
         """Commit what is queued, then `last`, and close; further calls wait for the first."""
         with self._lock:
             if not self._is_closed:
@@ -246,7 +246,7 @@ class Writer:
         except BaseException:
             self._roll_back()
             return False
-        self._note_level(changes)
+        self._committed(changes)
         return True
 
     def _transact(self, batch: list[Job]) -> None:
@@ -257,11 +257,12 @@ class Writer:
             self._run(job, alone=len(batch) == 1)
         if self.connection.in_transaction:
             self.connection.execute("COMMIT")
-        self._note_level(changes)
+        self._committed(changes)
 
-    def _note_level(self, changes: int) -> None:
+    def _committed(self, changes: int) -> None:
         if self.connection.total_changes > changes:  # what changes nothing syncs nothing
             self.unsynced.note(is_synced=self._level == "full")
+        self._tx.end(committed=True)
 
     def _set_level(self, batch: list[Job]) -> None:
         """Sync the commit that holds a job which asks for it; SQLite changes this outside only."""
@@ -284,13 +285,15 @@ class Writer:
 
     def _run(self, job: Job, *, alone: bool) -> None:
         """Run one job, so that its failure undoes its own work only."""
+        mark = (0, 0)
         if not alone:
+            mark = self._tx.mark()
             self.connection.execute("SAVEPOINT job")
         try:
             job.result = job.work(self._tx)
         except BaseException as error:
             job.error = self._named(error)
-            self._undo(job.error, alone=alone)
+            self._undo(job.error, mark, alone=alone)
         else:
             if not alone:
                 self.connection.execute("RELEASE job")
@@ -302,8 +305,7 @@ class Writer:
         named.__cause__ = error
         return named
 
-    def _undo(self, error: BaseException, *, alone: bool) -> None:
-        self._on_rollback()
+    def _undo(self, error: BaseException, mark: tuple[int, int], *, alone: bool) -> None:
         if not self.connection.in_transaction:
             raise error  # a full disk or a failing one: SQLite has ended the whole transaction
         if alone:
@@ -311,13 +313,14 @@ class Writer:
         else:
             self.connection.execute("ROLLBACK TO job")
             self.connection.execute("RELEASE job")
+            self._tx.end_since(mark)
 
     def _roll_back(self) -> None:
-        self._on_rollback()
         # Where this fails too, the next BEGIN does, and says so: the thread must live on.
         with contextlib.suppress(sqlite3.Error):
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+        self._tx.end(committed=False)
 
     def _leave_whole(self) -> None:
         """Put into a file that was renamed what its WAL holds, which kept the old name."""

@@ -16,7 +16,7 @@ INSERT INTO checkpoint (thread, ns, checkpoint_id, parent_id, run, run_id, step,
 VALUES (:thread, :ns, :checkpoint_id, :parent_id, :run, :run_id, :step, :source, :now,
         :body, :metadata)
 ON CONFLICT (thread, ns, checkpoint_id) DO UPDATE SET
-    parent_id = excluded.parent_id, run = coalesce(excluded.run, run), run_id = excluded.run_id,
+    parent_id = excluded.parent_id, run = coalesce(excluded.run, checkpoint.run), run_id = excluded.run_id,
     step = excluded.step, source = excluded.source, created_at = excluded.created_at,
     body = excluded.body, metadata = excluded.metadata, hidden = 0
 RETURNING id;
@@ -31,7 +31,7 @@ WHERE thread = :thread AND ns = :ns AND checkpoint_id = :checkpoint_id AND body 
   AND id < (SELECT max(id) FROM checkpoint);
 
 -- name: checkpoint_to_front
-UPDATE checkpoint SET id = (SELECT max(id) + 1 FROM checkpoint) WHERE id = :checkpoint RETURNING id;
+UPDATE checkpoint SET id = @next(checkpoint) WHERE id = :checkpoint RETURNING id;
 
 -- name: writes_move
 UPDATE pending_write SET checkpoint = :target WHERE checkpoint = :source;
@@ -51,19 +51,11 @@ WHERE c.thread = :thread AND c.ns = :ns AND c.hidden = 0
 ORDER BY c.id DESC LIMIT 1;
 
 -- name: @shown_and_wanted
--- Each key of :filter must be in the metadata with the same value; null also matches a key that is
--- missing. The columns only spare looking into the metadata of other rows.
+-- The columns only spare looking into the metadata of other rows.
 (:source IS NULL OR c.source = :source)
   AND (:step IS NULL OR c.step IS NULL OR c.step = :step)
   AND c.hidden = 0 AND c.body IS NOT NULL
-  AND NOT EXISTS (
-      SELECT 1 FROM json_each(:filter) f
-      WHERE NOT EXISTS (
-          SELECT 1 FROM json_each(c.metadata) m
-          WHERE m.key = f.key AND m.value IS f.value
-            AND (m.type = f.type OR (m.type IN ('integer', 'real') AND f.type IN ('integer', 'real'))))
-        AND NOT (f.type = 'null' AND NOT EXISTS (
-          SELECT 1 FROM json_each(c.metadata) m WHERE m.key = f.key)))
+  AND @has_metadata
 
 -- name: checkpoint_page
 -- Newest id first.
@@ -113,7 +105,7 @@ VALUES (:checkpoint, :channel, :item, :list);
 -- name: channel_values_of
 SELECT v.checkpoint, ch.text AS channel, v.list, i.type, i.text, i.data, i.digest
 FROM channel_value v JOIN label ch ON ch.id = v.channel LEFT JOIN item i ON i.id = v.item
-WHERE v.checkpoint IN (SELECT value FROM json_each(:checkpoints))
+WHERE v.checkpoint IN (@each(:checkpoints))
   AND (:channel IS NULL OR v.channel = :channel);
 
 -- name: write_insert
@@ -122,19 +114,21 @@ VALUES (:checkpoint, :task_path, :task_id, :idx, :channel, :item, :list)
 ON CONFLICT (checkpoint, task_id, idx) DO NOTHING;
 
 -- name: write_replace
-INSERT OR REPLACE INTO pending_write (checkpoint, task_path, task_id, idx, channel, item, list)
-VALUES (:checkpoint, :task_path, :task_id, :idx, :channel, :item, :list);
+INSERT INTO pending_write (checkpoint, task_path, task_id, idx, channel, item, list)
+VALUES (:checkpoint, :task_path, :task_id, :idx, :channel, :item, :list)
+ON CONFLICT (checkpoint, task_id, idx) DO UPDATE SET task_path = excluded.task_path, channel = excluded.channel,
+    item = excluded.item, list = excluded.list;
 
 -- name: writes_of
 SELECT w.checkpoint, w.task_id, w.idx, path.text AS task_path, ch.text AS channel,
        w.list, i.type, i.text, i.data, i.digest
 FROM pending_write w JOIN label ch ON ch.id = w.channel JOIN label path ON path.id = w.task_path
 LEFT JOIN item i ON i.id = w.item
-WHERE w.checkpoint IN (SELECT value FROM json_each(:checkpoints))
+WHERE w.checkpoint IN (@each(:checkpoints))
   AND (:channel IS NULL OR w.channel = :channel);
 
 -- name: lists_pieces
-SELECT id, log, pieces FROM list WHERE id IN (SELECT value FROM json_each(:lists));
+SELECT id, log, pieces FROM list WHERE id IN (@each(:lists));
 
 -- name: log_span
 SELECT li.pos, i.type, i.text, i.data, i.digest, i.id
@@ -158,7 +152,7 @@ SELECT id, holds FROM ancestor WHERE depth > 0 ORDER BY depth;
 -- name: thread_lineage
 -- The checkpoints of a thread, with their metadata where the text :key is in it.
 SELECT id, ns, checkpoint_id, parent_id, hidden, body IS NOT NULL AS whole,
-       CASE WHEN instr(metadata, :key) > 0 THEN metadata END AS metadata
+       CASE WHEN @find(metadata, :key) > 0 THEN metadata END AS metadata
 FROM checkpoint WHERE thread = :thread;
 
 -- name: thread_snapshots
@@ -170,7 +164,7 @@ WHERE c.thread = :thread AND i.type = :type;
 -- name: thread_values_of
 SELECT v.checkpoint, ch.text AS channel
 FROM checkpoint c JOIN channel_value v ON v.checkpoint = c.id JOIN label ch ON ch.id = v.channel
-WHERE c.thread = :thread AND ch.text IN (SELECT value FROM json_each(:channels));
+WHERE c.thread = :thread AND ch.text IN (@each(:channels));
 
 -- name: thread_checkpoints
 SELECT id, ns, checkpoint_id, body IS NOT NULL AS whole FROM checkpoint
@@ -186,16 +180,16 @@ UNION SELECT c.id, c.thread FROM run r JOIN checkpoint c ON c.thread = r.thread 
 WHERE r.run_id = :run_id;
 
 -- name: checkpoints_delete
-DELETE FROM checkpoint WHERE id IN (SELECT value FROM json_each(:checkpoints));
+DELETE FROM checkpoint WHERE id IN (@each(:checkpoints));
 
 -- name: checkpoints_hide
-UPDATE checkpoint SET hidden = 1 WHERE id IN (SELECT value FROM json_each(:checkpoints));
+UPDATE checkpoint SET hidden = 1 WHERE id IN (@each(:checkpoints));
 
 -- name: channel_values_delete
-DELETE FROM channel_value WHERE checkpoint IN (SELECT value FROM json_each(:checkpoints));
+DELETE FROM channel_value WHERE checkpoint IN (@each(:checkpoints));
 
 -- name: writes_delete
-DELETE FROM pending_write WHERE checkpoint IN (SELECT value FROM json_each(:checkpoints));
+DELETE FROM pending_write WHERE checkpoint IN (@each(:checkpoints));
 
 -- name: checkpoint_copy
 INSERT INTO checkpoint (thread, ns, checkpoint_id, parent_id, run_id, step, source, created_at,

@@ -158,7 +158,7 @@ WHERE run = :run AND (name = :name OR (name > :name || '>' AND name < :name || '
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
-          AND q.tool_call_id IS s.tool_call_id AND q.asked AND q.asked_in = s.scope ORDER BY q.asked DESC LIMIT 1) AS last_asked,
+          AND @same(q.tool_call_id, s.tool_call_id) AND q.asked > 0 AND q.asked_in = s.scope ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM step s LEFT JOIN item i ON i.id = s.output
 WHERE s.scope = :scope ORDER BY s.id LIMIT :limit;
@@ -167,11 +167,11 @@ WHERE s.scope = :scope ORDER BY s.id LIMIT :limit;
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
        (SELECT q.id FROM step q WHERE q.scope = s.scope AND q.fingerprint = s.fingerprint AND q.n = s.n
-          AND q.tool_call_id IS s.tool_call_id AND q.asked AND q.asked_in = s.scope ORDER BY q.asked DESC LIMIT 1) AS last_asked,
+          AND @same(q.tool_call_id, s.tool_call_id) AND q.asked > 0 AND q.asked_in = s.scope ORDER BY q.asked DESC LIMIT 1) AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM step s LEFT JOIN item i ON i.id = s.output
 WHERE s.scope = :scope AND s.fingerprint = :fingerprint AND s.n = :n
-  AND s.tool_call_id IS :tool_call_id
+  AND @same(s.tool_call_id, :tool_call_id)
 ORDER BY s.id;
 
 -- name: step_effects_alike
@@ -197,7 +197,7 @@ SELECT fingerprint FROM step WHERE id = :id;
 -- One step as `step_candidates` has it; asked about where :scope asked.
 SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code, s.aside, s.fingerprint, s.n, s.key_n, coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        s.tool_call_id, s.output, s.seal, s.interrupts, s.asked, s.effect, s.error, s.failure, s.ended_seq, s.masked,
-       CASE WHEN s.asked AND s.asked_in = :scope THEN s.id END AS last_asked,
+       CASE WHEN s.asked > 0 AND s.asked_in = :scope THEN s.id END AS last_asked,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM step s LEFT JOIN item i ON i.id = s.output WHERE s.id = :id;
 
@@ -219,9 +219,9 @@ SELECT * FROM (
     WHERE s.status = 'in_doubt' AND s.fingerprint = :fingerprint AND s.effect = 'write' AND r.thread = :thread AND r.id <> :run
     UNION ALL
     SELECT s.id, coalesce(s.twin, s.id), s.attempt, s.status, a.ended_at
-    FROM attempt a CROSS JOIN run r CROSS JOIN scope sc CROSS JOIN step s
-    WHERE (a.ended_at IS NULL OR a.left_open = 1) AND r.id = a.run AND r.thread = :thread AND r.id <> :run
-      AND sc.run = r.id AND s.scope = sc.id AND s.fingerprint = :fingerprint AND s.effect = 'write' AND s.status = 'running'
+    FROM attempt a @cross run r ON r.id = a.run @cross scope sc ON sc.run = r.id @cross step s ON s.scope = sc.id
+    WHERE (a.ended_at IS NULL OR a.left_open = 1) AND r.thread = :thread AND r.id <> :run
+      AND s.fingerprint = :fingerprint AND s.effect = 'write' AND s.status = 'running'
 ) d
 WHERE NOT EXISTS (SELECT 1 FROM step t JOIN scope ts ON ts.id = t.scope WHERE t.twin = d.root AND ts.run = :run)
 ORDER BY d.id DESC LIMIT 1;
@@ -239,20 +239,21 @@ SELECT s.id, s.scope, s.attempt, s.seq, s.kind, s.name, s.status, s.reason_code,
        i.type AS output_type, i.text AS output_text, i.data AS output_data
 FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.fingerprint = :fingerprint
 LEFT JOIN item i ON i.id = s.output
-WHERE r.thread = :thread AND r.id <> :run AND s.status = 'done' AND s.tool_call_id IS :tool_call_id
+WHERE r.thread = :thread AND r.id <> :run AND s.status = 'done' AND @same(s.tool_call_id, :tool_call_id)
 ORDER BY r.id DESC, s.id;
 
 -- name: step_by_text_id
 -- By its id as the views show it; other text finds nothing, however long.
 SELECT s.*, sc.run, sc.name AS scope_name FROM step s JOIN scope sc ON sc.id = s.scope
-WHERE s.id = CAST(:id AS INTEGER) AND CAST(s.id AS TEXT) = :id;
+WHERE s.id = @number(:id) AND CAST(s.id AS TEXT) = :id;
 
 -- name: step_status
 SELECT s.status, s.attempt, s.name, s.kind FROM step s WHERE s.id = :id;
 
 -- name: run_count_step
 UPDATE run SET steps = steps + 1,
-    llm_calls = llm_calls + (:kind = 'llm'), tool_calls = tool_calls + (:kind = 'tool')
+    llm_calls = llm_calls + CASE :kind WHEN 'llm' THEN 1 ELSE 0 END,
+    tool_calls = tool_calls + CASE :kind WHEN 'tool' THEN 1 ELSE 0 END
 WHERE id = :run RETURNING steps;
 
 -- name: step_insert
@@ -325,7 +326,7 @@ WHERE id = :id;
 -- changes: step (one)
 UPDATE step SET asked_in = :scope,
     asked = 1 + (SELECT coalesce(max(q.asked), 0) FROM step q WHERE q.asked_in = :scope)
-WHERE id = :id AND (asked = 0 OR asked_in IS NOT :scope);
+WHERE id = :id AND (asked = 0 OR NOT @same(asked_in, :scope));
 
 -- name: step_not_asked
 -- changes: step (one)
@@ -343,7 +344,7 @@ SELECT s.id, s.seq, i.text FROM step s JOIN scope sc ON sc.id = s.scope LEFT JOI
 WHERE sc.run = :run AND s.kind = 'llm' AND s.status = 'done'
   AND (sc.name = :name
        OR (substr(sc.name, 1, length(:name) + 1) = :name || '|'
-           AND instr(substr(sc.name, length(:name) + 1), '>') = 0))
+           AND @find(substr(sc.name, length(:name) + 1), '>') = 0))
 ORDER BY s.started_at + s.duration_us / 1000 DESC, s.id DESC LIMIT 1;
 
 -- name: effects_inside
@@ -365,14 +366,14 @@ WHERE id = :run;
 INSERT INTO spend_day (day, model, calls, input_tokens, output_tokens, cost_usd, saved_tokens, saved_usd)
 VALUES (:day, :model, :calls, :input_tokens, :output_tokens, :cost_usd, :saved_tokens, :saved_usd)
 ON CONFLICT (day, model) DO UPDATE SET
-    calls = calls + excluded.calls,
-    input_tokens = input_tokens + excluded.input_tokens,
-    output_tokens = output_tokens + excluded.output_tokens,
-    cost_usd = CASE WHEN excluded.cost_usd IS NULL THEN cost_usd
-                    ELSE coalesce(cost_usd, 0) + excluded.cost_usd END,
-    saved_tokens = saved_tokens + excluded.saved_tokens,
-    saved_usd = CASE WHEN excluded.saved_usd IS NULL THEN saved_usd
-                     ELSE coalesce(saved_usd, 0) + excluded.saved_usd END;
+    calls = spend_day.calls + excluded.calls,
+    input_tokens = spend_day.input_tokens + excluded.input_tokens,
+    output_tokens = spend_day.output_tokens + excluded.output_tokens,
+    cost_usd = CASE WHEN excluded.cost_usd IS NULL THEN spend_day.cost_usd
+                    ELSE coalesce(spend_day.cost_usd, 0) + excluded.cost_usd END,
+    saved_tokens = spend_day.saved_tokens + excluded.saved_tokens,
+    saved_usd = CASE WHEN excluded.saved_usd IS NULL THEN spend_day.saved_usd
+                     ELSE coalesce(spend_day.saved_usd, 0) + excluded.saved_usd END;
 
 -- name: saved_by_step
 -- What one replay of a step saves: its own usage and that of the calls made inside it, by model.
@@ -388,9 +389,6 @@ GROUP BY s.model;
 INSERT INTO replay (step, attempt, at, saved_input_tokens, saved_output_tokens, saved_usd)
 SELECT :step, a.id, :now, :input_tokens, :output_tokens, :usd
 FROM attempt a JOIN step s ON s.id = :step WHERE a.id = :attempt;
-
--- name: replay_row
-SELECT id FROM replay WHERE id = :id AND step = :step AND attempt = :attempt AND at = :now;
 
 -- name: run_add_saved
 UPDATE run SET saved_tokens = saved_tokens + :tokens,

@@ -4,7 +4,7 @@
 -- Newest first, by the order in which they began: a clock may have been set back since. With :urgent 1 only
 -- runs that crashed or have steps in doubt, with 0 only the others.
 SELECT r.id AS page, v.*
-FROM run r CROSS JOIN runs v ON v.run_id = r.run_id
+FROM run r @cross runs v ON v.run_id = r.run_id
 WHERE r.id < :cursor
   AND (:run_id IS NULL OR r.run_id = :run_id)
   AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
@@ -68,33 +68,6 @@ WHERE v.run_id = :run_id AND v.seq > :cursor AND v.seq <= (
         WHERE r.run_id = :run_id AND s.seq > :cursor ORDER BY s.seq LIMIT :limit))
 ORDER BY v.seq;
 
--- name: step_lines_page
--- The same with values cut to :chars characters: of a prompt the last message, of a message its text.
-SELECT v.seq AS page, v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status, v.reason, v.replays,
-       v.attempt_id, v.started_at, v.ended_at, v.duration_ms, v.input_tokens, v.output_tokens, v.cost_usd,
-       (SELECT group_concat(p.at) FROM replay p WHERE p.step = CAST(v.step_id AS INTEGER)) AS replayed_ms,
-       CASE v.kind
-           WHEN 'llm' THEN coalesce((
-               SELECT substr(@text(i.text), 1, :chars)
-               FROM step s JOIN list l ON l.id = s.prompt
-               JOIN log_item li ON li.log = l.log
-                AND li.pos = json_extract(l.pieces, '$[#-1][1]') + json_extract(l.pieces, '$[#-1][2]') - 1
-               JOIN item i ON i.id = li.item
-               WHERE s.id = CAST(v.step_id AS INTEGER)), substr(v.input, 1, :chars))
-           ELSE substr(v.input, 1, :chars) END AS input,
-       substr(coalesce(v.error, (
-           SELECT CASE WHEN json_valid(i.text) AND i.type <> 'dict' AND json_type(i.text, '$.role') = 'text'
-                       THEN coalesce(nullif(@text(i.text), ''), json_extract(i.text, '$.tool_calls'), i.text)
-                       ELSE i.text END
-           FROM step s JOIN item i ON i.id = s.output
-           WHERE s.id = CAST(v.step_id AS INTEGER))), 1, :chars) AS output
-FROM steps v
-WHERE v.run_id = :run_id AND v.seq > :cursor AND v.seq <= (
-    SELECT max(seq) FROM (
-        SELECT s.seq FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
-        WHERE r.run_id = :run_id AND s.seq > :cursor ORDER BY s.seq LIMIT :limit))
-ORDER BY v.seq;
-
 -- name: step_shown
 SELECT * FROM steps WHERE run_id = :run_id AND step_id = :step_id;
 
@@ -115,20 +88,20 @@ FROM steps WHERE run_id = :run_id GROUP BY attempt_id;
 -- name: step_run
 -- The run of a step, by the id that the views show; other text finds nothing.
 SELECT r.run_id FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
-WHERE s.id = CAST(:step_id AS INTEGER) AND CAST(s.id AS TEXT) = :step_id;
+WHERE s.id = @number(:step_id) AND CAST(s.id AS TEXT) = :step_id;
 
 -- name: doubt_page
--- Steps in doubt, and `write` steps whose result could not be stored, the newest first; the + keeps
--- SQLite from walking through all steps in their order.
+-- Steps in doubt, and `write` steps whose result could not be stored, the newest first; @plain keeps
+-- a database from walking through all steps in their order.
 SELECT d.step AS page, CAST(d.step AS TEXT) AS step_id
 FROM (SELECT step, run FROM doubtful
       UNION ALL
       SELECT s.id, sc.run FROM step s JOIN scope sc ON sc.id = s.scope
       WHERE s.status = 'done' AND s.output IS NULL AND s.effect = 'write') d
 JOIN run r ON r.id = d.run
-WHERE +d.step < :cursor AND (:run_id IS NULL OR r.run_id = :run_id)
+WHERE @plain(d.step) < :cursor AND (:run_id IS NULL OR r.run_id = :run_id)
   AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
-ORDER BY +d.step DESC LIMIT :limit;
+ORDER BY @plain(d.step) DESC LIMIT :limit;
 
 -- name: questions_page
 -- What waits for a person, the newest first.
@@ -144,7 +117,7 @@ SELECT CAST(max(id) AS TEXT) FROM step;
 -- name: step_replays
 SELECT a.n AS attempt, r.run_id, p.at AS at_ms, p.saved_input_tokens, p.saved_output_tokens, p.saved_usd
 FROM replay p JOIN attempt a ON a.id = p.attempt JOIN run r ON r.id = a.run
-WHERE p.step = CAST(:step_id AS INTEGER) ORDER BY p.id LIMIT 1000;
+WHERE p.step = @number(:step_id) ORDER BY p.id LIMIT 1000;
 
 -- name: steps_not_replayed
 -- Steps of a scope that earlier attempts recorded and :attempt did not hand back, the oldest first.
@@ -159,7 +132,7 @@ ORDER BY v.name = :name DESC, v.seq LIMIT 50;
 -- name: steps_same_request
 -- Steps of other runs of the thread with the same fingerprint, the newest first.
 SELECT o.run_id, CAST(os.id AS TEXT) AS step_id
-FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.id = CAST(:step_id AS INTEGER)
+FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id AND s.id = @number(:step_id)
 JOIN run o ON o.thread = r.thread AND o.id <> r.id
 JOIN scope osc ON osc.run = o.id
 JOIN step os ON os.scope = osc.id AND os.fingerprint = s.fingerprint AND os.status = 'done'
@@ -171,7 +144,7 @@ FROM steps WHERE run_id = :run_id AND status <> 'superseded' ORDER BY seq;
 
 -- name: steps_by_seq
 SELECT seq, status, input, output, error
-FROM steps WHERE run_id = :run_id AND seq IN (SELECT value FROM json_each(:seqs));
+FROM steps WHERE run_id = :run_id AND seq IN (@each(:seqs));
 
 -- name: threads_page
 -- The last active first. Times have one length, so that texts which begin with them sort as they do.
@@ -185,14 +158,14 @@ SELECT status, count(*) AS n FROM runs GROUP BY status;
 
 -- name: steps_in_flight
 SELECT s.kind, count(*) AS n
-FROM live_attempt l CROSS JOIN scope sc ON sc.run = l.run CROSS JOIN step s ON s.scope = sc.id
+FROM live_attempt l @cross scope sc ON sc.run = l.run @cross step s ON s.scope = sc.id
 WHERE s.attempt = l.id AND s.status = 'running' GROUP BY s.kind;
 
 -- name: tools_that_read
 -- Of the newest :limit steps, the tools that no step says to change anything, the busiest first.
 SELECT name, count(*) AS calls
 FROM (SELECT s.kind, s.name, s.effect FROM step s ORDER BY s.id DESC LIMIT :limit)
-WHERE kind = 'tool' GROUP BY name HAVING max(effect <> 'read') = 0 ORDER BY calls DESC, name;
+WHERE kind = 'tool' GROUP BY name HAVING count(CASE WHEN effect <> 'read' THEN 1 END) = 0 ORDER BY calls DESC, name;
 
 -- name: doubt_count
 SELECT count(*) FROM doubtful;
@@ -206,7 +179,7 @@ SELECT s.id AS page, CAST(s.id AS TEXT) AS step_id, r.run_id, sc.node, s.seq, s.
        s.input_tokens, s.output_tokens, s.cost_usd
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 WHERE s.id IN (SELECT f.id FROM (SELECT n.id FROM step n WHERE n.id > :after ORDER BY n.id LIMIT :limit) f
-               UNION ALL SELECT value FROM json_each(:open))
+               UNION ALL @each(:open))
   AND (:run_id IS NULL OR r.run_id = :run_id)
   AND (:thread_id IS NULL OR r.thread = (SELECT t.id FROM thread t WHERE t.thread_id = :thread_id))
 ORDER BY s.id;
@@ -250,12 +223,12 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
 
 -- name: step_aside
 -- Why a step was set aside, None where it was not.
-SELECT aside FROM step WHERE id = CAST(:step_id AS INTEGER);
+SELECT aside FROM step WHERE id = @number(:step_id);
 
 -- name: step_late_kept
 -- What a call came to after it had been decided what became of it.
 SELECT late_output AS output, late_error AS error FROM step
-WHERE id = CAST(:step_id AS INTEGER) AND (late_output IS NOT NULL OR late_error IS NOT NULL);
+WHERE id = @number(:step_id) AND (late_output IS NOT NULL OR late_error IS NOT NULL);
 
 -- name: changed_count
 -- Of the newest steps, how many were made since their request had changed.

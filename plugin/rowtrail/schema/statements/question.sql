@@ -2,7 +2,7 @@
 
 -- name: question_of_place
 -- :run is NULL in a graph whose calls are not recorded.
-SELECT id FROM question WHERE run IS :run AND thread IS :thread AND place = :place AND n = :n;
+SELECT id FROM question WHERE @same(run, :run) AND @same(thread, :thread) AND place = :place AND n = :n;
 
 -- name: question_of_step
 -- About a step in doubt, which may have been asked somewhere else before.
@@ -23,14 +23,14 @@ UPDATE question SET answered_at = :now, answer = :answer WHERE id = :id AND answ
 
 -- name: question_answer_newest
 UPDATE question SET answered_at = :now, answer = :answer
-WHERE id = (SELECT max(q.id) FROM question q WHERE q.run IS :run AND q.thread IS :thread AND q.answered_at IS NULL);
+WHERE id = (SELECT max(q.id) FROM question q WHERE @same(q.run, :run) AND @same(q.thread, :thread) AND q.answered_at IS NULL);
 
 -- name: question_settle
 -- What a person said of a step in doubt, where nobody had asked.
 INSERT INTO question (thread, run, scope, place, n, step, kind, asked_at, question, answered_at, answer)
 SELECT r.thread, r.id, sc.id, sc.name, 0, s.id, 'in_doubt',
        coalesce(s.started_at + s.duration_us / 1000, a.ended_at, s.started_at),
-       json_quote(@doubt), :now, :answer
+       @quoted(@doubt), :now, :answer
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run JOIN attempt a ON a.id = s.attempt
 WHERE s.id = :step;
 

@@ -19,7 +19,7 @@ FROM meta m JOIN process p ON p.id = CAST(m.value AS INTEGER) WHERE m.key = 'swe
 -- name: idle_threads
 -- Threads by their last activity; those with an attempt under way are left out.
 SELECT t.id, t.thread_id,
-       max(t.created_at,
+       @greatest(t.created_at,
            coalesce((SELECT max(coalesce(r.ended_at, r.started_at)) FROM run r WHERE r.thread = t.id), 0),
            coalesce((SELECT max(c.created_at) FROM checkpoint c WHERE c.thread = t.id), 0)) AS last_at
 FROM thread t
@@ -55,10 +55,10 @@ SELECT s.id FROM scope sc JOIN step s ON s.scope = sc.id WHERE sc.run = :run;
 
 -- name: steps_delete
 -- changes: step (deletes)
-DELETE FROM step WHERE id IN (SELECT value FROM json_each(:steps));
+DELETE FROM step WHERE id IN (@each(:steps));
 
 -- name: replays_delete
-DELETE FROM replay WHERE step IN (SELECT value FROM json_each(:steps));
+DELETE FROM replay WHERE step IN (@each(:steps));
 
 -- name: scopes_of_run_delete
 DELETE FROM scope WHERE run = :run;
@@ -95,16 +95,16 @@ SELECT id, log, pieces FROM list;
 SELECT log, pos, item FROM log_item;
 
 -- name: items_all
-SELECT id, coalesce(length(CAST(text AS BLOB)), 0) + coalesce(length(data), 0) AS bytes FROM item;
+SELECT id, coalesce(@bytes(text), 0) + coalesce(length(data), 0) AS bytes FROM item;
 
 -- name: lists_delete
-DELETE FROM list WHERE id IN (SELECT value FROM json_each(:lists));
+DELETE FROM list WHERE id IN (@each(:lists));
 
 -- name: log_item_delete
 DELETE FROM log_item WHERE log = :log AND pos = :pos;
 
 -- name: items_delete
-DELETE FROM item WHERE id IN (SELECT value FROM json_each(:items))
+DELETE FROM item WHERE id IN (@each(:items))
     AND id NOT IN (SELECT item FROM touched);
 
 -- name: logs_delete_empty

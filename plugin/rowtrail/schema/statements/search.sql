@@ -19,16 +19,16 @@ SELECT id FROM question WHERE id > :after AND run IS NOT NULL AND kind <> 'in_do
 SELECT s.id, sc.run, s.started_at AS at,
        s.status || ' ' || coalesce(s.output, 0) || ' ' || coalesce(s.duration_us, -1) AS mark
 FROM step s JOIN scope sc ON sc.id = s.scope
-WHERE s.id IN (SELECT value FROM json_each(:steps))
+WHERE s.id IN (@each(:steps))
 UNION ALL
 SELECT -q.id, q.run, q.asked_at, coalesce(q.answered_at, 'open') || ' ' || q.asked_at
-FROM question q WHERE q.id IN (SELECT -value FROM json_each(:steps));
+FROM question q WHERE q.id IN (@negated(:steps));
 
 -- name: search_questions
 SELECT -q.id AS id, q.run, r.started_at AS run_started_at, q.asked_at AS at, q.question, q.answer,
        q.answered_at IS NULL AS is_open, coalesce(q.answered_at, 'open') || ' ' || q.asked_at AS mark
 FROM question q JOIN run r ON r.id = q.run
-WHERE q.id IN (SELECT -value FROM json_each(:steps)) ORDER BY q.id;
+WHERE q.id IN (@negated(:steps)) ORDER BY q.id;
 
 -- name: questions_of_run
 SELECT id FROM question WHERE run = :run AND kind <> 'in_doubt';
@@ -41,7 +41,7 @@ SELECT s.id, sc.run, r.started_at AS run_started_at, s.kind, s.status, s.started
        CASE WHEN s.prompt IS NULL THEN coalesce(s.arguments, i.text) END AS arguments, s.output, o.text AS result
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 LEFT JOIN list l ON l.id = s.prompt LEFT JOIN item i ON i.id = s.input LEFT JOIN item o ON o.id = s.output
-WHERE s.id IN (SELECT value FROM json_each(:steps)) ORDER BY s.id;
+WHERE s.id IN (@each(:steps)) ORDER BY s.id;
 
 -- name: search_messages
 SELECT li.pos, i.text FROM log_item li JOIN item i ON i.id = li.item
@@ -58,8 +58,8 @@ WHERE (:run_id IS NULL OR r.run_id = :run_id) AND (:thread_id IS NULL OR t.threa
 SELECT s.id, CAST(s.id AS TEXT) AS step_id, r.run_id, t.thread_id, s.kind, s.name, s.started_at AS at
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 LEFT JOIN thread t ON t.id = r.thread
-WHERE s.id IN (SELECT value FROM json_each(:steps))
+WHERE s.id IN (@each(:steps))
 UNION ALL
 SELECT -q.id, CAST(q.step AS TEXT), r.run_id, t.thread_id, 'question', q.kind, q.asked_at
 FROM question q JOIN run r ON r.id = q.run LEFT JOIN thread t ON t.id = r.thread
-WHERE q.id IN (SELECT -value FROM json_each(:steps));
+WHERE q.id IN (@negated(:steps));

@@ -12,7 +12,7 @@ made AS (
 -- those behind a group of :cost, :tokens and :name.
 WHERE :is_next = 0 OR coalesce(g.cost_usd, -1.0) < :cost OR (coalesce(g.cost_usd, -1.0) = :cost AND (
     g.input_tokens + g.output_tokens < :tokens OR (g.input_tokens + g.output_tokens = :tokens AND g.page > :name)))
-ORDER BY g.cost_usd DESC, g.input_tokens + g.output_tokens DESC, g.page LIMIT :limit
+ORDER BY g.cost_usd DESC NULLS LAST, g.input_tokens + g.output_tokens DESC, g.page LIMIT :limit
 
 -- name: spend_by_model
 SELECT g.* FROM (
@@ -75,11 +75,11 @@ replayed AS (
     FROM replay p JOIN step s ON s.id = p.step
     WHERE s.kind = 'tool' AND (:since IS NULL OR p.at >= :since) GROUP BY s.name),
 made AS (
-    SELECT name, count(*) AS calls, sum(status = 'failed') AS failed, sum(duration_us) / 1000.0 AS ms
+    SELECT name, count(*) AS calls, sum(CASE status WHEN 'failed' THEN 1 ELSE 0 END) AS failed, sum(duration_us) / 1000.0 AS ms
     FROM step WHERE kind = 'tool' AND (:since IS NULL OR started_at >= :since) GROUP BY name)
 SELECT m.name AS tool, m.name AS page, m.calls, m.failed, m.ms AS duration_ms,
        coalesce(d.input_tokens, 0) AS input_tokens,
        coalesce(d.output_tokens, 0) AS output_tokens, d.cost_usd, coalesce(r.n, 0) AS replays,
        coalesce(r.ms, 0) AS saved_ms, coalesce(r.tokens, 0) AS saved_tokens, r.usd AS saved_usd
 FROM made m LEFT JOIN paid d ON d.name = m.name LEFT JOIN replayed r ON r.name = m.name
-ORDER BY m.ms DESC, m.name LIMIT :limit;
+ORDER BY m.ms DESC NULLS LAST, m.name LIMIT :limit;

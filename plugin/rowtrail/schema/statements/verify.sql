@@ -74,8 +74,8 @@ WHERE c.id = :id;
 
 -- name: run_totals
 -- What the steps of a run come to; each LLM call counts as it ends, also when it is set aside later.
-SELECT count(*) AS steps, coalesce(sum(s.kind = 'llm'), 0) AS llm_calls,
-       coalesce(sum(s.kind = 'tool'), 0) AS tool_calls,
+SELECT count(*) AS steps, coalesce(sum(CASE s.kind WHEN 'llm' THEN 1 ELSE 0 END), 0) AS llm_calls,
+       coalesce(sum(CASE s.kind WHEN 'tool' THEN 1 ELSE 0 END), 0) AS tool_calls,
        coalesce(sum(CASE s.kind WHEN 'llm' THEN s.input_tokens END), 0) AS input_tokens,
        coalesce(sum(CASE s.kind WHEN 'llm' THEN s.output_tokens END), 0) AS output_tokens,
        sum(CASE s.kind WHEN 'llm' THEN s.cost_usd END) AS cost_usd
@@ -84,7 +84,7 @@ FROM scope sc JOIN step s ON s.scope = sc.id WHERE sc.run = :run;
 -- name: days_too_low
 -- Days whose totals are less than those of the steps that are still there.
 SELECT f.day, f.model, f.calls, f.input_tokens, f.output_tokens, f.cost_usd FROM (
-    SELECT strftime('%Y-%m-%d', s.started_at / 1000, 'unixepoch') AS day,
+    SELECT @day(s.started_at) AS day,
            coalesce(nullif(s.model, ''), 'unknown') AS model, count(*) AS calls,
            coalesce(sum(s.input_tokens), 0) AS input_tokens,
            coalesce(sum(s.output_tokens), 0) AS output_tokens, sum(s.cost_usd) AS cost_usd
@@ -99,13 +99,6 @@ WHERE coalesce(d.calls, 0) < f.calls OR coalesce(d.input_tokens, 0) < f.input_to
 -- name: steps_of_two_runs
 SELECT s.id FROM step s JOIN scope sc ON sc.id = s.scope JOIN attempt a ON a.id = s.attempt
 WHERE sc.run <> a.run;
-
--- name: results_of_other_calls
--- A tool's message names the call that it answers.
-SELECT s.id, json_extract(i.text, '$.tool_call_id') AS answers FROM step s JOIN item i ON i.id = s.output
-WHERE s.kind = 'tool' AND s.tool_call_id IS NOT NULL AND json_valid(i.text)
-  AND i.type <> 'dict' AND json_extract(i.text, '$.role') = 'tool'
-  AND json_extract(i.text, '$.tool_call_id') <> s.tool_call_id;
 
 -- name: runs_contradicting
 SELECT r.id, CASE
