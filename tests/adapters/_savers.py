@@ -84,7 +84,7 @@ class Driver:
 
 
 @contextlib.contextmanager
-def driven(path: Path, mode: Mode, **options: Any) -> Generator[Driver]:
+def driven(path: Path | str, mode: Mode, **options: Any) -> Generator[Driver]:
     """Open a saver that records no calls and does not wait for the disk, and drive it."""
     with RowtrailSaver(path, **{**QUICK, **options}) as saver:
         yield Driver(saver, mode)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -29,6 +28,8 @@ from tests.adapters._savers import (
 )
 from tests.conftest import Rows
 
+pytestmark = pytest.mark.both_engines
+
 TASKS = [f"{digit * 8}-0000-0000-0000-000000000000" for digit in "0123"]
 
 
@@ -51,9 +52,9 @@ def written(history: Any, channel: str = "ch") -> list[Any]:
 @both_modes
 class TestHistory:
     async def test_gives_the_writes_before_a_checkpoint_oldest_first(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             *_, head = await chain(driver, [{}, {}, {}, {}])
 
             history = await driver.history(head, ["ch"])
@@ -62,9 +63,9 @@ class TestHistory:
             assert "seed" not in history["ch"]
 
     async def test_starts_at_the_nearest_snapshot_and_its_own_writes(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             states = [{"ch": _DeltaSnapshot("old")}, {}, {"ch": _DeltaSnapshot("new")}, {}, {}]
             *_, head = await chain(driver, states)
 
@@ -75,9 +76,9 @@ class TestHistory:
             assert written(history) == [2, 3]
 
     async def test_takes_a_plain_value_of_an_older_graph_for_the_seed(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             *_, head = await chain(driver, [{"ch": [1]}, {"ch": [1, 2]}, {}, {}])
 
             history = await driver.history(head, ["ch"])
@@ -86,18 +87,18 @@ class TestHistory:
             assert written(history) == [1, 2]
 
     async def test_leaves_out_the_writes_on_the_checkpoint_itself(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             first, second = await chain(driver, [{}, {}])
 
             assert written(await driver.history(second, ["ch"])) == [0]
             assert written(await driver.history(first, ["ch"])) == []
 
     async def test_orders_the_writes_of_a_superstep_by_task_path_then_task_then_number(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             parent = await driver.put(thread(), checkpoint())
             for path, task, values in [
                 ("~pull, b", TASKS[0], ["last"]),
@@ -114,8 +115,8 @@ class TestHistory:
             found = await driver.found(parent)
             assert [value for _, _, value in found.pending_writes or []] == expected
 
-    async def test_follows_the_parents_of_a_fork(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_follows_the_parents_of_a_fork(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             first, second = await chain(driver, [{}, {}])
             fork = await driver.put(first, checkpoint())
             await driver.put_writes(fork, [("ch", "forked")], "task fork")
@@ -125,8 +126,8 @@ class TestHistory:
             assert written(await driver.history(left, ["ch"])) == [0, 1]
             assert written(await driver.history(right, ["ch"])) == [0, "forked"]
 
-    async def test_ends_for_each_channel_at_its_own_seed(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_ends_for_each_channel_at_its_own_seed(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             states = [{}, {"a": _DeltaSnapshot("A")}, {}, {"b": _DeltaSnapshot("B")}, {}]
             *_, head = await chain(driver, states, channels=("a", "b", "c"))
 
@@ -136,22 +137,24 @@ class TestHistory:
             assert written(history, "b") == [3]
             assert written(history, "c") == [0, 1, 2, 3]
 
-    async def test_of_channels_nobody_wrote_or_named_is_empty(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_of_channels_nobody_wrote_or_named_is_empty(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             *_, head = await chain(driver, [{}, {}])
 
             assert await driver.history(head, ["never"]) == {"never": {"writes": []}}
             assert await driver.history(head, []) == {}
             assert await driver.history(thread("nobody"), ["ch"]) == {"ch": {"writes": []}}
 
-    async def test_of_a_thread_is_that_of_its_newest_checkpoint(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_of_a_thread_is_that_of_its_newest_checkpoint(
+        self, mode: Mode, where: str
+    ) -> None:
+        with driven(where, mode) as driver:
             await chain(driver, [{}, {}, {}])
 
             assert written(await driver.history(thread(), ["ch"])) == [0, 1]
 
-    async def test_is_what_walking_the_parents_gives(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_is_what_walking_the_parents_gives(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             states = [{}, {"a": _DeltaSnapshot([1])}, {}, {"b": _DeltaSnapshot([2])}, {}, {}]
             for config in await chain(driver, states, channels=("a", "b", "c")):
                 walked = super(RowtrailSaver, driver.saver).get_delta_channel_history(
@@ -196,8 +199,8 @@ def turn(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def saver(db: Path) -> Iterator[RowtrailSaver]:
-    with RowtrailSaver(db, capture=False) as opened:
+def saver(where: str) -> Iterator[RowtrailSaver]:
+    with RowtrailSaver(where, capture=False) as opened:
         yield opened
 
 
@@ -290,9 +293,9 @@ def test_deleting_a_run_keeps_what_later_runs_are_rebuilt_from(saver: RowtrailSa
 
 @both_modes
 async def test_pruning_keeps_the_ancestors_back_to_the_snapshot_hidden(
-    mode: Mode, db: Path, rows: Rows
+    mode: Mode, where: str, rows: Rows
 ) -> None:
-    with driven(db, mode) as driver:
+    with driven(where, mode) as driver:
         states = [{}, {"ch": _DeltaSnapshot([1])}, {}, {}, {}]
         configs = await chain(driver, states)
         before = await driver.history(configs[-1], ["ch"])
@@ -307,8 +310,10 @@ async def test_pruning_keeps_the_ancestors_back_to_the_snapshot_hidden(
 
 
 @both_modes
-async def test_hidden_ancestors_go_once_nothing_is_rebuilt_from_them(mode: Mode, db: Path) -> None:
-    with driven(db, mode) as driver:
+async def test_hidden_ancestors_go_once_nothing_is_rebuilt_from_them(
+    mode: Mode, where: str
+) -> None:
+    with driven(where, mode) as driver:
         configs = await chain(driver, [{"ch": _DeltaSnapshot([1])}, {}, {}])
         await driver.prune(["t"])
         head = await driver.put(configs[-1], checkpoint({"ch": _DeltaSnapshot([1, 2])}))

@@ -18,11 +18,13 @@ from rowtrail_langgraph import RowtrailSaver
 from tests.adapters._savers import Mode, both_modes, checkpoint, driven, ids, named, thread
 from tests.conftest import Rows
 
+pytestmark = pytest.mark.both_engines
+
 
 @both_modes
 class TestGetting:
-    async def test_returns_what_was_put(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_returns_what_was_put(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             values = {"messages": [HumanMessage("hi", id="1")], "n": 1, "empty": [], "none": None}
             stored = checkpoint(values)
             stored["versions_seen"] = {"node": {"n": 1, "messages": 2}}
@@ -39,16 +41,16 @@ class TestGetting:
             assert await driver.found(config) == found
 
     async def test_gives_the_parent_that_the_checkpoint_was_put_on(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             parent = await driver.put(thread(), checkpoint())
             await driver.put(parent, checkpoint())
 
             assert (await driver.found(thread())).parent_config == parent
 
-    async def test_keeps_namespaces_and_threads_apart(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_keeps_namespaces_and_threads_apart(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             places = [thread("a"), thread("a", "child:1"), thread("b"), thread("b", "child:1|x:2")]
             for number, place in enumerate(places):
                 await driver.put(place, checkpoint({"n": number}))
@@ -57,8 +59,8 @@ class TestGetting:
                 found = await driver.found(place)
                 assert found.checkpoint["channel_values"] == {"n": number}
 
-    async def test_returns_none_for_what_does_not_exist(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_returns_none_for_what_does_not_exist(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             assert await driver.get(thread()) is None
             await driver.put(thread(), checkpoint())
 
@@ -67,8 +69,8 @@ class TestGetting:
             assert await driver.get(thread(checkpoint_id=str(uuid6()))) is None
             assert await driver.get(thread(checkpoint_id="no uuid")) is None
 
-    async def test_takes_any_text_for_an_id(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_takes_any_text_for_an_id(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             for text in ("1", "x" * 300, "É", "1EF663BA-28FE-6528-8001-C3D6C4BA5E93", str(uuid6())):
                 await driver.put(thread(text, text), checkpoint({"n": text}, id=text))
 
@@ -76,23 +78,23 @@ class TestGetting:
                 assert found.checkpoint["id"] == text
                 assert found == await driver.found(thread(text, text, text))
 
-    async def test_takes_a_number_for_a_thread_id(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_takes_a_number_for_a_thread_id(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             await driver.put({"configurable": {"thread_id": 7}}, checkpoint({"n": 1}))
 
             assert (await driver.found(thread("7"))).checkpoint["channel_values"] == {"n": 1}
 
-    async def test_puts_in_the_root_namespace_unless_told(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_puts_in_the_root_namespace_unless_told(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             await driver.put({"configurable": {"thread_id": "t"}}, checkpoint({"n": 1}))
 
             assert (await driver.found(thread())).checkpoint["channel_values"] == {"n": 1}
 
     @pytest.mark.parametrize("config", [{}, {"configurable": {}}, {"configurable": None}], ids=str)
     async def test_says_that_a_thread_id_is_missing(
-        self, mode: Mode, db: Path, config: Any
+        self, mode: Mode, where: str, config: Any
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             with pytest.raises(UsageError, match="thread_id"):
                 await driver.get(config)
             with pytest.raises(UsageError, match="thread_id"):
@@ -100,8 +102,8 @@ class TestGetting:
             with pytest.raises(UsageError, match="thread_id"):
                 await driver.put_writes(config, [("ch", 1)], "task")
 
-    async def test_puts_again_in_place_of_a_checkpoint(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_puts_again_in_place_of_a_checkpoint(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             first = checkpoint({"n": 1, "gone": 2})
             config = await driver.put(thread(), first, step=1)
             await driver.put(thread(), {**checkpoint({"n": 3}), "id": first["id"]}, step=2)
@@ -115,9 +117,9 @@ class TestGetting:
 @both_modes
 class TestTheLatest:
     async def test_is_the_one_that_arrived_last_though_the_clock_went_back(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             old, new = str(uuid6()), str(uuid6())
             parent = await driver.put(thread(), checkpoint({"n": "parent"}, id=new))
             await driver.put(parent, checkpoint({"n": "child"}, id=old))
@@ -128,9 +130,9 @@ class TestTheLatest:
             assert ids(await driver.list(thread())) == [new, old]
 
     async def test_counts_a_checkpoint_from_its_arrival_not_from_that_of_its_writes(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             slow = checkpoint({"n": "slow"})
             await driver.put_writes(thread(checkpoint_id=slow["id"]), [("ch", "early")], "task")
             await driver.put(thread(), checkpoint({"n": "parent"}))
@@ -144,8 +146,8 @@ class TestTheLatest:
 
 @both_modes
 class TestPendingWrites:
-    async def test_may_arrive_before_their_checkpoint(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_may_arrive_before_their_checkpoint(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             late = checkpoint({"n": 1})
             config = thread(checkpoint_id=late["id"])
             await driver.put_writes(config, [("ch", "early")], "task")
@@ -156,8 +158,8 @@ class TestPendingWrites:
 
             assert (await driver.found(config)).pending_writes == [("task", "ch", "early")]
 
-    async def test_of_a_task_stay_when_it_writes_again(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_of_a_task_stay_when_it_writes_again(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             config = await driver.put(thread(), checkpoint())
             await driver.put_writes(config, [("ch", "first"), ("ch", "second")], "task")
             await driver.put_writes(config, [("ch", "other")], "task")
@@ -167,8 +169,8 @@ class TestPendingWrites:
                 ("task", "ch", "second"),
             ]
 
-    async def test_of_langgraphs_own_channels_are_replaced(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_of_langgraphs_own_channels_are_replaced(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             config = await driver.put(thread(), checkpoint())
             for value in ("first", "second"):
                 for channel in ("__error__", "__interrupt__", "__resume__", "__scheduled__"):
@@ -183,15 +185,15 @@ class TestPendingWrites:
                 ("task", "ch", "normal"),
             ]
 
-    async def test_need_a_checkpoint_id(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver, pytest.raises(UsageError, match="checkpoint_id"):
+    async def test_need_a_checkpoint_id(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver, pytest.raises(UsageError, match="checkpoint_id"):
             await driver.put_writes(thread(), [("ch", 1)], "task")
 
 
 @both_modes
 class TestMetadata:
-    async def test_is_merged_from_the_config(self, mode: Mode, db: Path) -> None:
-        with driven(db, mode) as driver:
+    async def test_is_merged_from_the_config(self, mode: Mode, where: str) -> None:
+        with driven(where, mode) as driver:
             config: Any = {
                 "configurable": {"thread_id": "t", "user": "u", "__hidden": 1, "obj": object()},
                 "metadata": {"run_id": "r", "score": 0.5, "step": 99},
@@ -218,9 +220,9 @@ class TestMetadata:
         ids=repr,
     )
     async def test_that_json_cannot_hold_is_shown_not_lost(
-        self, mode: Mode, db: Path, value: Any, shown: Any
+        self, mode: Mode, where: str, value: Any, shown: Any
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             await driver.put(thread(), checkpoint(), odd=value, step=3)
 
             found = await driver.found(thread())
@@ -228,9 +230,9 @@ class TestMetadata:
             assert ids(await driver.list(None, filter={"odd": value})) == [found.checkpoint["id"]]
 
     async def test_may_hold_anything_under_the_names_that_langgraph_uses(
-        self, mode: Mode, db: Path
+        self, mode: Mode, where: str
     ) -> None:
-        with driven(db, mode) as driver:
+        with driven(where, mode) as driver:
             odd = {"step": "three", "source": 4, "run_id": ["x"], "parents": None}
             await driver.put(thread(), checkpoint(), **odd)
 
@@ -238,8 +240,8 @@ class TestMetadata:
 
 
 @both_modes
-async def test_a_closed_saver_says_so(mode: Mode, db: Path) -> None:
-    with driven(db, mode) as driver:
+async def test_a_closed_saver_says_so(mode: Mode, where: str) -> None:
+    with driven(where, mode) as driver:
         await driver.put(thread(), checkpoint())
 
     with pytest.raises(ClosedError):
@@ -256,8 +258,8 @@ def versions(saver: RowtrailSaver, first: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("first", [None, 3, 2.5, f"{9:032}.{0.123456789:016}", "7"], ids=str)
-def test_the_next_version_is_greater_and_of_the_same_type(db: Path, first: Any) -> None:
-    with RowtrailSaver(db, capture=False) as saver:
+def test_the_next_version_is_greater_and_of_the_same_type(where: str, first: Any) -> None:
+    with RowtrailSaver(where, capture=False) as saver:
         counted = versions(saver, first)
 
     assert counted == sorted(counted)
@@ -266,31 +268,31 @@ def test_the_next_version_is_greater_and_of_the_same_type(db: Path, first: Any) 
     assert first is None or first == "7" or counted[0] > first
 
 
-def open_with_path(path: Path) -> Any:
+def open_with_path(path: str) -> Any:
     return RowtrailSaver(path, capture=False)
 
 
-def open_with_conn_string(path: Path) -> Any:
+def open_with_conn_string(path: str) -> Any:
     return RowtrailSaver.from_conn_string(str(path), capture=False)
 
 
 @both_modes
 @pytest.mark.parametrize("opened", [open_with_path, open_with_conn_string])
 async def test_opens_and_closes_in_with_and_async_with(
-    mode: Mode, db: Path, opened: Callable[[Path], Any]
+    mode: Mode, where: str, opened: Callable[[str], Any]
 ) -> None:
     if mode == "async":
-        async with opened(db) as saver:
+        async with opened(where) as saver:
             await saver.setup()
             await saver.aput(thread(), checkpoint(), {}, {})
     else:
-        with opened(db) as saver:
+        with opened(where) as saver:
             saver.setup()
             saver.put(thread(), checkpoint(), {}, {})
 
     with pytest.raises(ClosedError):
         await asyncio.to_thread(saver.get_tuple, thread())
-    with opened(db) as again:
+    with opened(where) as again:
         assert again.get_tuple(thread()) is not None
 
 
@@ -308,8 +310,8 @@ def test_works_in_memory() -> None:
         assert [found.checkpoint["channel_values"] for found in saver.list(None)] == [{"n": 1}]
 
 
-def test_the_views_show_checkpoints_as_they_are(db: Path, rows: Rows) -> None:
-    with RowtrailSaver(db, capture=False) as saver:
+def test_the_views_show_checkpoints_as_they_are(where: str, rows: Rows) -> None:
+    with RowtrailSaver(where, capture=False) as saver:
         parent = saver.put(thread(), checkpoint(), {"source": "input", "step": -1}, {})
         config = saver.put(parent, checkpoint(), {"source": "loop", "step": 0, "run_id": "r"}, {})
 

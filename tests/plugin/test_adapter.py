@@ -35,6 +35,8 @@ from rowtrail.adapter import (
     tool_request,
 )
 
+pytestmark = pytest.mark.both_engines
+
 USAGE = Usage(10, 2, "provider")
 
 

@@ -27,6 +27,8 @@ from rowtrail.journal import (
     end_attempt,
 )
 
+pytestmark = pytest.mark.both_engines
+
 
 class Stop(BaseException):
     """Stands for a kill."""
@@ -228,8 +230,9 @@ def test_a_waiter_gets_the_decision(journal: Journal) -> None:
 
 
 def same_request(attempt: Attempt) -> Request:
-    """Return the request of step 1, as another attempt of its run makes it."""
-    row = attempt.recorder.store.read(lambda tx: tx.one("step_by_text_id", id="1"))
+    """Return the request of the running step, as another attempt of its run makes it."""
+    running = current_step().id
+    row = attempt.recorder.store.read(lambda tx: tx.one("step_by_text_id", id=running))
     assert row is not None
 
     def encode() -> Any:

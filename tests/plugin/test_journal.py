@@ -12,8 +12,11 @@ import pytest
 from rowtrail import Journal, step
 from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.testing import FakeClock
+from tests._sqlite_store import sqlite_store
 from tests.conftest import Rows
 from tests.plugin.conftest import Agent, World
+
+pytestmark = pytest.mark.both_engines
 
 
 def reasons(journal: Journal, run_id: str = "r") -> list[tuple[str, str]]:
@@ -209,7 +212,7 @@ def test_the_views_know_of_a_crash_before_anybody_opens_the_journal(
     world.kill(CRASHING, "in b")
     with Journal(world.db) as journal:  # nobody resumes: only the heartbeat gets old
         journal.store.write(
-            lambda tx: journal.store.connection.execute(
+            lambda tx: sqlite_store(journal).connection.execute(
                 "UPDATE process SET last_seen_at = last_seen_at - 60000"
             )
         )

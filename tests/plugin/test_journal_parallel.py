@@ -18,6 +18,8 @@ from rowtrail import Journal, current_step, step
 from rowtrail.journal import Call, Request, begin_call, end_attempt, fingerprint_of
 from tests.plugin.conftest import Agent
 
+pytestmark = pytest.mark.both_engines
+
 WORDS = [f"word {n}" for n in range(12)]
 SAME = ["the same"] * 12
 Spread = Callable[[Callable[[str], str], Iterable[str]], list[str]]

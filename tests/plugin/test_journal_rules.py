@@ -11,6 +11,8 @@ import pytest
 from rowtrail import DivergedError, Journal, step
 from tests.plugin.conftest import Agent, World
 
+pytestmark = pytest.mark.both_engines
+
 # Rule 3: an exception.
 
 

@@ -22,6 +22,8 @@ from rowtrail import Journal, step
 from rowtrail.adapter import DECLARED
 from rowtrail.errors import CorruptRowError, UsageError
 
+pytestmark = pytest.mark.both_engines
+
 
 @dataclass
 class Place:
