@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 
-from rowtrail import Journal
-from rowtrail.engine._engines import ENGINES, LOADED
 from rowtrail.testing import FakeClock
 from tests._sample import IS_FULL
-from tests._strict_engine import SCHEME, StrictEngine
+from tests.engines.both import engine, journal, pytest_generate_tests, where
+
+__all__ = ["engine", "journal", "pytest_generate_tests", "where"]  # of tests.engines.both
 
 SQLITE_SHELL = "/usr/bin/sqlite3"
 
@@ -37,9 +37,6 @@ settings.register_profile(
 settings.register_profile("full", deadline=None, max_examples=3000)
 settings.load_profile("full" if IS_FULL else "rowtrail")
 
-OF_A_FILE = {"child", "clock", "db", "rows", "tmp_path", "world"}
-"""Fixtures of tests that need a journal in a file."""
-
 Rows = Callable[..., list[dict[str, Any]]]
 
 
@@ -47,44 +44,6 @@ Rows = Callable[..., list[dict[str, Any]]]
 def db(tmp_path: Path) -> Path:
     """Return the path of a journal that does not exist yet."""
     return tmp_path / "agent.db"
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of a module that is marked `both_engines` on a second, strict engine too.
-
-    Those that look at the file, or at its rows from outside, have no other.
-    """
-    asked = set(inspect.signature(metafunc.function).parameters)
-    if (
-        metafunc.definition.get_closest_marker("both_engines") is not None
-        and "where" in metafunc.fixturenames
-        and not asked & OF_A_FILE
-    ):
-        metafunc.parametrize("engine", ["sqlite", "strict"], indirect=True)
-
-
-@pytest.fixture
-def engine(request: pytest.FixtureRequest) -> str:
-    """Return the name of the engine that the journal is on."""
-    return getattr(request, "param", "sqlite")
-
-
-@pytest.fixture
-def where(engine: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return where a journal of its own can be opened: the path of a file, or a URL."""
-    if engine == "sqlite":
-        return str(request.getfixturevalue("db"))
-    strict = StrictEngine()
-    monkeypatch.setitem(ENGINES, SCHEME, lambda: strict)
-    monkeypatch.setitem(LOADED, SCHEME, strict)
-    return f"{SCHEME}://journal"
-
-
-@pytest.fixture
-def journal(where: str) -> Iterator[Journal]:
-    """Return an open journal of its own, in a file or on the strict engine."""
-    with Journal(where) as opened:
-        yield opened
 
 
 @pytest.fixture

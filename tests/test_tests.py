@@ -15,6 +15,7 @@ APART = {
     "cases": "what is given to the tests: values, files, hostile texts",
     "crash/effects": "a tool of its own, that `make crash` runs",
     "crash/soak.py": "a tool of its own, that `make soak` runs",
+    "engines": "a second engine, and what runs tests on both",
     "extras/_actions.py": "what is run in each environment",
     "lint": "what reads the source, for test_layers.py",
     "programs": "what the tests kill, and the threads and tasks that it gives work to",

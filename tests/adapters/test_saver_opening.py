@@ -29,9 +29,9 @@ from rowtrail.errors import (
     UsageError,
 )
 from rowtrail_langgraph import RowtrailSaver
-from tests._sqlite_store import sqlite_store
 from tests.adapters._savers import checkpoint, thread
 from tests.conftest import Rows
+from tests.engines.sqlite_store import sqlite_store
 
 ASKED = {"messages": [("user", "hi")]}
 

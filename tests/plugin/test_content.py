@@ -19,8 +19,8 @@ from rowtrail.content import Codec, Content, Encoded, Prepared, stored
 from rowtrail.engine import Tx
 from rowtrail.errors import CorruptRowError
 from rowtrail.testing import temporary_journal
-from tests._strict_engine import StrictStore
 from tests.conftest import Child
+from tests.engines.strict import StrictStore
 
 pytestmark = pytest.mark.both_engines
 

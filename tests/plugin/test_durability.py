@@ -19,8 +19,8 @@ import pytest
 from rowtrail import Journal, step
 from rowtrail.engine.reading import open_reader
 from rowtrail.verify import recent_durability
-from tests._sqlite_store import sqlite_store
 from tests.conftest import Child
+from tests.engines.sqlite_store import sqlite_store
 
 # Writes one line to a file of its own for each call, so that the trace has all in one order.
 PROGRAM = """

@@ -14,7 +14,7 @@ from rowtrail.engine import Row, Tx
 from rowtrail.engine.sqlite import dialect
 from rowtrail.errors import UnsupportedError
 from rowtrail_langgraph import RowtrailSaver
-from tests._strict_engine import DIALECT, StrictStore
+from tests.engines.strict import DIALECT, StrictStore
 
 SCHEMA = Path(schema.__file__).parent
 DIALECT_WORDS = re.compile(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rowtrail import Journal, schema, step
-from rowtrail.engine.reading import Reader
+from rowtrail.engine.reading import open_reader
 from rowtrail.errors import ReadOnlyError, StorageError
 from rowtrail.verify import verify
 
@@ -84,7 +84,7 @@ def test_a_file_of_an_earlier_form_is_not_read_as_if_it_were_of_this_one(
     path = older("DROP TABLE question")
     before = path.read_bytes()
     with (
-        Reader(str(path)) as reader,
+        open_reader(str(path)) as reader,
         pytest.raises(ReadOnlyError, match="unreleased rowtrail with other tables"),
     ):
         reader.read(lambda tx: tx.all("runs_by_status"))

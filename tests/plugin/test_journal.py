@@ -12,8 +12,8 @@ import pytest
 from rowtrail import Journal, step
 from rowtrail.errors import ClosedError, UnknownIdError, UsageError
 from rowtrail.testing import FakeClock
-from tests._sqlite_store import sqlite_store
 from tests.conftest import Rows
+from tests.engines.sqlite_store import sqlite_store
 from tests.plugin.conftest import Agent, World
 
 pytestmark = pytest.mark.both_engines

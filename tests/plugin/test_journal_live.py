@@ -22,7 +22,7 @@ from rowtrail.checkpoint import Checkpoints
 from rowtrail.engine import Tx, current_process
 from rowtrail.errors import ClosedError
 from rowtrail.journal import Attempt, Beginning, _call, end_attempt, run_scope
-from tests._sqlite_store import sqlite_store
+from tests.engines.sqlite_store import sqlite_store
 from tests.plugin.conftest import Agent, World
 
 HOLDING = """

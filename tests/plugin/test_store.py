@@ -19,7 +19,7 @@ import pytest
 from rowtrail import Journal
 from rowtrail.engine import Store, Tx
 from rowtrail.errors import ClosedError, StorageError, UsageError
-from tests._sqlite_store import sqlite_store
+from tests.engines.sqlite_store import sqlite_store
 
 JOBS = 200
 SIGNALS = 1_200

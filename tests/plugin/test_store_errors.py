@@ -30,8 +30,8 @@ from rowtrail.errors import (
     StorageError,
     UnsupportedError,
 )
-from tests._sqlite_store import sqlite_store
 from tests.conftest import Child
+from tests.engines.sqlite_store import sqlite_store
 
 TINY_DISK_KB = 1500
 

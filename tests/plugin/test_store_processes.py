@@ -22,8 +22,8 @@ import rowtrail
 from rowtrail import Journal, schema
 from rowtrail.engine import Store, Tx
 from rowtrail.errors import ClosedError, ForkedError
-from tests._sqlite_store import sqlite_store
 from tests.conftest import Child, Rows
+from tests.engines.sqlite_store import sqlite_store
 
 PROCESSES = 8
 

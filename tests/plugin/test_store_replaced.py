@@ -21,8 +21,8 @@ from rowtrail.engine import Tx
 from rowtrail.engine.files import back_up
 from rowtrail.engine.reading import open_reader
 from rowtrail.errors import NotRecordedError, ReplacedError, StorageError
-from tests._sqlite_store import sqlite_store
 from tests.conftest import Child
+from tests.engines.sqlite_store import sqlite_store
 
 
 @rowtrail.step

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from rowtrail_langgraph import RowtrailSaver
 from tests._forks import serve, warm_up
-from tests._sqlite_store import sqlite_store
+from tests.engines.sqlite_store import sqlite_store
 
 TOOL_SECONDS = 0.004
 QUESTION = "measure five files"

@@ -42,6 +42,9 @@ DIALECT = schema.Dialect(
     folder="sqlite",  # what looks into JSON: this one keeps its rows as SQLite does
     macros={
         "each": "SELECT value FROM json_each(members({0}))",
+        "negated": "SELECT -value FROM json_each(members({0}))",
+        "quoted": "json_quote({0})",
+        "doubt": schema.DOUBT,
         "same": "coalesce({0} = {1}, {0} IS NULL AND {1} IS NULL)",
         "greatest": "greatest({*})",
         "find": "find({0}, {1})",
