@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
+from langgraph.types import Interrupt
 
 from rowtrail.content import Codec
 from rowtrail.engine import Tx
@@ -122,8 +123,8 @@ def unrecorded(
     for channel, value in writes:
         if channel == RESUME:
             given = value if isinstance(value, list) else [value]
-        elif channel == INTERRUPT:
-            found = value
+        elif channel == INTERRUPT and isinstance(value, (list, tuple)):
+            found = [each for each in value if isinstance(each, Interrupt)]  # else a stranger's
     if not given and not found:
         return None
     answer = next_answer(codec, task_id, writes)
