@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -13,8 +14,10 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphInterrupt
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Interrupt, interrupt
 
 from rowtrail import Journal
 from rowtrail.testing import Reply
@@ -472,3 +475,33 @@ def test_what_is_encrypted_is_not_shown(bench: Bench, monkeypatch: pytest.Monkey
     assert row["answered_at"] is not None
     content = b"".join(path.read_bytes() for path in bench.path.parent.glob("agent.db*"))
     assert b"secret?" not in content and b"Zanzibar" not in content
+
+
+# What a program raises itself.
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [(), ("stop",), ([],), (["stop"],), ({"a": 1},), (None,), ([Interrupt("sure?"), "stop"],)],
+    ids=repr,
+)
+@pytest.mark.parametrize("capture", [True, False])
+def test_an_interrupt_that_a_program_raises_ends_the_run_as_without_a_journal(
+    bench: Bench, raised: tuple[Any, ...], capture: bool
+) -> None:
+    def node(state: MessagesState) -> Any:
+        raise GraphInterrupt(*raised)
+
+    def outcome(saver: Any) -> str:
+        builder = StateGraph(MessagesState)
+        builder.add_node("node", node)
+        builder.add_edge(START, "node")
+        try:
+            graph: Any = builder.compile(checkpointer=saver)
+            return repr(graph.invoke(GO, thread()))
+        except Exception as error:
+            return repr(error)
+
+    ids = re.compile(r"id='[^']*'")
+    alone, journaled = outcome(InMemorySaver()), outcome(bench.saver(capture=capture))
+    assert ids.sub("id", journaled) == ids.sub("id", alone)

@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from langgraph.errors import GraphInterrupt
+from langgraph.types import Interrupt
 
 from rowtrail_langgraph._private import SCRATCHPAD_KEY
 from rowtrail_langgraph.capture._handed import Task, task_running
 from rowtrail_langgraph.capture._interrupts import ErrorsLeaveGraph
 from rowtrail_langgraph.capture._place import in_run, run_of
+from rowtrail_langgraph.capture._questions import interrupts_in
 
 
 def watched(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,11 +54,11 @@ def awatched(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable
 def listening(config: Mapping[str, Any], task: Task) -> Generator[None]:
     """Notice what a task with this config asks a person and is answered, in all its tries."""
     pad = (config.get("configurable") or {}).get(SCRATCHPAD_KEY)
-    found: Sequence[Any] = ()
+    found: Sequence[Interrupt] = ()
     try:
         yield
     except GraphInterrupt as error:
-        found = error.args[0] if error.args else ()
+        found = interrupts_in(error.args[0] if error.args else ())
         raise
     finally:
         answers: list[Any] = [] if pad is None else list(pad.resume)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.types import Interrupt
@@ -101,6 +101,14 @@ class Questions:
         return work
 
 
+def interrupts_in(raised: Any) -> list[Interrupt]:
+    """Return the questions in what a task raised or wrote, which may be anything of the user's."""
+    if not isinstance(raised, (list, tuple)):
+        return []
+    several = cast("Sequence[Any]", raised)
+    return [each for each in several if isinstance(each, Interrupt)]
+
+
 def next_answer(
     codec: Codec, task_id: str, writes: Sequence[tuple[str, Any]]
 ) -> tuple[str | None] | None:
@@ -119,12 +127,12 @@ def unrecorded(
     is known.
     """
     given: list[Any] = []
-    found: Sequence[Any] = ()
+    found: Sequence[Interrupt] = ()
     for channel, value in writes:
         if channel == RESUME:
             given = value if isinstance(value, list) else [value]
-        elif channel == INTERRUPT and isinstance(value, (list, tuple)):
-            found = [each for each in value if isinstance(each, Interrupt)]  # else a stranger's
+        elif channel == INTERRUPT:
+            found = interrupts_in(value)
     if not given and not found:
         return None
     answer = next_answer(codec, task_id, writes)
