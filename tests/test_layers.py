@@ -15,6 +15,7 @@ import pytest
 
 from rowtrail import schema
 from rowtrail.engine.sqlite import dialect
+from tests.lint.constants import unexplained
 from tests.lint.fronts import FRONTS, is_front, names_in, readings_of
 from tests.lint.private_names import own_names, private_names
 from tests.lint.sentences import reading_of, readings
@@ -701,6 +702,30 @@ def test_a_sentence_that_is_shown_is_fine(line: str) -> None:
 )
 def test_a_statement_that_decides_by_a_sentence_is_found(statement: str, is_found: bool) -> None:
     assert bool(reading_of(statement)) == is_found
+
+
+def test_every_number_says_why(core: dict[str, Module], adapters: dict[str, Module]) -> None:
+    found = [
+        (module.path.name, name)
+        for module in (*core.values(), *adapters.values())
+        for name in unexplained(module.path.read_text("utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("MAX_ROWS = 2 * 500", ["MAX_ROWS"]),
+        ("X = 1\n_WAIT_S: float = -2.5", ["X", "_WAIT_S"]),
+        ("MAX_ROWS = 5  # a screen", []),
+        ("# a screen\nMAX_ROWS = 5", []),
+        ('MAX_ROWS = 5\n"""A screen."""', []),
+        ("NAME = 'x'\nrows = 5\nFLAG = True", []),
+    ],
+)
+def test_a_number_without_a_reason_is_found(source: str, names: list[str]) -> None:
+    assert list(unexplained(f'"""Of a module."""\n\n{source}\n')) == names
 
 
 def test_the_sources_are_there(core: dict[str, Module], adapters: dict[str, Module]) -> None:

@@ -27,7 +27,9 @@ from rowtrail.usage import count_tokens
 from rowtrail_mcp._sdk import ResourceError, ResourceNotFoundError, ToolError
 
 DEFAULT_TOKENS = 1_000
+"""An answer that a model reads in passing."""
 MAX_TOKENS = 20_000
+"""No question about history is worth more of a model's context."""
 PART_CHARS = 20_000
 """Longest part of a value: what one cell of an answer may have."""
 
@@ -35,9 +37,13 @@ HEAD_CHARS = 200
 """A longer value of a run's own row is cut."""
 
 GO_ON_TOKENS = 20
+"""What the line takes that says how to go on."""
 RUNS_AT_ONCE = 50
+"""Rows that are read at once; the budget of tokens cuts further."""
 STEPS_AT_ONCE = 500
+"""Rows that are read at once; the budget of tokens cuts further."""
 SHORT_CHARS = 200
+"""A line for each: `fetch_step` has the rest."""
 
 _RUN_COLUMNS = (
     *("run_id", "thread_id", "agent", "status", "started_at", "ended_at", "attempts", "steps"),

@@ -27,6 +27,7 @@ from rowtrail_langgraph.demo._tools import build_tools
 
 Saver = BaseCheckpointSaver[Any] | None
 MAX_TURNS = 25
+"""A script of the demo takes fewer; a graph that does not end is a fault of ours."""
 KEY = SecretStr("not-needed")
 
 

@@ -24,6 +24,7 @@ FINDING_PROMPT = (
 )
 QUESTION = "Which file has the longest line, and how big are the files together?"
 THINKING_S = 0.05
+"""Long enough for a kill to find a call in flight, and short for who watches."""
 
 
 def turn(request: Request) -> tuple[str, int]:

@@ -16,6 +16,7 @@ Event = dict[str, Any]
 POLL_S = 0.02  # much less than a step of the agent takes
 STEP_TIMEOUT_S = 90  # a cold start of Python on a slow disk is within it
 LOG_TAIL_CHARS = 2000
+"""What a person reads of a child's log where it failed: its last lines."""
 
 
 class DemoError(Exception):

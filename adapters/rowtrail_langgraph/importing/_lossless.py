@@ -31,7 +31,9 @@ from pydantic import BaseModel
 from rowtrail_langgraph._private import set_unpack_hook, unpack_hook_of
 
 MAX_CACHED_BYTES = 64 * 1024 * 1024
+"""Bounds the memory of a process; a hit saves a round trip through the serializer."""
 MAX_CACHED_ITEM_BYTES = 256 * 1024
+"""A longer value would push out many short ones, which come more often."""
 OVERHEAD_BYTES = 2048
 """What a rebuilt message takes beside its text."""
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from rowtrail_langgraph._private import extra_of
 
 MAX_REMEMBERED = 50_000
+"""As many as the memo has items: more would outlive what they stand for."""
 
 _SCALARS = frozenset({str, int, bool, bytes, type(None)})
 _SERDE = JsonPlusSerializer()

@@ -18,7 +18,9 @@ from rowtrail_langgraph.saver import Address, Transactions
 from rowtrail_langgraph.values import GraphCodec, Memo, Values
 
 MAX_CACHED_CHARS = 32 * 1024 * 1024
+"""The texts of a few long threads: what is found here needs no query."""
 MAX_CACHED_ITEM_CHARS = 256 * 1024
+"""A longer text would push out many short ones, which come more often."""
 OVERHEAD_CHARS = 1024
 """What a value takes beside its text."""
 

@@ -23,6 +23,7 @@ from rowtrail_langgraph.importing._target import ImportTarget
 from rowtrail_langgraph.saver import RowtrailSaver
 
 MAX_DIFFERENCES = 100
+"""A person looks at the first; after so many the thread is wrong as a whole."""
 
 SHOWN = 5
 """How many names a message lists."""

@@ -18,10 +18,13 @@ __all__ = ["command"]
 
 DEFAULT_PATH = "./agent.db"
 MISMATCH = 4
+"""Exit code: what was imported is not what the file holds. 1 to 3 have other meanings."""
 LINE_EVERY_S = 5.0
+"""Without a terminal: a log wants a sign of life, not each thread."""
 
 _DOING = {"check": "checking", "import": "importing", "verify": "comparing"}
 _KB = 1000
+"""Of file sizes, as disks and `ls -h --si` count."""
 
 
 class _Mismatch(click.ClickException):

@@ -36,6 +36,7 @@ from rowtrail_langgraph.capture import asking, attempt_of, finishing
 from rowtrail_langgraph.values import Values, logger, metadata_text
 
 FIRST_PAGE = 2
+"""Most callers want the newest checkpoint, some the one before it."""
 LARGEST_PAGE = 32
 """Checkpoints that `list` reads at once; no cursor or lock stays open between pages."""
 

@@ -18,6 +18,7 @@ from rowtrail_langgraph.values._memo import Memo
 from rowtrail_langgraph.values._templates import read_items
 
 MIN_VECTOR_LENGTH = 64
+"""Shorter lists of floats are for people to read, and seldom embeddings."""
 
 INPUT_CHANNEL = "__start__"
 PARTS = "{parts}"

@@ -10,7 +10,9 @@ from hashlib import blake2b
 from rowtrail.content import Encoded
 
 MAX_BYTES = 64 * 1024 * 1024
+"""Bounds the memory of a process; what is forgotten is encrypted anew, and stored again."""
 DIGEST_BYTES = 16
+"""128 bits: two values with one digest do not come by chance."""
 
 
 class Ciphertexts:

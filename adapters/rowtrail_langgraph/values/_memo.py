@@ -20,12 +20,14 @@ from rowtrail.content import Prepared, PreparedList
 from rowtrail_langgraph._private import extra_of
 
 MAX_ITEMS = 50_000
+"""Bounds the memory of a process: some long threads, or many short ones."""
 MAX_BYTES = 64 * 2**20
 """Of the stored forms; what they are of takes about as much."""
 MAX_SEARCHED = 256
 """Channels, the newest first, among which those of one thread are looked for."""
 
 _FIRST_STRIDE = 8
+"""Runs of equal messages are looked for in growing strides: short lists are the rule."""
 
 IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
 _DISTINCT = IMMUTABLE - {int, float}

@@ -22,7 +22,9 @@ from rowtrail_langgraph._private import extra_of, private_of
 from rowtrail_langgraph.values._guard import Safe, being_checked, logger
 
 MAX_REMEMBERED = 256
+"""A thread that goes on asks for the same values; a server has a few hundred of them."""
 MAX_REMEMBERED_BYTES = 16 * 2**20
+"""Bounds the memory of a process, whatever the values are."""
 MAX_SEARCHED = 100_000
 """Objects of a value among which classes are looked for."""
 

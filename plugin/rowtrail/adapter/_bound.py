@@ -17,7 +17,9 @@ from typing import Any
 from rowtrail.content import LAMBDA, closure_of, function_parts
 
 MAX_FUNCTIONS_INSIDE = 8
+"""Functions inside functions are few; a generated tower of them must not take time."""
 MAX_SHOWN = 200
+"""The digest that follows tells longer ones apart; this is for people."""
 
 
 def bound_of(function: Any) -> dict[str, Any]:

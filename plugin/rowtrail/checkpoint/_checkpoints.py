@@ -29,6 +29,8 @@ from rowtrail.engine import Row, Store, Tx, id_text
 from rowtrail.errors import BusyError, CorruptRowError
 
 MAX_CACHED_LABELS = 10_000
+"""Channels and nodes of a program are some hundred; one that makes up names must not fill
+memory."""
 
 
 class Checkpoints:

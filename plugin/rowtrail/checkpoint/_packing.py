@@ -20,6 +20,7 @@ _DICTIONARY = (
 """What the versions of nearly every checkpoint hold. Part of the file format: it never changes."""
 
 _ZLIB_LEVEL = 6
+"""zlib's own default between speed and size."""
 _PACKED_JSON, _PACKED_DATA, _PLAIN_JSON = b"z", b"d", b"p"
 _HEAD_BYTES = 2  # how it is packed, and the number of channel values
 _MANY = 255  # that many or more

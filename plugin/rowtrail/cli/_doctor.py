@@ -37,13 +37,18 @@ CHECKED_BELOW_BYTES = 256 * 2**20
 """Larger files are checked on demand only: 1.1 GiB took 36 s on a busy machine."""
 
 RECENT_STEPS = 200
+"""What a person looks at after a crash; `--steps` asks for more."""
 SHOWN_TOOLS = 12
+"""Half a screen."""
 OWN_TOOLS = frozenset({"query_history", "search_history"})
 """Tools that rowtrail gives to agents: they only read."""
 
 LARGE_WAL_BYTES = 256 * 2**20
+"""Checkpoints keep it far smaller: so much means that a reader holds them back."""
 LITTLE_ROOM_BYTES = 100 * 2**20
+"""Enough to go on for a while, and to notice."""
 OTHERS_MAY_READ = 0o077
+"""Mode bits of the group and of all others."""
 
 _STYLES: dict[Level, Style] = {
     "ok": {"fg": "green"},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 INTERRUPTED = 130
+"""What a shell reports of a program that SIGINT ended: 128 + 2."""
 
 
 class Entry(NamedTuple):

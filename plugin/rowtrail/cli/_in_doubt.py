@@ -39,7 +39,9 @@ from rowtrail.history import (
 from rowtrail.history.rows import StepRow
 
 PAGE_ROWS = 100
+"""A read of some milliseconds, after which a writer may go on."""
 SHOWN_CHARS = 100
+"""Arguments on one line of a terminal."""
 
 COLUMNS = (
     Column("step", right=True),

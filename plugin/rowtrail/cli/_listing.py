@@ -12,7 +12,9 @@ from rowtrail.cli._output import Cell, Column, json_rows, print_pieces, print_ta
 from rowtrail.history import Page
 
 MAX_ROWS = 1_000_000
+"""More is a copy, not a listing: `rowtrail backup` makes one."""
 MAX_TOKENS = 1_000_000
+"""No model reads more."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R", bound=Mapping[str, object])

@@ -22,6 +22,7 @@ MIN_FLEXIBLE = 12
 """A column that gives way to a narrow terminal keeps this width."""
 
 PIECE_CHARS = 64 * 1024
+"""A pipe's buffer: larger pieces would only wait."""
 
 Style = dict[str, Any]
 

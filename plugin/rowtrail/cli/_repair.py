@@ -8,6 +8,7 @@ from rowtrail.cli._journal import json_option, open_journal
 from rowtrail.cli._verify import tell_rows
 
 SHOWN_LOSSES = 50
+"""A person reads the first; `--json` has all."""
 
 
 @click.command("repair", short_help="Build a sound journal of what a damaged one still holds.")

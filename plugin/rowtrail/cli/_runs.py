@@ -26,6 +26,7 @@ from rowtrail.history import list_runs, pages, urgent_runs_first
 from rowtrail.history.rows import RunRow, RunStatus
 
 PAGE_ROWS = 200
+"""A read of some milliseconds, after which a writer may go on."""
 
 STATUSES = get_args(RunStatus)
 COLUMNS = (
@@ -46,6 +47,7 @@ COLUMNS = (
 )
 
 WIDE_COLUMNS = 110
+"""What the widest of the columns take that are always there."""
 ONLY_IF_WIDE = ("attempts", "steps", "saved")
 
 

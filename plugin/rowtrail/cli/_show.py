@@ -53,6 +53,7 @@ from rowtrail.history import (
 from rowtrail.history.rows import AttemptRow, RunRow, StepLine, StepRow
 
 LINE_CHARS = 100
+"""The width at which text is read easily."""
 
 ATTEMPTS = (
     Column("attempt", right=True),
@@ -78,6 +79,7 @@ STEPS = (
 JSON_COLUMNS = frozenset(("input", "output"))
 VIEWS = ("timeline", "table")
 MAX_DEPTH = 8
+"""Deeper indentation leaves no room for the text."""
 WIDE_COLUMNS = 110
 """A terminal this wide has room for the ids and the nodes beside the timeline."""
 

@@ -29,6 +29,7 @@ from rowtrail.history import (
 )
 
 MAX_COLUMN_CHARS = 80
+"""Several columns fit a terminal; `--json` and `--csv` cut nothing."""
 
 
 @click.command("sql", short_help="Answer one SELECT over the journal's views.")

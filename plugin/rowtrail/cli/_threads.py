@@ -17,6 +17,7 @@ from rowtrail.history import list_threads, pages
 from rowtrail.history.rows import ThreadRow
 
 PAGE_ROWS = 1_000
+"""A read of some milliseconds, after which a writer may go on."""
 
 COLUMNS = (
     Column("thread", width=80),

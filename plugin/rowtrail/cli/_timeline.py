@@ -10,7 +10,9 @@ from datetime import datetime
 from rowtrail.history.rows import StepLine
 
 MIN_CELLS = 12
+"""Fewer show no order of the bars."""
 MAX_CELLS = 80
+"""More tell no more, on the widest terminal."""
 
 
 @dataclass(frozen=True)

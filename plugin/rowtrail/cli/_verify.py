@@ -18,6 +18,7 @@ WORTH_TELLING_ROWS = 20_000
 """Tables with fewer rows are read before anybody wonders."""
 
 SHOWN_FAULTS = 50
+"""A person reads the first; `--json` has all."""
 
 
 class Unsound(Failure):

@@ -12,6 +12,7 @@ import click
 from rowtrail._clock import Clock
 
 MAX_SECONDS = 3_600
+"""A query that takes longer than an hour is a mistake."""
 LATEST_MS = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000)
 """A later time may not exist in UTC."""
 

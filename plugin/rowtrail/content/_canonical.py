@@ -15,10 +15,13 @@ Mask = Callable[[str], str]
 """Takes a text out of a request, and returns it without what a program makes up anew each time."""
 
 MAX_NESTING = 200
+"""Below a fifth of Python's limit of recursion, on which callers stand already."""
 MAX_SHOWN_PARTS = 2_000
 """Parts of an attribute's value, above which its digest stands for it: graphs of objects share."""
 MAX_OBJECTS = 20_000
+"""An argument that leads to more is a whole program, and would take too long."""
 _DECIMAL_BITS = 10_000
+"""Longer ints are written in hex: decimal takes quadratic time, and Python refuses 4,300 digits."""
 
 _readers: dict[type, Callable[[Any, dict[str, str]], Any]] = {}
 

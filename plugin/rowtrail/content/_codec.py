@@ -22,6 +22,7 @@ from rowtrail.errors import CorruptRowError, UnstorableError
 
 MAX_DEPTH = 200  # a level takes up to 3 of JSON; SQLite's functions refuse 1,000, older ones 2,000
 LONGEST_INT = 2**63 - 1
+"""SQLite's largest: JSON functions turn longer ones into floats."""
 _DECIMAL_BITS = 10_000  # longer ones are written in base 16: Python limits base 10 to 4,300 digits
 _PLAIN = frozenset({str, bool, type(None)})
 _STRINGS = frozenset({str})

@@ -20,7 +20,9 @@ from rowtrail.engine import Row, Store, Tx
 from rowtrail.errors import CorruptRowError
 
 MAX_CACHED_DIGESTS = 50_000
+"""Bounds the memory of a process; what is found here needs no query."""
 MAX_CACHED_LOGS = 256
+"""The channels of some hundred threads; what is not here costs one query."""
 MAX_PIECES = 32  # a list in more pieces is written out anew: 10 B an item, and reads stay short
 
 GAP = -1  # a position whose item was pruned

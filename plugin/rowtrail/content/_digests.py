@@ -9,7 +9,9 @@ from __future__ import annotations
 from rowtrail.content._codec import Encoded
 
 DIGEST_BYTES = 16
+"""128 bits, keyed: two values with one digest come neither by chance nor by intent."""
 SEAL_BYTES = 8
+"""64 bits, keyed: finds damage, and a forger has one guess for each result."""
 
 
 def _digest_of(key: bytes, identity: bytes) -> bytes:

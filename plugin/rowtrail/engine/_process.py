@@ -16,6 +16,7 @@ STALE_VARIABLE = "ROWTRAIL_STALE_AFTER_MS"
 """For tests: the environment variable with another `STALE_AFTER_MS`, for every process alike."""
 
 SMALLEST_STALE_MS = 200
+"""A busy machine stands still for a tenth of a second: that is no death."""
 
 
 def _stale_after_ms() -> int:
@@ -27,6 +28,7 @@ STALE_AFTER_MS = _stale_after_ms()
 """A process of another host or container that was silent for this long is taken for dead."""
 
 HEARTBEATS_UNTIL_STALE = 7.5
+"""15 s of silence at a heartbeat of 2 s: a loaded machine misses a few."""
 
 
 class Identity(Enum):

@@ -9,6 +9,7 @@ from typing import Any
 from rowtrail.history._text import cell_text
 
 MAX_TITLE_CHARS = 60
+"""A heading on one line."""
 
 
 @dataclass(frozen=True)

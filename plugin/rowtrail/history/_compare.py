@@ -14,8 +14,11 @@ MISSING: Any = object()
 """Stands for what one of the two does not have."""
 
 BEFORE_CHARS = 20
+"""Enough of what is the same to find the place in the text."""
 SHOWN_CHARS = 80
+"""One line of a terminal."""
 MAX_DEPTH = 60
+"""Well below Python's limit of recursion: requests are written by strangers."""
 
 _VOLATILE = frozenset(("id", "tool_call_id", "finish_reason", META))
 """Fields of a message that are not part of what is asked. Source: the adapters' fingerprints."""

@@ -18,6 +18,7 @@ PAIRS_AT_ONCE = 20
 """How many pairs that differ are read together: each reading looks through both runs."""
 
 MAX_DIFFERENCES = 5
+"""After a few the two steps are simply others."""
 
 
 class Place(NamedTuple):

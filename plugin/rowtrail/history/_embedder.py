@@ -29,9 +29,12 @@ SAME = 0.99
 """Cosine of two vectors of the probe by one embedder: the last bits of a service's vary."""
 
 MAX_DIMS = 8192
+"""What sqlite-vec allows."""
 LARGEST = 127
+"""Of a signed byte: vectors are kept as int8, a quarter of float32."""
 _probes: dict[int, tuple[object, list[float]]] = {}
 MAX_PROBES = 8
+"""A program has one embedder or two."""
 
 
 class Embedder:

@@ -9,6 +9,7 @@ from rowtrail.history._source import Row, Source, Tx, reader_of
 from rowtrail.history.rows import Event
 
 PAGE_ROWS = 500
+"""A read of some milliseconds, after which a writer may go on."""
 
 
 class Follower:

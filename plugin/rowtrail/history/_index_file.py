@@ -31,7 +31,9 @@ MEMORY = ":memory:"
 BUSY_TIMEOUT_MS = 30_000  # that of the journal: a long fill of another process holds the lock
 WAL_SWITCH_PAUSE_S = 0.02  # the switch takes milliseconds, of whoever does it
 PAGE_BYTES = 8192
+"""As the journal's: two messages or a node of the FTS index fit."""
 CACHE_KIB = 32_768
+"""Filling an index visits many pages again and again."""
 TRIES = 8
 """A file that is damaged, or was deleted meanwhile, is made anew so often in one call: once is
 enough unless several processes find it damaged together and delete each other's."""

@@ -7,6 +7,7 @@ from rowtrail.history._source import Source, reader_of
 
 LAST = "@last"
 MAX_CANDIDATES = 10
+"""As many ids as an error can name and stay readable."""
 BEYOND = "\U0010ffff"
 """Sorts after every character that an id begins with."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rowtrail.history._source import Source, Tx, reader_of
 
 STEPS_WITH_TOOLS = 10_000
+"""Bounds the time in a journal of millions; tools that are used are among the newest."""
 
 
 @dataclass(frozen=True)

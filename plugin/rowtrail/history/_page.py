@@ -14,7 +14,9 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 DEFAULT_ROWS = 50
+"""A screen or two, and a read of some milliseconds."""
 MAX_ROWS = 1_000
+"""Bounds the memory of a page, and how long its snapshot holds back checkpoints of the WAL."""
 PAGE_CHARS = 4_000_000
 """Pages grow while their texts stay below this."""
 

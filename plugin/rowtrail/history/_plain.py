@@ -13,6 +13,7 @@ PART_CHARS = 3_000
 """A text is indexed in parts of this length: what an embedder takes, and what ranks fairly."""
 
 OVERLAP_CHARS = 200
+"""A sentence or two: what is cut apart is found whole in one of both."""
 MAX_PARTS = 400
 """What comes behind 1.1 million characters of one value is not searched."""
 

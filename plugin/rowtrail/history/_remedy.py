@@ -9,6 +9,7 @@ from typing import Any, cast
 from rowtrail.history._compare import differing
 
 MAX_COMPARED = 5
+"""More places are no pattern that `canonical=` could name."""
 
 _MADE_UP = (
     ("a uuid", r"\b[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\b"),

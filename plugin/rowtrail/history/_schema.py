@@ -9,6 +9,7 @@ from rowtrail.engine.reading import public_columns
 from rowtrail.history._named import named_queries
 
 MIN_SAME_COLUMNS = 4
+"""Naming them again takes fewer tokens than `as in steps` up to here."""
 _VIEW_OF = {"run": "runs", "attempt": "attempts", "step": "steps", "question": "questions"}
 _SELDOM_ASKED = ("attempts.outcome", "steps.tokens_source")
 """Columns whose values are left out of the text."""

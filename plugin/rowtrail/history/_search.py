@@ -47,6 +47,7 @@ FUSION_K = 60
 Rank Learning Methods", SIGIR 2009."""
 
 SNIPPET_CHARS = 240
+"""About 60 tokens: ten hits are an answer that a model reads."""
 ADVICE = (
     "narrow with kind, thread_id, run_id or since, or ask for fewer with limit",
     "raise max_tokens",

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from rowtrail.errors import QueryError
 
 MAX_QUERY_CHARS = 20_000
+"""No person and no model writes a longer one."""
 MAX_EXPANSION = 5_000
 """How many copies of its innermost part a query may come to. SQLite writes out each use of a CTE
 and of a column of a subquery: 18 CTEs of 40 characters that use the one before twice take 500 MB
 and two seconds to prepare, in which nothing interrupts it; each further one doubles both."""
 MAX_LEVELS = 100
+"""Below SQLite's own limit of 1,000, whose parser's memory it bounds."""
 MAX_DEPTH = 100
 """Brackets inside brackets; newer SQLite has no limit of its own."""
 

@@ -14,7 +14,9 @@ from rowtrail.history._source import Only, Row, Source, Tx, reader_of
 from rowtrail.history.rows import StepLine, StepPart, StepRow
 
 SHORT_CHARS = 200
+"""A line for each; `fetch_step` has the rest."""
 PART_CHARS = 4_000
+"""Bounds the memory of one answer; the next part goes on where it ends."""
 
 
 def _line(tx: Tx, values: dict[str, Any]) -> StepLine:

@@ -16,6 +16,7 @@ from rowtrail.history.rows import LateResult, NearStep, Replayed, SameStep, Step
 from rowtrail.replay import Aside, ReasonCode
 
 MAX_DIFFERENCES = 5
+"""After a few the two requests are simply others."""
 SAME_ITEM = 4
 """What an equal message or argument counts, where one of unlike content counts less."""
 

@@ -11,6 +11,7 @@ from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import record_crashes
 
 NONCE_BYTES = 8
+"""64 bits: two journals have equal idempotency keys only by a copy."""
 _UNFINISHED = ("crashed", "cancelled", "failed")
 
 

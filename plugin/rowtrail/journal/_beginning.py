@@ -14,6 +14,7 @@ Multitask = Literal["allow", "enqueue", "reject"]
 
 MULTITASKS = ("allow", "enqueue", "reject")
 RESEND_WITHIN_S = 24 * 60 * 60
+"""A day: what is sent again later is meant as a new request."""
 
 
 @dataclass(frozen=True)

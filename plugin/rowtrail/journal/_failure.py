@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 MAX_FAILURE_CHARS = 8_000
+"""A longer one is not kept to be raised again: its row must stay small."""
 
 
 def failure_text(error: BaseException) -> str | None:

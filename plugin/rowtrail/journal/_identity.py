@@ -14,7 +14,9 @@ from rowtrail.errors import UsageError
 from rowtrail.journal._log import log
 
 FINGERPRINT_BYTES = 16
+"""128 bits: two requests with one fingerprint do not come by chance."""
 MAX_SHOWN_CHARS = 80
+"""One line of an error."""
 
 _warned: set[tuple[str, str]] = set()
 _lock = threading.Lock()

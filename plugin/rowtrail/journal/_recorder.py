@@ -11,6 +11,7 @@ from rowtrail.journal._owners import Holder, Owner
 from rowtrail.journal._replays import Replays
 
 MAX_ERROR_CHARS = 20_000
+"""A long traceback; a provider may quote a whole prompt in its error."""
 
 
 class Recorder:

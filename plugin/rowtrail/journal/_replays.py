@@ -11,6 +11,7 @@ UNKNOWN_MODEL = "unknown"
 """The model that tokens and money of a call count for which names none."""
 
 MAX_WAITING = 4_096
+"""Bounds memory, and how long the transaction takes that writes them."""
 
 _Replay = tuple[int, int, int, int]
 """Rows of the run, of the attempt that replayed and of the step, and when: UTC milliseconds."""

@@ -24,6 +24,7 @@ __all__ = ["Bits", "Policy", "Progress", "Pruned", "find_garbage", "plan_prune",
 T = TypeVar("T")
 
 ROWS_PER_TRANSACTION = 500
+"""Some milliseconds: an agent that writes meanwhile waits for no more."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""

@@ -36,7 +36,9 @@ from typing import Any
 from rowtrail._clock import Clock
 
 CHARS_PER_TOKEN = 4
+"""The usual rule of thumb for English."""
 CHUNK_CHARS = 16
+"""A few words, as providers stream them."""
 POLL_S = 0.02  # how late an opened gate or a close is seen: tests wait for both
 
 

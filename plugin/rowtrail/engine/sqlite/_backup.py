@@ -12,6 +12,7 @@ from rowtrail.engine.sqlite._whole_file import beside, give_name, refuse_existin
 from rowtrail.errors import DamagedError
 
 PAGES_AT_ONCE = 2_000
+"""16 MB a step: a writer waits for no more than one."""
 
 
 def back_up(path: str, target: str, progress: Callable[[int, int], None]) -> int:

@@ -34,6 +34,7 @@ MAX_PROBES = 200_000
 """How often a stretch that cannot be read is looked into, some microseconds each."""
 
 MAX_MESSAGES = 200
+"""SQLite stops at 100 by itself; one damaged page can give several."""
 
 _CLOSED_LIST = re.compile(
     r"\s+CHECK \((\w+) (?:IN \('\w+'(?:, '\w+')*\)|= '\w+'(?:\s+OR \1 = '\w+')+)\)"

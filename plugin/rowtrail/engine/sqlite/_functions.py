@@ -8,6 +8,7 @@ MAX_VALUE_BYTES = 4 * 1024 * 1024
 """Longest text or blob that a query may read or build."""
 
 MAX_TRIM_CHARS = 1_000
+"""SQLite's own trim takes time by both lengths, multiplied: an untrusted query could use that."""
 
 _HARMLESS = """
     -> ->> abs acos acosh asin asinh atan atan2 atanh avg ceil ceiling changes char coalesce concat

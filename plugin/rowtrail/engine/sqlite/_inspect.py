@@ -13,6 +13,7 @@ from rowtrail.engine.sqlite._faults import named_errors
 from rowtrail.engine.sqlite._home import wal_of
 
 MAX_FAULTS = 20
+"""A person reads the first; `rowtrail verify` has all."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
     (

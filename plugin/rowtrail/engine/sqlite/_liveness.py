@@ -18,6 +18,7 @@ FUTURE_MS = 1_000
 """How far ahead of ours a heartbeat may be before it counts as set by another clock."""
 
 MAX_OBSERVED = 10_000
+"""Processes that ever wrote a journal; forgetting one costs one more wait."""
 
 
 @dataclass

@@ -26,6 +26,7 @@ from rowtrail.errors import (
 
 PAGE_BYTES = 8192  # 2 KB rows waste half of a 4 KiB page (measured: 4,128 B against 2,777 B a row)
 CACHE_KIB = 16_384
+"""Inner pages of the tables stay in memory."""
 WAL_LIMIT_BYTES = 32 * 1024 * 1024  # a WAL that outgrew this is cut back at the next checkpoint
 OLDEST_SQLITE = (3, 37, 0)
 WAL_SWITCH_PAUSE_S = 0.02  # whoever opens the file at the same moment needs milliseconds

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 MAX_IDLE_READERS = 8
+"""A file handle and a cache each; more readers at once are closed after use."""
 READ_THREADS = 4
+"""Reads of coroutines wait for the disk, not for each other; SQLite reads side by side."""
 
 T = TypeVar("T")
 

@@ -30,6 +30,7 @@ T = TypeVar("T")
 # Seven may be late before a process counts as dead, and one at work pays a commit in 2 s for them.
 HEARTBEAT_S = min(2.0, STALE_AFTER_MS / 1000 / HEARTBEATS_UNTIL_STALE)
 HASH_KEY_BYTES = 16
+"""128 bits: as long as the digests that it keys."""
 PAGES_AT_ONCE = 256  # given back in one transaction: 2 MiB
 
 
