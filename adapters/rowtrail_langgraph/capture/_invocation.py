@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.pregel import Pregel
@@ -28,7 +26,6 @@ from rowtrail.journal import (
     Beginning,
     Finished,
     Grip,
-    ReplayMode,
     Scope,
     abegin_again,
     begin_again,
@@ -37,27 +34,22 @@ from rowtrail.journal import (
 )
 from rowtrail_langgraph._private import CHECKPOINTER_KEY, RESUMING_KEY, ensure_config
 from rowtrail_langgraph.capture._agents import Seat, agent_of, name_of, superstep_of
-from rowtrail_langgraph.capture._handed import AGENT_KEY, RUN_KEY
+from rowtrail_langgraph.capture._configs import (
+    REPLAY_KEY,
+    RUN_ID_KEY,
+    replay_mode,
+    with_run,
+)
+from rowtrail_langgraph.capture._handed import AGENT_KEY
 from rowtrail_langgraph.capture._interrupts import Positions, ask_a_person
 from rowtrail_langgraph.capture._place import (
     FIRST_STEP,
     GraphRun,
-    RunCarrier,
     current_config,
     run_of,
 )
 from rowtrail_langgraph.capture._saving import is_answer_used
 from rowtrail_langgraph.values import canonical_input
-
-REPLAY_KEY = "rowtrail_replay"
-"""Key of `configurable`: one of `REPLAY_MODES`."""
-
-REPLAY_MODES = ("always", "never", "resume")
-"""`always` replays what earlier runs of the thread recorded; `never` begins a run anew, whatever
-was left unfinished; `resume` goes on after any failure when the same input is sent again."""
-
-RUN_ID_KEY = "rowtrail_run_id"
-"""Key of `configurable`: names the request, so that one that was done is no new one."""
 
 
 @dataclass
@@ -138,7 +130,7 @@ class Invocation:
             head_step=head_step,
             exclusive=name is not None,
             gives_back=name is not None,
-            replay=_replay_mode(self.configurable.get(REPLAY_KEY)),
+            replay=replay_mode(self.configurable.get(REPLAY_KEY)),
             resend_within_s=self.saver.resend_within.total_seconds(),
             multitask=self.saver.multitask,
         )
@@ -392,45 +384,6 @@ def _is_recorded_by(saver: Any, configurable: Mapping[str, Any]) -> bool:
     return bool(captures) and configurable.get("thread_id") is not None
 
 
-def with_run(
-    graph: Pregel[Any, Any, Any, Any],
-    config: RunnableConfig | None,
-    run: GraphRun,
-    agent: str | None = None,
-) -> RunnableConfig:
-    given: dict[str, Any] = dict(config or {})
-    # Older versions do not merge this with what is bound to the graph: they take one or the other.
-    configurable = given.get("configurable") or (graph.config or {}).get("configurable")
-    given["configurable"] = {**(configurable or {}), RUN_KEY: run, AGENT_KEY: agent}
-    callbacks = given.get("callbacks")
-    if callbacks is None and not _merges_callbacks():
-        callbacks = ensure_config(graph.config, config).get("callbacks")
-    if isinstance(callbacks, BaseCallbackManager):
-        callbacks = callbacks.copy()
-        callbacks.add_handler(RunCarrier(run))
-    else:
-        callbacks = [*(callbacks or ()), RunCarrier(run)]
-    given["callbacks"] = callbacks
-    return given  # type: ignore[return-value]
-
-
-@functools.cache
-def _merges_callbacks() -> bool:
-    """Return whether LangGraph adds a call's callbacks to those around it; older ones replace."""
-    handled = RunnableConfig(callbacks=[BaseCallbackHandler()])
-    return len(ensure_config(handled, handled)["callbacks"] or ()) == 2  # type: ignore[arg-type]
-
-
 def _continues(tx: Tx, thread_id: str, run_id: Any) -> bool:
     """Return whether LangGraph takes an input with this run id for a continuation."""
     return newest_run_id(tx, thread_id) == str(run_id)
-
-
-def _replay_mode(asked: Any) -> ReplayMode:
-    if asked is None:
-        return "default"
-    if asked not in REPLAY_MODES:
-        raise UsageError(
-            f"configurable[{REPLAY_KEY!r}] is {asked!r}: give one of {', '.join(REPLAY_MODES)}"
-        )
-    return cast("ReplayMode", asked)

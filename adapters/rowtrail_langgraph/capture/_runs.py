@@ -24,7 +24,8 @@ from rowtrail.journal import (
     set_answer_aside,
 )
 from rowtrail.replay import culprit
-from rowtrail_langgraph.capture._invocation import invocation_of, with_run
+from rowtrail_langgraph.capture._configs import with_run
+from rowtrail_langgraph.capture._invocation import invocation_of
 from rowtrail_langgraph.capture._place import GraphRun
 
 _DRAINED: tuple[type[Exception], ...] = tuple(
