@@ -8,7 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -487,6 +487,31 @@ def test_a_step_may_return_an_answer(journal: Journal, rows: Rows) -> None:
     (call,) = rows("SELECT answer, tool_calls, finish_reason FROM llm_calls")
     assert (call["answer"], call["finish_reason"]) == (RAINS, "tool_use")
     assert json.loads(call["tool_calls"]) == [CALL]
+
+
+GIVEN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "as its JSON": copy.deepcopy,
+    "as an answer": Answer.of,
+    "as a message": Message.of,
+    "as a stored answer": lambda shape: Answer.of(shape).to_stored(),
+}
+
+
+@pytest.mark.parametrize("give", GIVEN.values(), ids=GIVEN)
+def test_a_replay_gives_an_answer_in_the_form_that_the_call_gave_it(
+    journal: Journal, give: Callable[[dict[str, Any]], Any]
+) -> None:
+    model = step(kind="llm", name="model")(lambda case: give(CASES[case].shape))
+    with journal.run("r"):
+        made = {case: model(case) for case in CASES}
+
+    with journal.run("r"):
+        replayed = {case: model(case) for case in CASES}
+
+    assert replayed == made
+    assert {case: type(each) for case, each in replayed.items()} == {
+        case: type(each) for case, each in made.items()
+    }
 
 
 def test_the_page_on_messages_says_what_is_so() -> None:

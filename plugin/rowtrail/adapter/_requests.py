@@ -81,7 +81,7 @@ def _answered(result: Any) -> Any:
         answer = TranslatedAnswer.of(cast("dict[str, Any]", result))
     except UsageError:  # a form that is not known is shown as it is
         return cast("Any", result)
-    return answer if answer.meta else cast("Any", result)
+    return answer if answer.meta and answer.original == result else cast("Any", result)
 
 
 ANSWERS: Form[Any] = Form(store=_answered)
