@@ -11,8 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from rowtrail.journal import Request, Scope, abegin_call, begin_call
 from rowtrail.journal.places import log
@@ -60,8 +59,7 @@ Guard = Callable[[], AbstractContextManager[Any]]
 """Returns what the journal's own errors pass through, on their way to the framework."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form(Generic[R]):
+class Form(NamedTuple, Generic[R]):
     """How the results of a call are stored, counted and handed back.
 
     Attributes:
@@ -132,8 +130,7 @@ class ListOfChunks(Generic[C]):
         return self._usage(self._chunks)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamForm(Generic[C]):
+class StreamForm(NamedTuple, Generic[C]):
     """How a streamed answer is collected and handed back.
 
     Attributes:
@@ -145,7 +142,7 @@ class StreamForm(Generic[C]):
 
     chunks: Callable[[], Chunks[C]]
     replay: Callable[[Replayed], Any]
-    guard: Guard = field(default=nullcontext)
+    guard: Guard = nullcontext
 
 
 PLAIN: Form[Any] = Form()

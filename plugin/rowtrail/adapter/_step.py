@@ -121,7 +121,7 @@ def check_effect(effect: Any, on_doubt: Any) -> None:
         raise UsageError(f"on_doubt={on_doubt!r} is unknown: use one of {words}, or a function")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Declaration:
     """What the decorator was told of a function."""
 

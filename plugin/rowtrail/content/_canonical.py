@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from rowtrail.content import _function, _object, _value
 from rowtrail.content._tagged import TAG, class_name, kind_of
@@ -26,8 +25,7 @@ _DECIMAL_BITS = 10_000
 _readers: dict[type, Callable[[Any, dict[str, str]], Any]] = {}
 
 
-@dataclass(frozen=True)
-class Canonical:
+class Canonical(NamedTuple):
     """A value in the one form that equal values have.
 
     Attributes:
@@ -43,8 +41,7 @@ class Canonical:
     has_objects: bool = False
 
 
-@dataclass(frozen=True)
-class _Unclear:
+class _Unclear(NamedTuple):
     """What cannot be told apart, in words, and whether nothing of it can be seen."""
 
     what: str

@@ -13,7 +13,7 @@ from types import (
     MethodWrapperType,
     ModuleType,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
 from rowtrail.content._tagged import kind_of
 
@@ -23,8 +23,7 @@ STEP_MARK = "__rowtrail_declared__"
 LAMBDA = "<lambda>"
 
 
-@dataclass(frozen=True)
-class FunctionParts:
+class FunctionParts(NamedTuple):
     """A function by its name, `module.qualname`, and what else counts."""
 
     name: str

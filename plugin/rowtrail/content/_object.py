@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from rowtrail.content._tagged import kind_of
 
@@ -42,8 +41,7 @@ _CLIENT_PACKAGES = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """The attributes of an object.
 
     Attributes:
@@ -52,7 +50,7 @@ class State:
         is_opaque: Whether it has state that Python code cannot see.
     """
 
-    parts: dict[str, Any] = field(default_factory=dict[str, Any])
+    parts: dict[str, Any]
     hidden: tuple[str, ...] = ()
     is_opaque: bool = False
 
@@ -67,7 +65,7 @@ def state_of(value: Any) -> State:
     cls = kind_of(value)
     fields = _fields(value, cls)
     if fields is None and cls.__module__.partition(".")[0] in _CLIENT_PACKAGES:
-        return State(is_opaque=True)
+        return State({}, is_opaque=True)
     whole = fields is not None and not _adds_attributes(cls)
     found: dict[str, Any] = {} if whole else dict(_attributes(value, cls))
     hidden = tuple(name for name in found if not counts(name))

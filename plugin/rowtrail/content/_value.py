@@ -6,10 +6,9 @@ import copyreg
 import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from enum import Enum
 from types import GenericAlias, UnionType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from rowtrail.content._tagged import class_name, kind_of
 
@@ -31,8 +30,7 @@ _SHOWN_BY_REPR = frozenset(
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """What is in a value."""
 
     value: Any

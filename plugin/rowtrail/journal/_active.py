@@ -6,8 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rowtrail.errors import UsageError
 from rowtrail.journal._attempt import Attempt, Scope, Warned
@@ -35,8 +34,7 @@ REMEDY = (
 )
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where code runs: the scope that its calls belong to, or the run that left it behind."""
 
     scope: Scope | None = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rowtrail.engine import Row, WriteKey
 from rowtrail.errors import UsageError
@@ -17,8 +16,7 @@ RESEND_WITHIN_S = 24 * 60 * 60
 """A day: what is sent again later is meant as a new request."""
 
 
-@dataclass(frozen=True)
-class Beginning:
+class Beginning(NamedTuple):
     """How an attempt begins, and so which run it belongs to.
 
     Attributes:
@@ -65,8 +63,7 @@ class Beginning:
         return None if self.run_id is None else ("run", self.run_id)
 
 
-@dataclass(frozen=True)
-class Begun:
+class Begun(NamedTuple):
     """An attempt whose rows are written; `before` is the attempt of the run before it."""
 
     run: int
@@ -86,16 +83,14 @@ class Begun:
     """The run of another attempt that goes on in the thread."""
 
 
-@dataclass(frozen=True)
-class Hold:
+class Hold(NamedTuple):
     """Why an attempt cannot begin yet."""
 
     run_id: str
     says: str
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """The run is done: its state is that of a checkpoint, and nothing is called."""
 
     run_id: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import ref
 
 from rowtrail.errors import UsageError
@@ -74,8 +74,7 @@ class Marker(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Carrier:
+class Carrier(NamedTuple):
     """How an adapter has its marker handed on.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rowtrail.content import UnknownClassError
 from rowtrail.engine import Row, Tx
@@ -268,8 +268,7 @@ def _failed_again(scope: Scope, request: Request, key: Key, row: Row) -> Call:
     raise error
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a transaction decided about a request, and the row that it concerns."""
 
     decision: Decision
@@ -278,8 +277,7 @@ class Verdict:
     owner: Owner | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A request on its way into a transaction.
 
     Attributes:

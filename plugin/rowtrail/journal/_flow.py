@@ -17,7 +17,7 @@ from rowtrail.journal._log import log
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Write:
     """Wait for a transaction to be committed, and with `synced` to be on disk in any case."""
 
@@ -25,21 +25,21 @@ class Write:
     synced: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Read:
     """Wait for a read of one snapshot."""
 
     work: Callable[[Tx], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Sleep:
     """Wait for some seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Ask:
     """Wait for code of the user, which may be a plain function or a coroutine function."""
 

@@ -6,8 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from rowtrail.content import TAG, Mask, canonical
 from rowtrail.errors import UsageError
@@ -22,8 +21,7 @@ _warned: set[tuple[str, str]] = set()
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """The fingerprints of one request.
 
     Attributes:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 from rowtrail.journal._attempt import Attempt, Warned
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from asyncio import Task
 
 
-@dataclass(frozen=True)
-class _Origin:
+class _Origin(NamedTuple):
     number: int
     around: frozenset[int]
     """Numbers of the attempts in whose code the attempt was begun."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rowtrail.content import Encoded
 from rowtrail.engine import Row, Tx
@@ -66,8 +66,7 @@ def _is_damaged(scope: Scope, row: Row) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Doubtful:
+class Doubtful(NamedTuple):
     """Why a call is in doubt before it is made.
 
     Attributes:

@@ -62,7 +62,7 @@ def _unchanged(result: Any) -> Any:
     return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """One call that is about to be made.
 

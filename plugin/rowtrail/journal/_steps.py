@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from rowtrail.content import Prepared
 from rowtrail.engine import Row, Tx
@@ -23,8 +22,7 @@ MAX_SHORT_CHARS = 1_000
 """How long the text of arguments may be that the row of their step holds itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A step whose row is on disk and whose call may now be made."""
 
     row: int
@@ -40,8 +38,7 @@ class Started:
     clock_s: float
 
 
-@dataclass(frozen=True)
-class Spent:
+class Spent(NamedTuple):
     """What a call used: the model that was asked, the tokens, and what they cost."""
 
     usage: Usage | None = None

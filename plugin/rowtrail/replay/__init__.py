@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from rowtrail.replay._codes import Aside, ReasonCode, sentence
 from rowtrail.replay._outcome import leaves_in_doubt
@@ -36,8 +36,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What the rules need to know of one recorded step.
 
     Attributes:
@@ -55,21 +54,21 @@ class Recorded:
     is_handled: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Replay:
     """Hand back the recorded result of `step`."""
 
     step: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Raise:
     """Raise the recorded failure of `step` again: the code around has handled it once."""
 
     step: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Live:
     """Make the call; `supersedes` is the step in doubt that it takes the place of."""
 
@@ -77,7 +76,7 @@ class Live:
     supersedes: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Wait:
     """A live attempt is making this very step: wait for its result."""
 
@@ -85,7 +84,7 @@ class Wait:
     attempt: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Resolve:
     """The step may or may not have happened, and its tool's policy decides."""
 

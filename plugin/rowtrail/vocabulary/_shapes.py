@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from rowtrail.errors import UsageError
 from rowtrail.vocabulary._finish import finish_reason
@@ -28,8 +27,7 @@ _CALLS = ("function_call", "custom_tool_call")
 _RESULTS = ("function_call_output", "custom_tool_call_output")
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(NamedTuple):
     """The fields of a message.
 
     Attributes:
@@ -96,7 +94,7 @@ def _response(shape: Shape) -> Said | None:
         return None
     found = said(inner)
     place = None if found.place is None else (*path, *found.place)
-    return replace(found, place=place, finish_reason=finish_reason(told) or found.finish_reason)
+    return found._replace(place=place, finish_reason=finish_reason(told) or found.finish_reason)
 
 
 def _items(output: list[Any], response: Shape) -> Said:
@@ -226,8 +224,7 @@ def _arguments(given: object) -> Any:
     return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else given
 
 
-@dataclass(frozen=True)
-class _Result:
+class _Result(NamedTuple):
     tool_call_id: str | None
     name: str | None
     content: Any
