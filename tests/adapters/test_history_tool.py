@@ -192,7 +192,7 @@ async def test_search_finds_what_was_said_in_the_thread(bench: Bench, mode: Mode
     assert "[apple]" in found[0] and "look" in found[0]
     assert "_history" not in found[0]  # the questions do not find each other
     assert "(no rows)" in found[1]
-    assert "'yesterday' is no time" in found[2]
+    assert "'yesterday' is not a time" in found[2]
     assert "less than or equal to 50" in found[3]
 
 

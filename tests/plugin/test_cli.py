@@ -15,6 +15,7 @@ import pytest
 import rowtrail
 from rowtrail import Journal
 from rowtrail.cli import COMMANDS
+from rowtrail.cli._figures import counted
 from rowtrail.errors import BusyError
 from tests.plugin.conftest import Cli
 
@@ -366,8 +367,54 @@ def test_files_that_are_no_journal_are_named(cli: Cli, tmp_path: Path, agent_db:
         done = cli("runs", "--db", tmp_path / name)
         assert (done.code, "not a rowtrail journal" in done.err) == (1, True), done
     assert "schema version 99" in cli("runs", "--db", agent_db).err
-    assert cli("runs", "--db", tmp_path).code == 1
+    for command in ("runs", "doctor", "verify"):
+        done = cli(command, "--db", tmp_path)
+        assert (done.code, "is a folder" in done.err, "chmod" in done.out) == (1, True, False)
     assert cli("runs", "--db", ":memory:").code == 2
+
+
+def test_an_option_before_the_command_is_told_its_place(cli: Cli) -> None:
+    for wrong in (["--db", "x.db", "runs"], ["--json", "show", "@last"]):
+        done = cli(*wrong)
+        assert (done.code, "Options go after the command" in done.err) == (2, True), done
+
+
+def test_a_file_that_cannot_be_repaired_is_not_said_to_be(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database, and long enough to have a header\n" * 100)
+
+    done = cli("verify", "--db", tmp_path / "text")
+
+    assert (done.code, "rowtrail repair" in done.err) == (4, False)
+    assert "restore a backup" in done.out
+
+
+def test_pruning_makes_no_journal_of_an_empty_file(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+
+    for more in (["--dry-run"], ["--yes"]):
+        assert cli("prune", "--older-than", "1d", *more, "--db", tmp_path / "empty").code == 1
+
+    assert (tmp_path / "empty").stat().st_size == 0
+
+
+def test_null_is_not_an_empty_text(cli: Cli, agent_db: Path) -> None:
+    done = cli("sql", "SELECT NULL AS a, '' AS b, 'x' AS c", "--db", agent_db)
+
+    assert done.lines[1] == ["NULL", "x"]
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (0, "run", "0 runs"),
+        (1, "run", "1 run"),
+        (2, "process", "2 processes"),
+        (1, "process", "1 process"),
+        (1_000, "list_piece", "1,000 list pieces"),
+    ],
+)
+def test_a_count_agrees_with_its_noun(count: int, noun: str, text: str) -> None:
+    assert counted(count, noun) == text
 
 
 def test_a_busy_journal_has_its_own_exit_code(
@@ -407,7 +454,7 @@ def test_runs_are_filtered_by_agent_and_by_time(cli: Cli, agent_db: Path) -> Non
     assert [row["run_id"] for row in agent] == ["run-3", "run-2", "run-1", "run-0"]
     assert len(lately) == 5
     assert (later.code, "begun since 2999-01-01" in later.err) == (3, True)
-    assert (wrong.code, "'yesterday' is no time" in wrong.err) == (2, True)
+    assert (wrong.code, "'yesterday' is not a time" in wrong.err) == (2, True)
 
 
 def test_a_thread_is_named_by_its_beginning_or_as_the_last(cli: Cli, agent_db: Path) -> None:

@@ -94,7 +94,9 @@ def test_what_did_not_happen_is_made_again(cli: Cli, doubtful: Path) -> None:
     assert SENT.count("1@example.org") == 2
 
 
-@pytest.mark.parametrize(("answer", "code", "settled"), [("y\n", 0, True), ("n\n", 1, False)])
+@pytest.mark.parametrize(
+    ("answer", "code", "settled"), [("y\n", 0, True), ("n\n", 1, False), ("", 2, False)]
+)
 def test_a_person_is_asked_before_it_is_written_down(
     cli: Cli,
     doubtful: Path,
@@ -110,6 +112,7 @@ def test_a_person_is_asked_before_it_is_written_down(
 
     assert done.code == code
     assert "0@example.org" in done.err and 'returned "sent"' in done.err
+    assert ("--yes" in done.err) == (answer == ""), "nobody is there to answer"
     left = cli("in-doubt", "--db", doubtful, "--json").json
     assert (step not in [row["step_id"] for row in left]) == settled
 
@@ -129,9 +132,9 @@ def test_a_step_alone_is_shown_with_what_a_resume_does(cli: Cli, doubtful: Path)
     [
         (["--not-done"], 2, "name the STEP"),
         (["1", "--text", "a", "--not-done"], 2, "exclude each other"),
-        (["1", "--result", "{no json", "--yes"], 2, "is no JSON"),
-        (["1", "--result", "NaN", "--yes"], 2, "is no JSON"),
-        (["1", "--result", "[1e999]", "--yes"], 2, "is no JSON"),
+        (["1", "--result", "{no json", "--yes"], 2, "is not valid JSON"),
+        (["1", "--result", "NaN", "--yes"], 2, "is not valid JSON"),
+        (["1", "--result", "[1e999]", "--yes"], 2, "is not valid JSON"),
         (["1", "--result", "-"], 2, "add --yes"),
         (["999", "--not-done", "--yes"], 3, "no step has the id"),
         (["--run", "nope"], 3, "no run has the id"),

@@ -83,7 +83,18 @@ def test_without_a_program_it_says_what_would_become_of_each_call(cli: Cli, cras
     plan = cli("resume", "run", "--db", crashed, "--json").json
 
     assert done.code == 0
-    assert ["replayed", "2", "llm,", "where", "they", "are", "asked", "for", "again"] in done.lines
+    assert [
+        "replayed",
+        "2",
+        "llm",
+        "calls,",
+        "where",
+        "they",
+        "are",
+        "asked",
+        "for",
+        "again",
+    ] in done.lines
     assert "rowtrail in-doubt" in done.out
     assert plan["run"]["run_id"] == "run"
     assert (plan["replayed"], plan["again"]) == ({"llm": 2}, {"tool": 1})
@@ -148,7 +159,7 @@ def test_a_killed_program_is_started_again_and_pays_nothing_twice(world: World) 
     with Journal(world.db) as journal:
         (run,) = [row for row in journal.runs() if row["attempts"] == 2]
     assert done.returncode == 7, "the program's own exit code"
-    assert "1 results at hand" in done.stderr
+    assert "1 result at hand" in done.stderr
     assert world.ledger() == ["one", "two", f"{run['run_id']} thread None", "another"]
     assert run["status"] == "done"
 

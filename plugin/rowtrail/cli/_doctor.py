@@ -14,7 +14,7 @@ from typing import Literal
 import click
 
 from rowtrail import __version__, schema
-from rowtrail.cli._group import Failure, NotFound
+from rowtrail.cli._group import Failure
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._output import Style
 from rowtrail.engine.files import (
@@ -92,11 +92,11 @@ def command(full: bool, steps: int, db: str, as_json: bool) -> None:
       rowtrail doctor --steps 20
       rowtrail doctor --full --json
     """  # noqa: D301  (click reads the backspace)
-    missing: NotFound | None = None
+    missing: Failure | None = None
     findings = [*_machine()]
     try:
         open_journal(db).close()
-    except NotFound as error:
+    except Failure as error:
         missing = error
         findings.insert(0, Finding("file", "fail", error.message))
     else:
@@ -227,7 +227,10 @@ def _effects(found: Overview) -> Iterator[Finding]:
         more = f" and {len(names) - SHOWN_TOOLS:,} more" if len(names) > SHOWN_TOOLS else ""
         says = f"count as read, made again after a crash: {shown}{more}"
         declared = json_text({names[0]: "write"})
-        remedy = f"declare those that change anything: RowtrailSaver(..., effects={declared})"
+        remedy = (
+            'declare those that change anything: @rowtrail.step(effect="write"), or '
+            f"RowtrailSaver(..., effects={declared})"
+        )
         yield Finding("effects", "note", says, remedy)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from rowtrail.cli._figures import counted
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
     db_option,
@@ -95,7 +96,7 @@ def command(
             export = _as_csv if form == "csv" else _as_json_lines
             count = export(reader, chain([first], ids), write)
     if out is not None:
-        say(f"wrote {count:,} runs to {out}")
+        say(f"wrote {counted(count, 'run')} to {out}")
 
 
 def _steps(reader: Reader, run_id: str) -> Iterator[StepRow]:

@@ -40,6 +40,12 @@ def number(value: int | None) -> Cell:
     return Cell(f"{value:,}" if value else UNKNOWN)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, such as `1 run` or `2 runs`; `_` in the noun is a space."""
+    plural = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun.replace('_', ' ')}{plural}"
+
+
 def tokens(taken: int | None, given: int | None) -> Cell:
     """Return tokens in and out."""
     return Cell(f"{taken or 0:,}/{given or 0:,}" if taken or given else UNKNOWN)

@@ -22,6 +22,7 @@ from rowtrail.cli._listing import Listing, limit_option
 from rowtrail.cli._output import (
     Cell,
     Column,
+    confirm,
     print_fields,
     say,
     shorten,
@@ -156,7 +157,7 @@ def _parsed(text: str) -> Any:
         return value
     except (ValueError, RecursionError) as error:
         raise click.BadParameter(
-            f"{given!r} is no JSON ({error}): write a text with its quotes, or use --text",
+            f"{given!r} is not valid JSON ({error}): write a text with its quotes, or use --text",
             param_hint="--result",
         ) from error
 
@@ -170,7 +171,7 @@ def _settle(db: str, step: str, *, happened: bool, result: Any, yes: bool) -> No
     said = f"happened and returned {json_text(result)}" if happened else "did not happen"
     if not yes:
         say(f"{what} of run {row['run_id']}, called with {row['input'] or 'no arguments'}")
-        click.confirm(f"Write down that it {said}?", abort=True, err=True)
+        confirm(f"Write down that it {said}?")
     with Journal(db) as journal:
         if happened:
             journal.settle(step, result=result)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from rowtrail import history
-from rowtrail.cli._group import NotFound
+from rowtrail.cli._group import Failure, NotFound
 from rowtrail.errors import RowtrailError, StorageError, UsageError
 from rowtrail.history import LAST, Reader, exists, is_lasting, visible
 from rowtrail.journal import DB_VARIABLE, DEFAULT_PATH, Journal
@@ -41,6 +41,7 @@ def open_journal(path: str) -> Reader:
 
     Raises:
         NotFound: There is no such file.
+        Failure: It is a folder.
     """
     if not is_lasting(path):
         raise click.BadParameter("a journal in memory ends with its process", param_hint="--db")
@@ -49,6 +50,8 @@ def open_journal(path: str) -> Reader:
             f"there is no journal {path!r}: give its path with --db PATH or in $ROWTRAIL_DB; "
             "an agent makes one with RowtrailSaver(path) or rowtrail.Journal(path)"
         )
+    if os.path.isdir(path):
+        raise Failure(f"{path!r} is a folder: give the path of the journal in it")
     return history.open_journal(path)
 
 

@@ -70,6 +70,24 @@ def say(message: str) -> None:
     click.echo(visible(message), err=True)
 
 
+def confirm(question: str) -> None:
+    """Ask a person whether to go on.
+
+    Raises:
+        click.Abort: The answer is no.
+        click.UsageError: Nobody is there to answer.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise click.UsageError("nothing was changed: --yes goes on without a question") from error
+    if not agreed:
+        raise click.Abort
+
+
 def print_table(columns: Sequence[Column], pages: Iterable[Sequence[Sequence[Cell]]]) -> bool:
     """Print rows in columns, and return whether a text was cut; the first page decides the widths.
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rowtrail.cli._figures import counted
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._listing import MAX_ROWS
+from rowtrail.cli._output import confirm
 from rowtrail.cli._when import age
 
 if TYPE_CHECKING:
@@ -58,11 +60,13 @@ def command(
       rowtrail prune --older-than 30d --dry-run
       rowtrail prune --keep 20 --yes
     """  # noqa: D301  (click reads the backspace)
+    from rowtrail.history import check_readable
     from rowtrail.journal import Journal
 
     if older_than is None and not threads and keep is None:
         raise click.UsageError("say what to delete: --older-than AGE, --thread ID or --keep N")
-    open_journal(db).close()  # never creates one
+    with open_journal(db) as reader:
+        check_readable(reader)  # a Journal would make one of an empty file
     with Journal(db) as journal:
 
         def prune(dry_run: bool) -> Pruned:
@@ -80,7 +84,7 @@ def command(
             _print(planned, "would go", as_json)
             return
         if not yes:
-            click.confirm(f"{_counts(planned)} will be deleted. Go on?", abort=True, err=True)
+            confirm(f"{_counts(planned)} will be deleted. Go on?")
         _print(prune(dry_run=False), "deleted", as_json)
 
 
@@ -90,10 +94,15 @@ def _progress(what: str, done: int, total: int) -> None:
 
 
 def _counts(report: Pruned) -> str:
-    return (
-        f"{report.threads} threads, {report.checkpoints} checkpoints, {report.runs} runs, "
-        f"{report.steps} steps, {report.items} items with {report.bytes:,} bytes"
-    )
+    parts = {
+        "thread": report.threads,
+        "checkpoint": report.checkpoints,
+        "run": report.runs,
+        "step": report.steps,
+        "item": report.items,
+    }
+    counts = ", ".join(counted(count, noun) for noun, count in parts.items())
+    return f"{counts} with {counted(report.bytes, 'byte')}"
 
 
 def _print(report: Pruned, verb: str, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rowtrail.cli._figures import counted
 from rowtrail.cli._journal import json_option, open_journal
 from rowtrail.cli._verify import tell_rows
 
@@ -40,8 +41,8 @@ def command(broken: str, fixed: str, dry_run: bool, as_json: bool) -> None:
         click.echo(visible(f"{loss.row}: {loss.says}"))
     if built.loss_count > SHOWN_LOSSES:
         click.echo(f"... and {built.loss_count - SHOWN_LOSSES:,} more: --json has 1,000 of them")
-    rows = ", ".join(f"{count:,} {table}" for table, count in built.copied.items() if count)
+    rows = ", ".join(counted(count, table) for table, count in built.copied.items() if count)
     kept = "would be saved" if dry_run else "saved"
-    click.echo(visible(f"{kept}: {rows or 'no rows'}; {built.loss_count:,} losses"))
+    click.echo(visible(f"{kept}: {rows or 'no rows'}; {counted(built.loss_count, 'loss')}"))
     if not dry_run:
         click.echo(visible(f"{fixed} is sound; {broken} is as it was"))

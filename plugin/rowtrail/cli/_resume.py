@@ -65,7 +65,7 @@ def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
         run_id = find_run(reader, run)
         plan = resume_plan(reader, run_id)
         if program and plan.run["status"] == "running":
-            raise _held(reader, run_id)
+            raise _busy(reader, run_id)
     if program:
         say(f"resuming {run_id}: {_summary(plan)}")
         _start(program, db, plan)
@@ -75,16 +75,16 @@ def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
         print_fields(_fields(plan))
 
 
-def _held(reader: Reader, run_id: str) -> Busy:
+def _busy(reader: Reader, run_id: str) -> Busy:
     holder = fetch_open_attempt(reader, run_id)
     who = "a live process" if holder is None else f"process {holder['pid']} on {holder['host']}"
     return Busy(f"{who} holds the run {run_id!r}: wait for it, or stop it")
 
 
 def _summary(plan: ResumePlan) -> str:
-    parts = [f"{sum(plan.replayed.values()):,} results at hand"]
+    parts = [f"{show.counted(sum(plan.replayed.values()), 'result')} at hand"]
     if plan.again:
-        parts.append(f"{sum(plan.again.values()):,} calls to be made again")
+        parts.append(f"{show.counted(sum(plan.again.values()), 'call')} to be made again")
     if plan.in_doubt:
         parts.append(f"{sum(plan.in_doubt.values()):,} in doubt")
     return ", ".join(parts)
@@ -92,13 +92,17 @@ def _summary(plan: ResumePlan) -> str:
 
 def _fields(plan: ResumePlan) -> list[tuple[str, Cell]]:
     kept = _counts(plan.replayed) or "nothing"
+    saved = show.counted(plan.saved_tokens, "token")
     fields = [
         ("run", show.text(plan.run["run_id"])),
         ("thread", show.text(plan.run["thread_id"])),
         ("status", show.status(plan.run["status"])),
         ("replayed", Cell(f"{kept}, where they are asked for again")),
-        ("saved", Cell(f"{plan.saved_tokens:,} tokens, {show.money(plan.saved_usd).text}")),
-        ("made again", Cell(_counts(plan.again) or "no failed call")),
+        (
+            "saved",
+            Cell(f"{saved}, {show.money(plan.saved_usd).text}"),
+        ),
+        ("made again", Cell(_counts(plan.again) or "nothing")),
     ]
     fields += [
         ("in doubt", Cell(f"{count:,} {effect}: {_BY_EFFECT[effect]}"))
@@ -108,7 +112,7 @@ def _fields(plan: ResumePlan) -> list[tuple[str, Cell]]:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return ", ".join(show.counted(count, f"{kind} call") for kind, count in counts.items())
 
 
 def _start(program: tuple[str, ...], db: str, plan: ResumePlan) -> NoReturn:
@@ -130,4 +134,5 @@ def _start(program: tuple[str, ...], db: str, plan: ResumePlan) -> NoReturn:
 
         sys.exit(subprocess.call(program, env=environment))
     except (OSError, ValueError) as error:
-        raise Failure(f"{program[0]!r} cannot be started: {error}") from error
+        why = getattr(error, "strerror", None) or error  # which path it tried last says little
+        raise Failure(f"{program[0]!r} cannot be started: {why}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -166,4 +167,8 @@ def _print_table(answer: Answer) -> bool:
         Column(cell_text(name), right=right, width=MAX_COLUMN_CHARS, is_flexible=not right)
         for name, right in zip(answer.columns, numeric, strict=True)
     ]
-    return print_table(columns, [[[Cell(cell_text(cell)) for cell in row] for row in answer.rows]])
+    return print_table(columns, [[[_cell(value) for value in row] for row in answer.rows]])
+
+
+def _cell(value: Any) -> Cell:
+    return Cell("NULL", {"dim": True}) if value is None else Cell(cell_text(value))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rowtrail.cli._figures import counted
 from rowtrail.cli._group import Failure
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._output import say
@@ -59,10 +60,12 @@ def command(quick: bool, db: str, as_json: bool) -> None:
             f"{found.fault_count:,} values are not read back as what they were; the threads that "
             "hold them are read and go on, and there is nothing to repair"
         )
+    if not found.ok and all(fault.check == "file" for fault in found.faults):
+        raise Unsound(f"{db!r} cannot be read as a journal, and not repaired")
     if not found.ok:
         raise Unsound(
-            f"{found.fault_count:,} faults: keep the file as it is, and build a sound one of it "
-            f"with `rowtrail repair {db} FIXED.db`"
+            f"{counted(found.fault_count, 'fault')}: keep the file as it is, and build a "
+            f"sound one of it with `rowtrail repair {db} FIXED.db`"
         )
 
 
@@ -89,7 +92,7 @@ def print_verification(found: Verification) -> None:
             f"{found.orphans['bytes']:,} bytes and to {found.orphans['lists']:,} lists: "
             "`rowtrail prune` deletes them"
         )
-    rows = ", ".join(f"{count:,} {table}" for table, count in found.rows.items() if count)
+    rows = ", ".join(counted(count, table) for table, count in found.rows.items() if count)
     verdict = "sound" if found.ok else "NOT SOUND"
     without = ", without hashes" if found.quick else ""
     click.echo(f"{verdict}: {rows or 'no rows'}{without}")

@@ -36,7 +36,9 @@ def age(ctx: click.Context, param: click.Parameter, value: str | None) -> timede
     """Return a length of time such as `30d` or `12h`."""
     found = None if value is None else _age(value)
     if value is not None and found is None:
-        raise click.BadParameter(f"{value!r} is no age: write 90s, 15m, 12h, 30d or 8w", ctx, param)
+        raise click.BadParameter(
+            f"{value!r} is not an age: write 90s, 15m, 12h, 30d or 8w", ctx, param
+        )
     return found
 
 
@@ -51,8 +53,8 @@ def since(ctx: click.Context, param: click.Parameter, value: str | None) -> date
         moment = datetime.fromisoformat(value)
     except ValueError as error:
         raise click.BadParameter(
-            f"{value!r} is no time: write an age (90s, 15m, 12h, 30d, 8w) or a UTC date and time "
-            "(2026-11-22, 2026-11-22T09:30)",
+            f"{value!r} is not a time: write an age (90s, 15m, 12h, 30d, 8w) or a UTC date "
+            "and time (2026-11-22, 2026-11-22T09:30)",
             ctx,
             param,
         ) from error

@@ -198,7 +198,7 @@ def millis_of(name: str, moment: Moment | None) -> int | None:
             moment = datetime.fromisoformat(moment)
         except ValueError:
             raise UsageError(
-                f"{name}={moment!r} is no time: write UTC ISO-8601, such as 2026-11-22T09:30:00Z"
+                f"{name}={moment!r} is not a time: write UTC ISO-8601, such as 2026-11-22T09:30:00Z"
             ) from None
     at = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return (at - _EPOCH) // timedelta(milliseconds=1)  # exact, where timestamp() is a float
