@@ -174,6 +174,29 @@ def test_a_journal_that_cannot_be_written_is_checked(cli: Cli, sound: Path) -> N
     assert levels(done)["file"] == "warn"
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes of files")
+def test_a_file_that_this_user_may_not_read_is_named(cli: Cli, sound: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        copy = Path(name) / "agent.db"
+        copy.write_bytes(sound.read_bytes())
+        copy.chmod(0)
+        commands = ["runs"], ["doctor"], ["verify"]
+        for command in commands:
+            cli(*command, "--db", sound)  # loads what the other user may not read
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(65534)
+        try:
+            found = [cli(*command, "--db", copy) for command in commands]
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+    for done in found:
+        assert (done.code, "cannot be" in done.out + done.err) == (1, True), done
+
+
 @pytest.mark.parametrize(
     ("kind", "level"), [("nfs4", "fail"), ("tmpfs", "warn"), ("ext4", "ok"), (None, "ok")]
 )

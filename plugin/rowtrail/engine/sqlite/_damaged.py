@@ -291,12 +291,13 @@ def _connect(path: str) -> sqlite3.Connection:
 
 def _connect_somehow(path: str) -> sqlite3.Connection:
     try:
-        return _opened(path, "mode=ro")
-    except sqlite3.OperationalError as error:
-        # As `attach`: a closed journal in a folder that cannot be written.
-        if has_wal(path) or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
-            raise named_error(error, path) from error
-        return _opened(path, "immutable=1")
+        try:
+            return _opened(path, "mode=ro")
+        except sqlite3.OperationalError as error:
+            # As `attach`: a closed journal in a folder that cannot be written.
+            if has_wal(path) or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+                raise
+            return _opened(path, "immutable=1")
     except sqlite3.Error as error:
         raise named_error(error, path) from error
 
