@@ -15,7 +15,7 @@ import pytest
 import rowtrail
 from rowtrail import Journal
 from rowtrail.cli import COMMANDS
-from rowtrail.cli._figures import counted
+from rowtrail.cli._figures import counted, money
 from rowtrail.errors import BusyError
 from tests.plugin.conftest import Cli
 
@@ -395,6 +395,13 @@ def test_pruning_makes_no_journal_of_an_empty_file(cli: Cli, tmp_path: Path) -> 
         assert cli("prune", "--older-than", "1d", *more, "--db", tmp_path / "empty").code == 1
 
     assert (tmp_path / "empty").stat().st_size == 0
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"), [(None, "-"), (0.0, "$0.0000"), (1e-6, "<$0.0001"), (0.00012, "$0.0001")]
+)
+def test_what_was_paid_is_not_shown_as_nothing(usd: float | None, text: str) -> None:
+    assert money(usd).text == text
 
 
 def test_null_is_not_an_empty_text(cli: Cli, agent_db: Path) -> None:

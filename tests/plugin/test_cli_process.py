@@ -141,6 +141,26 @@ def test_a_closed_pipe_is_quiet(agent_db: Path) -> None:
     process.wait(30)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk to write to")
+@pytest.mark.parametrize("command", ["runs", "export", "schema", "show @last --json"])
+def test_a_full_disk_is_said_in_a_line(agent_db: Path, command: str) -> None:
+    arguments = command.split() if command == "schema" else [*command.split(), "--db", agent_db]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rowtrail", *map(str, arguments)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Error: not all of it could be written: No space left on device"
+    ]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_interrupt_ends_a_query_with_130(agent_db: Path) -> None:
     query = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c"

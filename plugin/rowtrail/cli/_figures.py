@@ -52,8 +52,10 @@ def tokens(taken: int | None, given: int | None) -> Cell:
 
 
 def money(usd: float | None) -> Cell:
-    """Return US dollars; `-` where the price is unknown."""
-    return Cell(UNKNOWN if usd is None else f"${usd:.4f}")
+    """Return US dollars; `-` where the price is unknown, and never $0.0000 for what was paid."""
+    if usd is None:
+        return Cell(UNKNOWN)
+    return Cell("<$0.0001" if 0 < usd < 0.00005 else f"${usd:.4f}")
 
 
 def moment(iso: str | None) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """What a shell reports of a program that SIGINT ended: 128 + 2."""
+
+UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What writing to a full disk says; a closed pipe is click's."""
 
 
 class Entry(NamedTuple):
@@ -139,6 +143,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except RowtrailError as error:
             raise failure(error) from error
+        except OSError as error:
+            if error.errno not in UNWRITTEN:
+                raise
+            raise Failure(f"not all of it could be written: {error.strerror}") from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
 

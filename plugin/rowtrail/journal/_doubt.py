@@ -172,7 +172,8 @@ def _in_doubt(request: Request, step: Step, row: Row) -> InDoubtError:
         happened = f"was started and ended with {row['error']}: it may or may not have happened"
     else:
         happened = (
-            "was started and ended before its result was recorded: it may or may not have happened"
+            "was started, and whoever made it was gone before its result was recorded: it may or "
+            "may not have happened"
         )
     return InDoubtError(
         f"{request.kind} {request.name!r} (step {step.id}) {happened}; look, then say so with "
