@@ -19,6 +19,7 @@ from tests.lint.constants import unexplained
 from tests.lint.fronts import FRONTS, is_front, names_in, readings_of
 from tests.lint.private_names import own_names, private_names
 from tests.lint.sentences import reading_of, readings
+from tests.lint.words import odd_words
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "plugin"
@@ -103,6 +104,7 @@ READS_A_SENTENCE = {
     "rowtrail.engine.sqlite._faults:storage_error": "sqlite3.Row raises a bare IndexError",
     "rowtrail_langgraph.values._guard:_is_logged": "LangGraph's log record has no code",
 }
+ITS_WORDS_COME_LATER = "rowtrail.engine"
 NAMES_THAT_SAY_NOTHING = {"base", "common", "helpers", "misc", "util", "utils"}
 
 
@@ -756,6 +758,48 @@ def test_links_of_the_documents_lead_somewhere() -> None:
 def test_every_package_is_typed() -> None:
     packages = {path.parent for root in (CORE, ADAPTERS) for path in root.glob("*/__init__.py")}
     assert [path.name for path in packages if not (path / "py.typed").exists()] == []
+
+
+def test_the_words_are_those_of_the_field(
+    core: dict[str, Module], adapters: dict[str, Module]
+) -> None:
+    found = [
+        f"{module.path.relative_to(ROOT)}:{line} {word!r}: say {instead}"
+        for name, module in (core | adapters).items()
+        if not f"{name}.".startswith(f"{ITS_WORDS_COME_LATER}.")
+        for line, word, instead in odd_words(module.path.read_text("utf-8"))
+    ]
+
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""Tell whether it is open."""',
+        'def f():\n    """Refuse an effect that is none.\n\n    More.\n    """',
+        "x = 1  # a name that is no text",
+        "class _Mould: ...",
+        "_blamed = []",
+        "self._owed = 1",
+        "def _companion(): ...",
+    ],
+)
+def test_odd_words_are_found(source: str) -> None:
+    assert list(odd_words(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""Return whether it is open, None where there is none."""',
+        "error: GraphBubbleUp",
+        'x = "no answer is to blame"',
+        "showed = 1  # UsageError: it is none of these",
+    ],
+)
+def test_plain_words_are_not(source: str) -> None:
+    assert list(odd_words(source)) == []
 
 
 @pytest.fixture

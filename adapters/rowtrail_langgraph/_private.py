@@ -310,7 +310,7 @@ def set_unpack_hook(serde: JsonPlusSerializer, hook: UnpackHook) -> None:
 
 
 def is_strict(serde: object) -> bool:
-    """Return whether a serializer builds only what it was told, and not whatever is named."""
+    """Return whether a serializer builds only the allowed classes, and not whatever is named."""
     return getattr(serde, "_allowed_msgpack_modules", True) is not True
 
 

@@ -41,15 +41,15 @@ def server_of(name: str, *, instructions: str, version: str) -> MCPServer:
         )
     else:
         server = _sdk.FastMCP(name, instructions=instructions, log_level="WARNING")
-        server._mcp_server.version = version  # private; else clients are told the SDK's
+        server._mcp_server.version = version  # private; else clients get the SDK's
     return server  # type: ignore[no-any-return]
 
 
 def add_resource(server: MCPServer, uri: str, read: Callable[..., str]) -> None:
     """Serve what `read` returns as plain text; a parameter of the URI may be any text.
 
-    Version 2 takes percent signs for what they are, and refuses what looks like a path where it is
-    not told that it is not a path; version 1 does neither.
+    Version 2 takes percent signs for what they are, and refuses what looks like a path unless it
+    is exempt; version 1 does neither.
     """
     if _IS_V2:
         security = _sdk.ResourceSecurity(exempt_params=frozenset(re.findall(r"\{(\w+)\}", uri)))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rowtrail_langgraph.capture._handed import AGENT_KEY
+from rowtrail_langgraph.capture._marker import AGENT_KEY
 
 UNNAMED = "LangGraph"
 """What LangGraph calls a graph to which nobody gave a name."""

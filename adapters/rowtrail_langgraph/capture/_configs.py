@@ -12,7 +12,7 @@ from langgraph.pregel import Pregel
 from rowtrail.errors import UsageError
 from rowtrail.journal import ReplayMode
 from rowtrail_langgraph._private import ensure_config
-from rowtrail_langgraph.capture._handed import AGENT_KEY, RUN_KEY
+from rowtrail_langgraph.capture._marker import AGENT_KEY, RUN_KEY
 from rowtrail_langgraph.capture._place import GraphRun, RunCarrier
 
 REPLAY_KEY = "rowtrail_replay"

@@ -61,7 +61,7 @@ class Effects:
         place: What declares the effect of a tool that declares nothing, as a template.
 
     Raises:
-        UsageError: A value is no effect.
+        UsageError: A value is not an effect.
     """
 
     def __init__(self, by_name: Mapping[str, Any], *, place: str = BY_SAVER) -> None:

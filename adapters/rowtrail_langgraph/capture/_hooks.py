@@ -25,8 +25,8 @@ from rowtrail_langgraph._private import (
     check,
 )
 from rowtrail_langgraph.capture import _models, _nodes, _refused, _runs, _tools
-from rowtrail_langgraph.capture._handed import handed_on
-from rowtrail_langgraph.capture._place import current_graph_scope, held_by_task, is_elsewhere
+from rowtrail_langgraph.capture._marker import passed_marker
+from rowtrail_langgraph.capture._place import current_graph_scope, is_elsewhere, marker_to_pass
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ leaves_calls_by(GraphBubbleUp, ParentCommand)
 
 _lock = threading.Lock()
 _originals: list[tuple[type | ModuleType, str, Any]] = []
-_carrier = Carrier(handed_on, held_by_task)
+_carrier = Carrier(passed_marker, marker_to_pass)
 
 
 def install() -> None:

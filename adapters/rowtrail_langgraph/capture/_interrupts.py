@@ -18,7 +18,7 @@ from rowtrail import Step
 from rowtrail.errors import InDoubtError, RowtrailError
 from rowtrail.journal.places import enter, leave, running_frame
 from rowtrail_langgraph._private import SCRATCHPAD_KEY, SEND_KEY
-from rowtrail_langgraph.capture._handed import current_task
+from rowtrail_langgraph.capture._marker import current_task
 from rowtrail_langgraph.capture._place import interruptible_config
 from rowtrail_langgraph.capture._questions import IN_DOUBT
 

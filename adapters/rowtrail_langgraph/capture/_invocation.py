@@ -40,8 +40,8 @@ from rowtrail_langgraph.capture._configs import (
     replay_mode,
     with_run,
 )
-from rowtrail_langgraph.capture._handed import AGENT_KEY
 from rowtrail_langgraph.capture._interrupts import Positions, ask_a_person
+from rowtrail_langgraph.capture._marker import AGENT_KEY
 from rowtrail_langgraph.capture._place import (
     FIRST_STEP,
     GraphRun,

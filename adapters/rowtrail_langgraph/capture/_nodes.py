@@ -16,8 +16,8 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import Interrupt
 
 from rowtrail_langgraph._private import SCRATCHPAD_KEY
-from rowtrail_langgraph.capture._handed import Task, task_running
 from rowtrail_langgraph.capture._interrupts import ErrorsLeaveGraph
+from rowtrail_langgraph.capture._marker import Task, task_running
 from rowtrail_langgraph.capture._place import in_run, run_of
 from rowtrail_langgraph.capture._questions import interrupts_in
 

@@ -27,7 +27,7 @@ from rowtrail.journal.places import Place, enclosing_frame, here, lent, own_run,
 from rowtrail_langgraph._private import RUNTIME_KEY, SCRATCHPAD_KEY
 from rowtrail_langgraph.capture._agents import Agents, agent_of
 from rowtrail_langgraph.capture._effects import Effects
-from rowtrail_langgraph.capture._handed import RUN_KEY, Handed, hand_on, handed_on
+from rowtrail_langgraph.capture._marker import RUN_KEY, TaskMarker, mark, passed_marker
 from rowtrail_langgraph.capture._questions import Questions
 from rowtrail_langgraph.values import GraphCodec, Memo
 
@@ -172,7 +172,7 @@ class GraphRun:
     def note_failure(self, task_id: str, error: BaseException) -> None:
         """Note that a task ended with an error, after all its tries."""
         if not isinstance(error, Exception):
-            return  # killed or cancelled: no answer is to blame
+            return  # killed or cancelled: no answer caused it
         with self._lock:
             scope = self._scope_of_task.get(task_id)
             if scope is not None:
@@ -244,8 +244,8 @@ def current_config(
         found = in_run(config)
         if found is not None:
             return found
-    handed = _handed()
-    return ambient if handed is None else handed.config
+    marker = _marker_here()
+    return ambient if marker is None else marker.config
 
 
 def is_in_run(config: Mapping[str, Any]) -> bool:
@@ -258,22 +258,22 @@ def in_run(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return config if run_of(config) is not None and place_of(config) else _carried(config)
 
 
-def _handed() -> Handed | None:
+def _marker_here() -> TaskMarker | None:
     """Return what the task handed on that submitted this code, or that started this thread."""
-    handed, borrowed = handed_on.get(), lent.get()
-    if handed is None and borrowed is not None:
-        found: Handed | None = borrowed.marker(handed_on)
+    marker, borrowed = passed_marker.get(), lent.get()
+    if marker is None and borrowed is not None:
+        found: TaskMarker | None = borrowed.marker(passed_marker)
         return found
-    return handed
+    return marker
 
 
-def held_by_task() -> Handed | None:
+def marker_to_pass() -> TaskMarker | None:
     """Return what code here hands on to threads, None outside graphs on a rowtrail saver."""
     ambient = var_child_runnable_config.get()
     if ambient is None or own_run.get():
-        return handed_on.get()
+        return passed_marker.get()
     found = in_run(ambient)
-    return handed_on.get() if found is None else hand_on(found)
+    return passed_marker.get() if found is None else mark(found)
 
 
 def interruptible_config() -> Mapping[str, Any] | None:
@@ -284,8 +284,8 @@ def interruptible_config() -> Mapping[str, Any] | None:
     ambient = var_child_runnable_config.get()
     if ambient is not None and SCRATCHPAD_KEY in (ambient.get("configurable") or {}):
         return ambient
-    handed = handed_on.get()
-    return ambient if handed is None or handed.whole is None else handed.whole
+    marker = passed_marker.get()
+    return ambient if marker is None or marker.whole is None else marker.whole
 
 
 def is_elsewhere() -> bool:

@@ -28,7 +28,7 @@ from rowtrail.journal.questions import (
     unrecorded_asker,
 )
 from rowtrail.vocabulary import QuestionKind
-from rowtrail_langgraph.capture._handed import NULL_TASK_ID, Task
+from rowtrail_langgraph.capture._marker import NULL_TASK_ID, Task
 
 IN_DOUBT = "rowtrail.in_doubt"
 """Type of the value with which a graph is interrupted to ask about a step in doubt."""

@@ -63,7 +63,7 @@ def recorded_stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Ite
         try:
             yield from original(self, given, with_run(self, config, run), *args, **kwargs)
         except BaseException as error:  # a closed generator and Ctrl-C too end it
-            _blame(run)
+            _set_answers_aside(run)
             end_attempt(run.attempt, *_failed(run, error))
             raise
         waiting = run.is_waiting or (_may_pause(self, kwargs) and invocation.is_paused())
@@ -111,7 +111,7 @@ def recorded_astream(
                 async for chunk in chunks:
                     yield chunk
         except BaseException as error:  # likewise, a cancellation too
-            await _ablame(run)
+            await _aset_answers_aside(run)
             await aend_attempt(run.attempt, *_failed(run, error))
             raise
         waiting = run.is_waiting or (_may_pause(self, kwargs) and await invocation.ais_paused())
@@ -149,20 +149,20 @@ def _may_pause(graph: Pregel[Any, Any, Any, Any], kwargs: Mapping[str, Any]) -> 
     )
 
 
-def _blame(run: GraphRun) -> None:
+def _set_answers_aside(run: GraphRun) -> None:
     """Set aside the answers that made code raise; an error is one scope's fault only."""
-    blamed: list[BaseException] = []
+    noted: list[BaseException] = []
     for scope, error in run.failures():
-        if culprit(error, blamed) is None and set_answer_aside(run.attempt, scope, error):
-            blamed.append(error)
+        if culprit(error, noted) is None and set_answer_aside(run.attempt, scope, error):
+            noted.append(error)
 
 
-async def _ablame(run: GraphRun) -> None:
-    """Async twin of `_blame`."""
-    blamed: list[BaseException] = []
+async def _aset_answers_aside(run: GraphRun) -> None:
+    """Async twin of `_set_answers_aside`."""
+    noted: list[BaseException] = []
     for scope, error in run.failures():
-        if culprit(error, blamed) is None and await aset_answer_aside(run.attempt, scope, error):
-            blamed.append(error)
+        if culprit(error, noted) is None and await aset_answer_aside(run.attempt, scope, error):
+            noted.append(error)
 
 
 def _give_ids(channels: Mapping[str, Any], given: Any) -> None:

@@ -13,7 +13,7 @@ from rowtrail.content import Codec
 from rowtrail.engine import Tx
 from rowtrail.journal import Attempt, finish_scope
 from rowtrail.journal.questions import Asker, answer_newest
-from rowtrail_langgraph.capture._handed import NULL_TASK_ID, RUN_KEY
+from rowtrail_langgraph.capture._marker import NULL_TASK_ID, RUN_KEY
 from rowtrail_langgraph.capture._place import GraphRun, run_of
 from rowtrail_langgraph.capture._questions import next_answer, unrecorded
 

@@ -35,7 +35,7 @@ _FUNCTION_IDS = "__openai_function_call_ids__"
 
 
 def canonical_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Return messages as a provider is told them: no message ids, tool calls numbered.
+    """Return messages as a provider gets them: no message ids, tool calls numbered.
 
     A tool call's id is made by the provider; a conversation is the same whatever it was.
     """
@@ -90,7 +90,7 @@ def _blocks(
     """Return content blocks, their made-up ids numbered; calls that only close it are left out."""
     found = [_block(block, numbers, is_made, calls) for block in content]
     while found and isinstance(found[-1], dict) and found[-1].keys() == {"call"}:
-        found.pop()  # providers are told the calls after the content in any case
+        found.pop()  # providers get the calls after the content in any case
     return found
 
 
@@ -114,7 +114,7 @@ def _block(block: Any, numbers: dict[str, str], is_made: bool, calls: set[Any]) 
 def _without_ids(fields: dict[str, Any], numbers: dict[str, str], is_made: bool) -> dict[str, Any]:
     """Return a block in which ids that a provider or LangChain made up are numbered.
 
-    What a block holds is told by its other fields. Where it holds nothing else, its id names what a
+    What a block holds is in its other fields. Where it holds nothing else, its id names what a
     provider keeps, and counts; reasoning is kept beside the text that came of it.
     """
     found = dict(fields)
@@ -169,7 +169,7 @@ register_canonical(BaseMessage, canonical_message)
 
 
 def canonical_input(value: Any) -> Any:
-    """Return a graph's input without the ids of its messages, to tell whether it is sent again."""
+    """Return a graph's input without the ids of its messages: the same where it is sent again."""
     if isinstance(value, BaseMessage):
         return canonical_messages([value])[0]
     if isinstance(value, Mapping):

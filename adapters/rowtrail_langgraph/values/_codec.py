@@ -183,7 +183,7 @@ class GraphCodec(Codec):
         try:
             kind, payload = self._inner.dumps_typed(value)
             found = self._reader.read(value, kind, payload, exact=False)
-        except Exception:  # each serializer has errors of its own; they are told below
+        except Exception:  # each serializer has errors of its own; they are named below
             kind, payload, found = "", b"", None
         if found is not None and (found.is_same or self._is_as_good(found)):
             return self._serialized(value) if self.is_opaque else readable(value, kind, payload)

@@ -120,5 +120,5 @@ def _template_of(encoded: Encoded, value: Any) -> _Template | None:
         if isinstance(value, BaseMessage):
             return None if extra_of(value) else _MessageTemplate(value)
         return _PlainTemplate(value) if kind in EMPTY else None
-    except ValueError:  # a default of a field that is no JSON
+    except ValueError:  # a default that JSON cannot hold
         return None

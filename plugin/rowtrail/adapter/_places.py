@@ -11,7 +11,7 @@ def scope_here(name: str, effect: Effect = "read", *, agent: str | None = None) 
     """Return the scope that a call made here belongs to, None where it is made unrecorded.
 
     Args:
-        name: Of what is called, for whoever is told that it is not recorded.
+        name: Of what is called, for the warning that it is not recorded.
         effect: What the call does to the world.
         agent: Name of the agent that makes the call, where that is another one than the agent of
             the run: its calls have a scope of their own.

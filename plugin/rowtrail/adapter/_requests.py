@@ -27,7 +27,7 @@ def llm_request(
     Args:
         scope: Where the call is made.
         model: Name of the model, as its provider spells it.
-        messages: What it is told: objects in the form of OpenAI chat or Responses, Anthropic,
+        messages: What it is asked: objects in the form of OpenAI chat or Responses, Anthropic,
             Gemini, Bedrock or Ollama, or `Message`s; others are shown as they are.
         parameters: Everything else that is sent and counts: tools, temperature, a schema.
         provider: Name of the provider, by which tokens are priced.
@@ -48,7 +48,7 @@ def llm_request(
         prompt=tuple(
             attempt.prepare(_encoded(codec, part))
             for message in messages
-            for part in _told(message)
+            for part in _translated(message)
         ),
         prompt_owner=f"{thread}/prompt/{model}",
         model=model,
@@ -57,7 +57,7 @@ def llm_request(
     )
 
 
-def _told(message: Any) -> Sequence[Any]:
+def _translated(message: Any) -> Sequence[Any]:
     """Return a message in the words of the core; a provider's may hold the results of several."""
     if isinstance(message, Mapping):
         with suppress(UsageError):  # a form that is not known is shown as it is

@@ -64,7 +64,7 @@ def step(
     Outside a run the function is called as if it were not decorated. Work that a run submits to a
     pool or a task belongs to the step that submitted it; the calls of a thread belong to the step
     that started it, while that is unfinished and no other run is active in the process. Where a
-    run is active and nothing tells whether a call is part of it, the call is made, not recorded,
+    run is active and nothing says whether a call is part of it, the call is made, not recorded,
     and logged once; a call with effect `write` raises `UsageError` instead of being made.
 
     A recorded result is handed back to the same call only. Objects among the arguments, and the
@@ -109,7 +109,7 @@ def _check(kind: Any, effect: Any, on_doubt: Any) -> None:
 
 
 def check_effect(effect: Any, on_doubt: Any) -> None:
-    """Refuse an effect or an in-doubt policy that is none.
+    """Refuse an invalid effect or in-doubt policy.
 
     Raises:
         UsageError: The value is not one of the documented ones.
@@ -123,7 +123,7 @@ def check_effect(effect: Any, on_doubt: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Declaration:
-    """What the decorator was told of a function."""
+    """What the decorator declares of a function."""
 
     name: str
     fn: Callable[..., Any]

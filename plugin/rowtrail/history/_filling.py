@@ -38,7 +38,7 @@ DIGEST_BYTES = 16
 """128 bits: tells texts apart that are embedded once."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 def fill(index: IndexFile, source: Readable, progress: Progress) -> None:

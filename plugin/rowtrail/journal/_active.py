@@ -46,7 +46,7 @@ class Place(NamedTuple):
         """Return the scope of a call that is made here, None where it is made unrecorded.
 
         Args:
-            name: Name of the function, for whoever is told that it is not recorded.
+            name: Name of the function, for the warning that it is not recorded.
             effect: Returns its effect.
 
         Raises:

@@ -145,7 +145,7 @@ def _is_continued(tx: Tx, beginning: Beginning, run: Row, now: int) -> bool:
 
 
 def _unsure(tx: Tx, recorder: Recorder, run: Row) -> Hold | None:
-    """Return what is waited for where an owner of the run cannot be told dead or alive yet."""
+    """Return what is waited for where it is not known yet whether an owner of the run is dead."""
     for row in tx.all("run_live_attempts", run=run["id"], me=0):
         if recorder.verdict_in_s(row) is not None:
             return Hold(

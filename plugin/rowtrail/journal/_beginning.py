@@ -24,7 +24,7 @@ class Beginning(NamedTuple):
             run of the thread was left unfinished on the same input it is continued. `resume`: the
             last run of the thread, unless it is done. `fork`: a new run.
         run_id: The run of this id, for `name`; else the id that a new run is given.
-        input_digest: Tells equal inputs; None where there is none.
+        input_digest: The same for equal inputs; None without one.
         answer_digest: Likewise the answer to a person's question with which a run is resumed.
         base_step: Superstep from which the scopes of a new run count.
         base_shift: By how much the framework's numbering of supersteps moved since, for `resume`.
@@ -98,10 +98,10 @@ class Finished(NamedTuple):
 
 
 def check_multitask(multitask: object) -> None:
-    """Refuse a word that is none of those that say what becomes of a second attempt in a thread.
+    """Refuse an invalid word for what becomes of a second attempt in a thread.
 
     Raises:
-        UsageError: It is.
+        UsageError: It is invalid.
     """
     if multitask not in MULTITASKS:
         raise UsageError(f"multitask={multitask!r} is unknown: use one of {', '.join(MULTITASKS)}")

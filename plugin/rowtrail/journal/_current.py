@@ -79,11 +79,11 @@ class Carrier(NamedTuple):
 
     Attributes:
         variable: Where code in the thread finds the marker.
-        held: Returns the marker of the code that calls it, None where it has none.
+        marker: Returns the marker of the code that calls it, None where it has none.
     """
 
     variable: ContextVar[Any]
-    held: Callable[[], Marker | None]
+    marker: Callable[[], Marker | None]
 
 
 carriers: list[Carrier] = []

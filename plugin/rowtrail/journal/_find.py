@@ -106,7 +106,7 @@ def _begin(scope: Scope, request: Request) -> Flow[Call]:
     try:
         return (yield from _find_or_start(scope, request, unmade))
     except BaseException as error:
-        scope.attempt.failures.append(error)  # no answer is to blame for it
+        scope.attempt.failures.append(error)  # no answer caused it
         unmade.free_number()
         raise
 

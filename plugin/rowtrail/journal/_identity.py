@@ -67,12 +67,12 @@ def identity_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> I
     Args:
         mask: The journal's `canonical`; None for the arguments of a `write`, which always count.
     """
-    told = canonical(asked)
-    if told.unclear is not None:
-        return Identity.unique(told.unclear)
+    found = canonical(asked)
+    if found.unclear is not None:
+        return Identity.unique(found.unclear)
     masked = None if mask is None else fingerprint_of_text(kind, name, canonical(asked, mask).text)
-    shown = told.text if told.has_objects else None
-    return Identity(fingerprint_of_text(kind, name, told.text), masked, None, shown)
+    shown = found.text if found.has_objects else None
+    return Identity(fingerprint_of_text(kind, name, found.text), masked, None, shown)
 
 
 def fingerprint_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> bytes:

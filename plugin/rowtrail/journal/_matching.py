@@ -78,7 +78,7 @@ class Doubtful(NamedTuple):
     other: Row | None
 
     def says(self, request: Request) -> str | None:
-        """Return what a person is told of it, None where the twin says all."""
+        """Return what to say of it to a person, None where the twin says all."""
         if self.other is None:
             return None
         shown = request.input.encoded.text

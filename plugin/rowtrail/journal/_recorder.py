@@ -31,7 +31,7 @@ class Recorder:
     def goes_on(self, row: Row) -> bool:
         """Return whether an attempt, as a row with the columns of `process`, may still go on.
 
-        Of this process it is known; another's process must be told dead first.
+        Of this process it is known; another's process must be known dead first.
         """
         if row["process"] != self.store.process_row:
             return self.store.is_alive(row)

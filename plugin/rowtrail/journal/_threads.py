@@ -53,7 +53,7 @@ def stop_handing_on() -> None:
 
 
 def _markers() -> list[tuple[ContextVar[Any], Marker | None]]:
-    return [(carrier.variable, carrier.held()) for carrier in carriers]
+    return [(carrier.variable, carrier.marker()) for carrier in carriers]
 
 
 def _handed_on() -> Held | None:

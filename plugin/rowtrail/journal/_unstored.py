@@ -14,16 +14,16 @@ _REMEDY = (
 )
 
 _lock = threading.Lock()
-_told: set[tuple[Kind, str, str]] = set()
+_warned: set[tuple[Kind, str, str]] = set()
 
 
 def warn_not_stored(kind: Kind, name: str, effect: Effect, error: UnstorableError) -> None:
     """Warn that the results of a step cannot be stored; once a process for each type of result."""
     with _lock:
-        told = (kind, name, error.type_name)
-        if told in _told:
+        what = (kind, name, error.type_name)
+        if what in _warned:
             return
-        _told.add(told)
+        _warned.add(what)
     if effect == "write":
         then = (
             "it counts as made, and when its run is resumed somebody must say what it returned: "

@@ -27,7 +27,7 @@ ROWS_PER_TRANSACTION = 500
 """Some milliseconds: an agent that writes meanwhile waits for no more."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)

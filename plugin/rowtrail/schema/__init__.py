@@ -69,7 +69,7 @@ class Change(Enum):
     MANY = "many"
     """It changes any number."""
     DELETES = "deletes"
-    """It deletes any number, which needs no sync: nobody is told that they are on disk."""
+    """It deletes any number, which needs no sync: it is reported to nobody as on disk."""
 
 
 def _folder() -> Traversable:
@@ -269,7 +269,7 @@ def _arguments(statement: str, start: int) -> tuple[list[str], int]:
 def step_changes(dialect: Dialect) -> dict[str, Change]:
     """Return the named statements that are marked as changing steps, and how each does.
 
-    What is committed unsynced is told by this (`rowtrail.engine`): a test holds the marks against
+    This decides what is committed unsynced (`rowtrail.engine`): a test holds the marks against
     what the statements mean to SQLite.
     """
     return {

@@ -70,7 +70,7 @@ def verify(
         path: The file.
         quick: Leave out the hashes of the content, what nothing refers to, and the values.
         values: Ask whether values are read back as what they were.
-        progress: Told what is read, how much of it, and of how much.
+        progress: Called with what is read, how much of it, and of how much.
 
     Raises:
         BusyError: The file stayed locked.

@@ -68,7 +68,7 @@ def repair(
         source: The damaged journal.
         target: A file that does not exist yet.
         dry_run: Build it in a temporary folder, and keep nothing.
-        progress: Told what is done, how much of it, and of how much.
+        progress: Called with what is done, how much of it, and of how much.
 
     Raises:
         StorageError: Either file cannot be used; the leaf and the message say why.

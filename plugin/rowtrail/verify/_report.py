@@ -13,7 +13,7 @@ MAX_AFFECTED = 10
 """How many runs, threads and steps one fault names."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being read, how much of it is read, and how much there is (0: not known)."""
+"""Called with what is being read, how much of it is read, and how much there is (0: not known)."""
 
 Check = Literal[
     "file",

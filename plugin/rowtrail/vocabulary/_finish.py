@@ -21,10 +21,10 @@ FINISH_PLACES: tuple[Place, ...] = (
 """In this order. Source: the API references of the providers, November 2026."""
 
 
-def finish_place(told: Mapping[str, Any]) -> Place | None:
+def finish_place(shape: Mapping[str, Any]) -> Place | None:
     """Return where the metadata of an answer says why the model stopped, None where it does not."""
     for place in FINISH_PLACES:
-        value: Any = told.get(place[0])
+        value: Any = shape.get(place[0])
         if value and len(place) > 1:
             value = _within(value, place[1:])
         if value and type(value) is str:
@@ -32,14 +32,14 @@ def finish_place(told: Mapping[str, Any]) -> Place | None:
     return None
 
 
-def finish_reason(told: Mapping[str, Any], place: Place | None = None) -> str | None:
+def finish_reason(shape: Mapping[str, Any], place: Place | None = None) -> str | None:
     """Return the provider's word for why the model stopped, None where it says none.
 
     Args:
         place: From `finish_place`, where it was asked already.
     """
-    place = place or finish_place(told)
-    return None if place is None else str(_within(told, place))
+    place = place or finish_place(shape)
+    return None if place is None else str(_within(shape, place))
 
 
 def _within(value: Any, place: Place) -> Any:

@@ -75,15 +75,15 @@ def _response(shape: Shape) -> Said | None:
     """Read a whole response; of several choices the first."""
     inner: Shape
     path: Path
-    told, inner, path = shape, {}, ()
+    choice, inner, path = shape, {}, ()
     output = shape.get("output")
     if choices := _list(shape.get("choices")):  # OpenAI chat
-        told, path = _mapping(choices[0]), ("choices", 0, "message")
-        inner = _mapping(told.get("message"))
+        choice, path = _mapping(choices[0]), ("choices", 0, "message")
+        inner = _mapping(choice.get("message"))
     elif candidates := _list(shape.get("candidates")):  # Gemini
-        told, path = _mapping(candidates[0]), ("candidates", 0, "content")
+        choice, path = _mapping(candidates[0]), ("candidates", 0, "content")
         # what is blocked or cut off before it began has no content, or no parts
-        inner = {"role": "model", "parts": [], **_mapping(told.get("content"))}
+        inner = {"role": "model", "parts": [], **_mapping(choice.get("content"))}
     elif "message" in _mapping(output):  # Bedrock
         inner, path = _mapping(_mapping(output)["message"]), ("output", "message")
     elif "role" not in shape and _mapping(shape.get("message")):  # Ollama
@@ -94,7 +94,7 @@ def _response(shape: Shape) -> Said | None:
         return None
     found = said(inner)
     place = None if found.place is None else (*path, *found.place)
-    return found._replace(place=place, finish_reason=finish_reason(told) or found.finish_reason)
+    return found._replace(place=place, finish_reason=finish_reason(choice) or found.finish_reason)
 
 
 def _items(output: list[Any], response: Shape) -> Said:

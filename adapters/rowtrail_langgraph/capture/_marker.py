@@ -33,19 +33,19 @@ class Task:
 
     def __init__(self) -> None:
         self.has_ended = False
-        self.handed: list[Handed] = []
+        self.markers: list[TaskMarker] = []
         self.asking: dict[int, int] = {}
         """By the position of a question in the task, the step whose code asked it last."""
 
     def end(self) -> None:
         """Forget what was handed on: a thread that outlives the task keeps nothing of it."""
         self.has_ended = True
-        for handed in self.handed:
-            handed.whole = None
-        self.handed.clear()
+        for marker in self.markers:
+            marker.whole = None
+        self.markers.clear()
 
 
-class Handed:
+class TaskMarker:
     """What code in a thread has of the task that gave it work.
 
     Attributes:
@@ -59,7 +59,7 @@ class Handed:
         self._task = task
         if task is not None and not task.has_ended:
             self.whole = config
-            task.handed.append(self)
+            task.markers.append(self)
 
     @property
     def is_unfinished(self) -> bool:
@@ -76,23 +76,23 @@ class _Runtime:
 
 current_task: ContextVar[Task | None] = ContextVar("rowtrail_task", default=None)
 
-handed_on: ContextVar[Handed | None] = ContextVar("rowtrail_handed_on", default=None)
+passed_marker: ContextVar[TaskMarker | None] = ContextVar("rowtrail_marker", default=None)
 """What the running code has of the task that submitted it to a pool."""
 
 
-def hand_on(config: Mapping[str, Any]) -> Handed:
+def mark(config: Mapping[str, Any]) -> TaskMarker:
     """Return what code with `config` in force hands on: the same for the same config."""
     task = current_task.get()
-    if task is not None and task.handed and task.handed[-1].whole is config:
-        return task.handed[-1]
-    return Handed(config, task)
+    if task is not None and task.markers and task.markers[-1].whole is config:
+        return task.markers[-1]
+    return TaskMarker(config, task)
 
 
 @contextmanager
 def task_running() -> Generator[Task]:
     """Make a task of its own what the code inside belongs to, whatever its graph runs in."""
     task = Task()
-    entered = enter((current_task, task), (handed_on, None), (own_run, False), (lent, None))
+    entered = enter((current_task, task), (passed_marker, None), (own_run, False), (lent, None))
     try:
         yield task
     finally:
