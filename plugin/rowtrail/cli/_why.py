@@ -49,7 +49,7 @@ def _fields(found: Why) -> list[tuple[str, Cell]]:
         ("status", show.status(step["status"])),
         ("reason", show.text(step["reason"])),
         ("made" if found.made else "not made", Cell(visible(found.because))),
-        ("replayed", Cell(f"{step['replays']:,} times" if step["replays"] else "never")),
+        ("replayed", Cell(show.counted(step["replays"], "time") if step["replays"] else "never")),
     ]
 
 
