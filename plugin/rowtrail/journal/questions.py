@@ -92,15 +92,16 @@ def note_question(tx: Tx, now: int, who: Asker, asked: NewQuestion) -> int:
     if asked.kind == "in_doubt":  # it may have been asked somewhere else
         known = tx.value("question_of_step", step=asked.step) or known
     columns: dict[str, Any] = {
-        **key,
         "scope": None if who.scope is None else who.scope.row_in(tx),
+        "place": who.place,
+        "n": asked.position,
         "step": asked.step,
         "kind": asked.kind,
         "now": now,
         "question": asked.text,
     }
     if known is None:
-        return tx.insert("question_insert", **columns)
+        return tx.insert("question_insert", **who.key, **columns)
     tx.run("question_asked_again", id=known, **columns)
     return known
 
