@@ -1,4 +1,6 @@
-"""A local HTTP server that speaks the OpenAI chat-completions wire format.
+"""A local HTTP server that speaks the wire formats of OpenAI and Anthropic.
+
+Chat completions, Responses and Anthropic's messages, whole and streamed, each under its own path.
 
 Its answers come from a function of the request, and it keeps every request it was sent, so a test
 can count what a real client asked over a real socket::
@@ -22,64 +24,20 @@ import socket
 import socketserver
 import sys
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from rowtrail._clock import Clock
+from rowtrail.testing._wire import WIRES, Reply, Usage, Wire
 
-CHARS_PER_TOKEN = 4
-"""The usual rule of thumb for English."""
-CHUNK_CHARS = 16
-"""A few words, as providers stream them."""
+__all__ = ["LLMServer", "Reply", "Usage", "main"]
+
 POLL_S = 0.02  # how late an opened gate or a close is seen: tests wait for both
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The tokens of one answer; cached and reasoning tokens are part of input and output."""
-
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-
-    def as_wire(self) -> dict[str, Any]:
-        """Return the `usage` object of a chat completion."""
-        return {
-            "prompt_tokens": self.input_tokens,
-            "completion_tokens": self.output_tokens,
-            "total_tokens": self.input_tokens + self.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
-            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer of the model: text, tool calls as (name, arguments), or an HTTP error.
-
-    `delay` is the time in seconds before the first byte. A `status` of 400 or more sends an error
-    whose message is `text`. Without `usage` the tokens are estimated from the characters.
-    """
-
-    text: str = ""
-    tool_calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
-    usage: Usage | None = None
-    delay: float = 0.0
-    status: int = 200
-
-    @property
-    def finish_reason(self) -> str:
-        """Why the model stopped: `tool_calls` or `stop`."""
-        return "tool_calls" if self.tool_calls else "stop"
 
 
 Respond = Callable[[dict[str, Any]], Reply]
@@ -87,7 +45,7 @@ Gate = threading.Event | Callable[[dict[str, Any]], object]
 
 
 class LLMServer:
-    """A chat-completions endpoint on a free port of 127.0.0.1 that counts what it is asked.
+    """A provider's endpoints on a free port of 127.0.0.1, which count what they are asked.
 
     `respond` gets the parsed body of each request and runs on that request's thread; if it raises,
     the client gets status 400, which clients do not retry. `gate` holds every answer: an event
@@ -243,19 +201,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path.partition("?")[0] != "/v1/chat/completions":
+        wire = WIRES.get(self.path.partition("?")[0])
+        if wire is None:
             self.do_GET()
             return
         request = _parse(body)
-        if request is None:
-            self._send_error(HTTPStatus.BAD_REQUEST, "the body is not a JSON object with messages")
+        needs, types = wire.needs
+        if request is None or not isinstance(request.get(needs), types):
+            says = f"the body is not a JSON object with {needs}"
+            self._send_error(HTTPStatus.BAD_REQUEST, says)
             return
         self._exchanges.record(request)
         reply = self._exchanges.answer(request)
         try:
             if self._exchanges.closed.is_set() or self._client_gone():
                 raise ConnectionAbortedError
-            self._send(request, reply)
+            self._send(wire, request, reply)
         except OSError:
             self.close_connection = True
             self._exchanges.abandoned.append(request)
@@ -270,13 +231,13 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.connection.setblocking(True)
 
-    def _send(self, request: dict[str, Any], reply: Reply) -> None:
+    def _send(self, wire: Wire, request: dict[str, Any], reply: Reply) -> None:
         if reply.status >= HTTPStatus.BAD_REQUEST:
             self._send_error(reply.status, reply.text)
         elif request.get("stream"):
-            self._send_stream(request, reply)
+            self._send_stream(wire, request, reply)
         else:
-            self._send_json(reply.status, _completion(request, reply))
+            self._send_json(reply.status, wire.whole(request, reply))
 
     def _send_error(self, status: int, message: str) -> None:
         phrase = responses.get(status, f"Status {status}")  # providers invent some, such as 529
@@ -291,95 +252,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _send_stream(self, request: dict[str, Any], reply: Reply) -> None:
+    def _send_stream(self, wire: Wire, request: dict[str, Any], reply: Reply) -> None:
         self.send_response(reply.status)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for chunk in _chunks(request, reply):
-            self._send_event(json.dumps(chunk))
-        self._send_event("[DONE]")
+        for number, event in enumerate(wire.events(request, reply)):
+            if number and reply.pause:
+                self._exchanges.closed.wait(reply.pause)
+            data = event.encode()
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
-
-    def _send_event(self, data: str) -> None:
-        event = f"data: {data}\n\n".encode()
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:
     try:
-        request: dict[str, Any] = json.loads(body)
-        messages = request["messages"]
-    except (ValueError, TypeError, LookupError):
+        request: Any = json.loads(body)
+    except ValueError:
         return None
-    return request if isinstance(messages, list) else None
-
-
-def _envelope(request: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
-        "object": kind,
-        "created": Clock().now_ms() // 1000,  # the provider's clock, never a test's
-        "model": request.get("model", ""),
-    }
-
-
-def _tool_calls(reply: Reply) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": f"call_{uuid.uuid4().hex[:24]}",
-            "type": "function",
-            "function": {"name": name, "arguments": json.dumps(dict(arguments))},
-        }
-        for name, arguments in reply.tool_calls
-    ]
-
-
-def _usage(request: dict[str, Any], reply: Reply) -> Usage:
-    if reply.usage is not None:
-        return reply.usage
-    asked = len(json.dumps([request["messages"], request.get("tools") or []]))
-    calls = [(name, dict(arguments)) for name, arguments in reply.tool_calls]
-    answered = len(reply.text) + (len(json.dumps(calls)) if calls else 0)
-    return Usage(1 + asked // CHARS_PER_TOKEN, 1 + answered // CHARS_PER_TOKEN)
-
-
-def _completion(request: dict[str, Any], reply: Reply) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None}
-    if reply.tool_calls:
-        message["tool_calls"] = _tool_calls(reply)
-    choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
-    usage = _usage(request, reply).as_wire()
-    return _envelope(request, "chat.completion") | {"choices": [choice], "usage": usage}
-
-
-def _chunks(request: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
-    """Yield the chunks of a streamed answer; the usage comes last, and only if it was asked for."""
-    envelope = _envelope(request, "chat.completion.chunk")
-    for delta in _deltas(reply):
-        yield envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-    last: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": reply.finish_reason}
-    yield envelope | {"choices": [last]}
-    options: dict[str, Any] = request.get("stream_options") or {}
-    if options.get("include_usage"):
-        yield envelope | {"choices": [], "usage": _usage(request, reply).as_wire()}
-
-
-def _deltas(reply: Reply) -> Iterator[dict[str, Any]]:
-    yield {"role": "assistant", "content": ""}
-    for piece in _pieces(reply.text):
-        yield {"content": piece}
-    for index, call in enumerate(_tool_calls(reply)):
-        function = call["function"]
-        opening = call | {"index": index, "function": function | {"arguments": ""}}
-        yield {"tool_calls": [opening]}
-        for piece in _pieces(function["arguments"]):
-            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
-
-
-def _pieces(text: str) -> Iterator[str]:
-    for start in range(0, len(text), CHUNK_CHARS):
-        yield text[start : start + CHUNK_CHARS]
+    return cast("dict[str, Any]", request) if isinstance(request, dict) else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
