@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 import rowtrail
 from rowtrail.cli import main
-from rowtrail.errors import MissingPackageError
+from rowtrail.errors import MissingPackageError, UnsupportedError
 from rowtrail.usage import Usage, count_tokens, has_prices, price_usd
 
 FOLDER, EXTRAS = Path(sys.argv[1]), sys.argv[2:]
@@ -166,6 +166,19 @@ def tokens(is_here: bool) -> None:
     assert count_tokens("twelve bytes", "gpt-4o") == expected
 
 
+def clients(_: bool) -> None:
+    """The extra brings nothing: the SDK is the user's, and any other client is refused."""
+    from rowtrail_clients import recorded
+
+    refused: UnsupportedError | None = None
+    with rowtrail.Journal(DB) as journal:
+        try:
+            recorded(object(), journal)
+        except UnsupportedError as error:
+            refused = error
+    assert "openai" in str(refused), refused
+
+
 def cost(is_here: bool) -> None:
     paid = price_usd(
         Usage(1000, 100, "provider"), model="gpt-4o", provider="openai", at_ms=1_795_000_000_000
@@ -188,6 +201,7 @@ def mcp(is_here: bool) -> None:
 
 
 ACTIONS: dict[str, Callable[[bool], None]] = {
+    "clients": clients,
     "cost": cost,
     "langgraph": langgraph,
     "mcp": mcp,

@@ -115,7 +115,9 @@ def test_help_loads_neither_the_journal_nor_a_framework(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     "ROWTRAIL_TEST_WHEEL" not in os.environ, reason="only `make test` builds and installs a wheel"
 )
-@pytest.mark.parametrize("package", ["rowtrail", "rowtrail_langgraph", "rowtrail_mcp"])
+@pytest.mark.parametrize(
+    "package", ["rowtrail", "rowtrail_clients", "rowtrail_langgraph", "rowtrail_mcp"]
+)
 def test_tests_run_against_the_installed_wheel(package: str) -> None:
     module = __import__(package)
 

@@ -21,6 +21,7 @@ def llm_request(
     parameters: Mapping[str, Any],
     *,
     provider: str | None = None,
+    counted: Any = None,
 ) -> Request:
     """Return the request of a model's answer.
 
@@ -31,10 +32,13 @@ def llm_request(
             Gemini, Bedrock or Ollama, or `Message`s; others are shown as they are.
         parameters: Everything else that is sent and counts: tools, temperature, a schema.
         provider: Name of the provider, by which tokens are priced.
+        counted: What makes it the same request, in place of messages and parameters: they without
+            ids that are made up, say.
     """
     attempt = scope.attempt
     codec = attempt.codec
-    asked = {"messages": list(messages), "parameters": dict(parameters)}
+    told = {"messages": list(messages), "parameters": dict(parameters)}
+    asked = told if counted is None else counted
     identity = identity_of("llm", model, asked, attempt.canonical)
     identity.warn(model)
     thread = attempt.thread if attempt.thread is not None else f"r{attempt.run}"
