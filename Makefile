@@ -31,10 +31,10 @@ SOURCES := $(shell find plugin adapters -name __pycache__ -prune -o ! -name '*.p
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test extras check bench soak crash lint types format wheel test-lowest test-newest constraints clean
+.PHONY: help demo test test-adapters extras check bench soak crash lint types format wheel test-lowest test-newest constraints clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.wheel ## Run the main job: an agent that is killed, resumed, and pays once
 	$(BIN)/rowtrail demo $(ARGS)
@@ -72,6 +72,22 @@ format: $(VENV)/.deps ## Let ruff repair what it can
 wheel: $(VENV)/.wheel ## Build sdist and wheel into dist/
 	@mkdir -p dist
 	cp $(VENV)/dist/rowtrail-* dist/
+
+# the plain SDKs conflict with nothing here, but their lowest versions do: environments of their own
+CORNERS = lowest newest
+CORNER ?= $(CORNERS)
+
+test-adapters: $(VENV)/.wheel $(CORNER:%=test-clients-%) ## Every kill of every adapter; CORNER=lowest
+	ROWTRAIL_TEST_WHEEL=1 ROWTRAIL_TEST_ADAPTERS=1 $(BIN)/pytest $(PYTEST_ARGS) \
+		tests/adapters/test_adapter_suite.py $(ARGS)
+
+$(CORNERS:%=test-clients-%): test-clients-%: $(VENV)/.wheel
+	@$(PYTHON) -m venv --clear $(VENV)-clients-$*
+	@$(VENV)-clients-$*/bin/python -m pip --disable-pip-version-check -qq install --upgrade pip
+	@$(VENV)-clients-$*/bin/python -m pip --disable-pip-version-check -qq install \
+		--group clients-$* $$(echo $(VENV)/dist/rowtrail-*.whl)[clients]
+	ROWTRAIL_TEST_ADAPTERS=1 $(VENV)-clients-$*/bin/pytest $(PYTEST_ARGS) \
+		tests/adapters/test_clients.py tests/adapters/test_adapter_suite.py $(ARGS)
 
 test-lowest: build/lowest.txt ## The tests on the oldest supported dependencies
 	$(MAKE) test VENV=$(VENV)-lowest CONSTRAINTS=build/lowest.txt

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import certifi
 import pytest
 
-from tests.adapters._child import Children
-from tests.adapters._graphs import Bench
+if TYPE_CHECKING:
+    from tests.adapters._child import Children
+    from tests.adapters._graphs import Bench
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -27,6 +29,8 @@ def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """Return a model endpoint, a journal and a ledger of the test's own."""
+    from tests.adapters._graphs import Bench  # the plain SDKs are tested without LangGraph
+
     with Bench(tmp_path) as bench:
         yield bench
 
@@ -34,6 +38,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def children() -> Iterator[Children]:
     """Return what starts processes that run a scenario once."""
+    from tests.adapters._child import Children
+
     started = Children()
     yield started
     started.close()

@@ -6,13 +6,14 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import anthropic
 import httpx
-import httpx2
 import openai
 import pytest
 from pydantic import BaseModel
@@ -21,6 +22,9 @@ from rowtrail import Journal
 from rowtrail.errors import UnsupportedError, UsageError
 from rowtrail.testing import LLMServer, Reply, Usage
 from rowtrail_clients import recorded
+
+SDKS_HTTPX: Any = import_module("httpx2" if find_spec("httpx2") else "httpx")
+"""The library that the installed SDKs are on."""
 
 TEXT = "The river is twelve kilometres long, and three metres deep."
 ASKED: list[Any] = [{"role": "user", "content": "How long is the river?"}]
@@ -139,13 +143,16 @@ def test_every_method_of_the_sdks_gives_the_same_twice(journal: Journal) -> None
         chat = Caller(server.base_url, journal, "chat").recorded
         claude = Caller(server.base_url, journal, "messages").recorded
         given: dict[str, Any] = {"model": "gpt-4o-mini", "messages": ASKED}
+        completions = chat.chat.completions
+        if not hasattr(completions, "parse"):  # where it was before
+            completions = chat.beta.chat.completions
         with journal.run("r"):
-            parsed = chat.chat.completions.parse(**given, response_format=City)
+            parsed = completions.parse(**given, response_format=City)
             answer = chat.responses.parse(model="gpt-4o-mini", input="Where?", text_format=City)
             raw = chat.chat.completions.with_raw_response.create(**given)
             with chat.chat.completions.with_streaming_response.create(**given, seed=1) as streaming:
                 streamed = streaming.read()
-            with chat.chat.completions.stream(**given) as events:
+            with completions.stream(**given) as events:
                 kinds = [event.type for event in events]
             with claude.messages.stream(
                 model="claude-opus-5", max_tokens=9, messages=ASKED
@@ -310,13 +317,13 @@ def test_nobody_has_a_stream_whole_that_is_not_on_disk(
 
 def odd(handler: Callable[[Any], Any], journal: Journal, api: str = "chat") -> Caller:
     """Return a caller whose provider is a function."""
-    http = httpx2.Client(transport=httpx2.MockTransport(handler))
+    http = SDKS_HTTPX.Client(transport=SDKS_HTTPX.MockTransport(handler))
     return Caller("http://provider.test/v1", journal, api, http_client=http)
 
 
-def events(*told: Any) -> httpx2.Response:
+def events(*told: Any) -> Any:
     text = "".join(f"data: {json.dumps(each)}\n\n" for each in told)
-    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, text=text)
+    return SDKS_HTTPX.Response(200, headers={"content-type": "text/event-stream"}, text=text)
 
 
 def delta(text: str) -> dict[str, Any]:
@@ -341,7 +348,7 @@ def test_a_stream_that_breaks_off_is_no_answer(journal: Journal) -> None:
 
 
 def test_what_is_no_json_and_what_is_compressed_comes_back_as_it_was(journal: Journal) -> None:
-    html = odd(lambda request: httpx2.Response(200, html="<p>é</p>"), journal)
+    html = odd(lambda request: SDKS_HTTPX.Response(200, html="<p>é</p>"), journal)
     with journal.run("html"):
         assert (
             html.recorded.chat.completions.with_raw_response.create(
@@ -359,7 +366,7 @@ def test_what_is_no_json_and_what_is_compressed_comes_back_as_it_was(journal: Jo
             nonlocal made
             made += 1
             headers = {"content-encoding": "gzip", "content-type": "application/json"}
-            return httpx2.Response(200, headers=headers, content=gzip.compress(text.encode()))
+            return SDKS_HTTPX.Response(200, headers=headers, content=gzip.compress(text.encode()))
 
         for _ in range(2):
             caller = odd(compressed, journal)
@@ -478,7 +485,7 @@ def test_what_is_no_model_call_passes_through(journal: Journal) -> None:
         data = [{"object": "embedding", "index": 0, "embedding": [1.0]}]
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         said = {"object": "list", "model": "m", "data": data, "usage": usage}
-        return httpx2.Response(200, json=said)
+        return SDKS_HTTPX.Response(200, json=said)
 
     caller = odd(handler, journal)
     with journal.run("r"):

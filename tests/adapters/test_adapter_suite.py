@@ -1,0 +1,66 @@
+"""Every adapter does what `rowtrail.testing.adapter_suite` checks, and the checks see who does not.
+
+`make test` takes a sample of the kills and of the ways, `make test-adapters` all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from rowtrail.testing.adapter_suite import Check, Processes, checks
+from tests.adapters import _suite_wrong
+
+IS_WHOLE = "ROWTRAIL_TEST_ADAPTERS" in os.environ
+SUBJECTS = {
+    # framework, subject, the ways of the sample
+    "langgraph": ("langchain", "tests.adapters._suite_langgraph:SUBJECT", ("sync",)),
+    "chat": ("openai", "tests.adapters._suite_clients:CHAT", ("sync", "astream")),
+    "responses": ("openai", "tests.adapters._suite_clients:RESPONSES", ("stream",)),
+    "messages": ("anthropic", "tests.adapters._suite_clients:MESSAGES", ("async",)),
+}
+CHECKS = [
+    pytest.param(check, id=f"{name}-{check}")
+    for name, (framework, subject, ways) in SUBJECTS.items()
+    if find_spec(framework) is not None  # each framework has environments without the others
+    for check in (checks(subject) if IS_WHOLE else checks(subject, random_kills=2, every=11))
+    if IS_WHOLE or check.way in ways
+]
+
+Start = Callable[[str], Processes]
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """Return a function that starts the processes of a subject once."""
+    started: dict[str, Processes] = {}
+
+    def begin(subject: str) -> Processes:
+        if subject not in started:
+            started[subject] = Processes(subject)
+        return started[subject]
+
+    yield begin
+    for each in started.values():
+        each.close()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("check", CHECKS)
+def test_an_adapter(check: Check, tmp_path: Path, start: Start) -> None:
+    check(tmp_path, start(check.subject))
+
+
+@pytest.mark.parametrize(("subject", "name", "says"), _suite_wrong.EXPECTED)
+def test_an_adapter_that_does_it_wrong_is_found_out(
+    subject: str, name: str, says: str, tmp_path: Path, start: Start
+) -> None:
+    subject = f"tests.adapters._suite_wrong:{subject}"
+    [check] = [each for each in checks(subject, random_kills=2) if str(each) == f"{name}-sync"]
+
+    with pytest.raises(AssertionError, match=says):
+        check(tmp_path, start(subject))
