@@ -15,7 +15,9 @@ Position = Literal["inside", "ending", "end", "error"]
 DONE = b"[DONE]"
 ENDS = ("message_stop", "response.completed", "response.incomplete")
 ERRORS = ("error", "response.failed")
-ENDINGS = ("message_delta", "response.output_item.done")
+ENDINGS = ("content_block_stop", "message_delta", "ping")
+DONE_ENDING = ".done"
+"""What ends a part of a response: the last of them shows the whole."""
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
@@ -39,7 +41,7 @@ def told_by(event: bytes) -> Any:
 
 
 def position(event: bytes, choices: set[int], expected: int) -> Position:
-    """Return whether an event is the last one, or one that shows that the answer is whole.
+    """Return whether an event is the last one, or may be the last that says anything.
 
     Args:
         choices: Those of a chat completion that are whole; one more may be added.
@@ -58,7 +60,8 @@ def position(event: bytes, choices: set[int], expected: int) -> Position:
         for choice in told.get("choices") or ()
         if choice.get("finish_reason")
     }
-    return "ending" if kind in ENDINGS or len(choices) >= expected else "inside"
+    is_ending = kind in ENDINGS or str(kind).endswith(DONE_ENDING)
+    return "ending" if is_ending or len(choices) >= expected else "inside"
 
 
 def assembled(body: bytes) -> dict[str, Any] | None:

@@ -31,9 +31,9 @@ Part = Reply | bytes
 
 
 class Collected:
-    """Hands events on as they come, and holds them back from the one on that shows the whole.
+    """Hands events on as they come, but those that end a part only with what follows.
 
-    So nobody has an answer whole that is not on disk, and nothing is late before that.
+    So nobody has an answer whole that is not on disk, and nothing is late before its end.
     """
 
     def __init__(self, request: Request) -> None:
@@ -59,8 +59,10 @@ class Collected:
             at = position(event, self._choices, expected)
             self._has_ended = self._has_ended or at == "end"
             self._has_failed = self._has_failed or at == "error"
-            is_whole = self._held or at != "inside"
-            (self._held if is_whole else ready).append(event)
+            self._held.append(event)
+            if at == "inside" and not self._has_ended and not self._has_failed:
+                ready += self._held
+                self._held.clear()
         return ready
 
     def is_over(self) -> bool:
@@ -81,7 +83,8 @@ class Collected:
         """
         # a server that knows no streams sends the answer in one piece
         is_one_piece = self._rest == bytes(self._body) and value_of(self._body) is not None
-        if self._has_failed or not (self._has_ended or self._held or is_one_piece):
+        is_whole = self._has_ended or bool(self._choices) or is_one_piece
+        if self._has_failed or not is_whole:
             raise RefusedError(self._reply)
 
     def held(self) -> Iterable[bytes]:

@@ -315,6 +315,61 @@ def test_nobody_has_a_stream_whole_that_is_not_on_disk(
     assert not any(word in text for text in seen for word in ('"stop"', "end_turn", 'completed"'))
 
 
+def test_what_ends_a_part_of_a_stream_comes_with_the_next_part(journal: Journal) -> None:
+    """A model that thinks first is not silent until its end."""
+    seen: list[str] = []
+    seen_when_sent: dict[str, list[str]] = {}
+
+    def sent() -> Iterator[bytes]:
+        for kind in ("output_item.added", "output_item.done", "output_text.delta", "completed"):
+            seen_when_sent[kind] = list(seen)
+            told = {"type": f"response.{kind}", "delta": "It", "item": {"type": "reasoning"}}
+            response = {"response": {"output": []}} if kind == "completed" else {}
+            yield f"data: {json.dumps(told | response)}\n\n".encode()
+
+    def handler(request: Any) -> Any:
+        headers = {"content-type": "text/event-stream"}
+        return SDKS_HTTPX.Response(200, headers=headers, content=sent())
+
+    caller = odd(handler, journal, "responses")
+    with journal.run("r"):
+        for event in caller.create(stream=True):
+            seen += [event.type.removeprefix("response.")]
+    assert seen_when_sent == {
+        "output_item.added": [],
+        "output_item.done": ["output_item.added"],
+        "output_text.delta": ["output_item.added"],
+        "completed": ["output_item.added", "output_item.done", "output_text.delta"],
+    }
+    assert seen[-1] == "completed"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
+def test_what_interrupts_a_stream_is_raised_and_the_call_made_again(
+    journal: Journal, error: type[BaseException]
+) -> None:
+    errors = [error]
+
+    def sent() -> Iterator[bytes]:
+        yield f"data: {json.dumps(delta('The'))}\n\n".encode()
+        if errors:
+            raise errors.pop()
+        yield b"data: [DONE]\n\n"
+
+    def handler(request: Any) -> Any:
+        return SDKS_HTTPX.Response(
+            200, headers={"content-type": "text/event-stream"}, content=sent()
+        )
+
+    caller = odd(handler, journal)
+    with pytest.raises(error):
+        caller.ask("stream")
+    [(status, said)] = caller.rows()
+    assert (status, error.__name__ in said) == ("failed", True)
+    assert len(caller.ask("stream")) == 1
+    assert [status for status, _ in caller.rows()] == ["failed", "done"]
+
+
 def odd(handler: Callable[[Any], Any], journal: Journal, api: str = "chat") -> Caller:
     """Return a caller whose provider is a function."""
     http = SDKS_HTTPX.Client(transport=SDKS_HTTPX.MockTransport(handler))
