@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from rowtrail.testing.adapter_suite import Check, Processes, checks
-from tests.adapters import _suite_wrong
+from tests.programs import adapter_wrong
 
 IS_WHOLE = "ROWTRAIL_TEST_ADAPTERS" in os.environ
 SUBJECTS = {
     # framework, subject, the ways of the sample
-    "langgraph": ("langchain", "tests.adapters._suite_langgraph:SUBJECT", ("sync",)),
-    "chat": ("openai", "tests.adapters._suite_clients:CHAT", ("sync", "astream")),
-    "responses": ("openai", "tests.adapters._suite_clients:RESPONSES", ("stream",)),
-    "messages": ("anthropic", "tests.adapters._suite_clients:MESSAGES", ("async",)),
+    "langgraph": ("langchain", "tests.programs.adapter_langgraph:SUBJECT", ("sync",)),
+    "chat": ("openai", "tests.programs.adapter_clients:CHAT", ("sync", "astream")),
+    "responses": ("openai", "tests.programs.adapter_clients:RESPONSES", ("stream",)),
+    "messages": ("anthropic", "tests.programs.adapter_clients:MESSAGES", ("async",)),
 }
 CHECKS = [
     pytest.param(check, id=f"{name}-{check}")
@@ -55,11 +55,11 @@ def test_an_adapter(check: Check, tmp_path: Path, start: Start) -> None:
     check(tmp_path, start(check.subject))
 
 
-@pytest.mark.parametrize(("subject", "name", "says"), _suite_wrong.EXPECTED)
+@pytest.mark.parametrize(("subject", "name", "says"), adapter_wrong.EXPECTED)
 def test_an_adapter_that_does_it_wrong_is_found_out(
     subject: str, name: str, says: str, tmp_path: Path, start: Start
 ) -> None:
-    subject = f"tests.adapters._suite_wrong:{subject}"
+    subject = f"tests.programs.adapter_wrong:{subject}"
     [check] = [each for each in checks(subject, random_kills=2) if str(each) == f"{name}-sync"]
 
     with pytest.raises(AssertionError, match=says):

@@ -324,7 +324,7 @@ def test_what_ends_a_part_of_a_stream_comes_with_the_next_part(journal: Journal)
         for kind in ("output_item.added", "output_item.done", "output_text.delta", "completed"):
             seen_when_sent[kind] = list(seen)
             told = {"type": f"response.{kind}", "delta": "It", "item": {"type": "reasoning"}}
-            response = {"response": {"output": []}} if kind == "completed" else {}
+            response: Any = {"response": {"output": []}} if kind == "completed" else {}
             yield f"data: {json.dumps(told | response)}\n\n".encode()
 
     def handler(request: Any) -> Any:

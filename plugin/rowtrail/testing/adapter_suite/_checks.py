@@ -34,8 +34,8 @@ from rowtrail.testing.adapter_suite._stage import (
 )
 from rowtrail.testing.llm import LLMServer
 
-RANDOM_KILLS = 10
-SEED = 42
+RANDOM_KILLS = 10  # a few seconds for each way
+SEED = 42  # the same instants every time, as far as the machine is as fast
 
 
 def same(what: str, found: object, expected: object) -> None:

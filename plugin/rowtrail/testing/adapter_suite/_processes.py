@@ -15,12 +15,13 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from rowtrail.errors import UsageError
 from rowtrail.journal import Journal
 from rowtrail.testing.adapter_suite._stage import Stage, Subject
 
 SERVE = "from rowtrail.testing.adapter_suite import _processes; _processes.serve()"
-TOO_LONG_S = 60
-FAILED = 1
+TOO_LONG_S = 60  # no job takes seconds; a child that hangs is killed, and fails its check
+FAILED = 1  # the exit code of a Python program that an exception ended
 
 
 class Processes:
@@ -139,5 +140,10 @@ def _watch_commits(journal: Journal, die_at: int | None, *, is_after: bool | Non
             if len(commits) == die_at and not is_after:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    journal.store.connection.set_trace_callback(watch)
+    connection: Any = getattr(journal.store, "connection", None)
+    if connection is None:
+        raise UsageError(
+            "a kill at a commit needs a journal in SQLite: its store has no connection"
+        )
+    connection.set_trace_callback(watch)
     return commits

@@ -24,7 +24,7 @@ FOUND = {"length": "12 km", "depth": "3 m"}
 LETTER = {"to": "ada@example.org", "body": "12 km, 3 m"}
 SENT = f"sent to {LETTER['to']}"
 USAGE = Usage(100, 20, 64, 8)
-MODEL_CALLS = 3
+MODEL_CALLS = 3  # as `respond` has it
 TOOL_CALLS = {"measure": 2, "send": 1}
 PAUSE_S = 0.002
 """Between the events of a stream, so that a kill strikes inside one."""
