@@ -119,8 +119,12 @@ class Trial:
         """Yield a folder of its own with a server of its own."""
         folder = self.folder / name
         folder.mkdir()
-        with LLMServer(respond, log=folder / "requests") as server:
-            yield Place(self, folder, server.base_url, resolve_name(self.subject))
+        server = LLMServer(respond, log=folder / "requests")
+        place = Place(self, folder, server, resolve_name(self.subject))
+        try:
+            yield place
+        finally:
+            place.server.close()
 
     def kill_at_random_instants(self, kills: int) -> None:
         """Kill agents while they work, and look at what the resumed ones do."""
@@ -155,13 +159,19 @@ class Place:
 
     trial: Trial
     folder: Path
-    base_url: str
+    server: LLMServer
     subject: Subject[Any]
+
+    def settle(self) -> None:
+        """Let no request of a killed process come late: it would count as one of the next."""
+        port = int(self.server.base_url.rpartition(":")[2].partition("/")[0])
+        self.server.close()
+        self.server = LLMServer(respond, log=self.folder / "requests", port=port)
 
     def run(self, processes: Processes | None = None, **command: Any) -> int:
         """Run the job in a process of its own, and return its exit code."""
         processes = processes or self.trial.processes
-        return processes.run(self.folder, self.base_url, self.trial.way, **command)
+        return processes.run(self.folder, self.server.base_url, self.trial.way, **command)
 
     def finish(self, processes: Processes | None = None, **command: Any) -> None:
         """Run the job to its answer, which must be right."""
@@ -186,6 +196,7 @@ class Place:
 
     def resumes(self) -> None:
         """Go on after a kill: what is on disk is not made again, and the answer is the same."""
+        self.settle()
         asked, ran = self.asked, tools_run(self.folder)
         done = self.rows(
             "SELECT kind, name FROM steps WHERE status = 'done' AND kind <> 'function'"
@@ -297,7 +308,7 @@ def fingerprints_are_stable(trial: Trial) -> None:
         for seed in ("1", "2"):
             folder = trial.folder / seed
             folder.mkdir()
-            place = Place(trial, folder, server.base_url, server.subject)
+            place = Place(trial, folder, server.server, server.subject)
             with Processes(trial.subject, seed=seed) as processes:
                 place.finish(processes)
             columns = "kind, name, fingerprint"
