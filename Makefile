@@ -85,7 +85,7 @@ $(CORNERS:%=test-clients-%): test-clients-%: $(VENV)/.wheel
 	@$(PYTHON) -m venv --clear $(VENV)-clients-$*
 	@$(VENV)-clients-$*/bin/python -m pip --disable-pip-version-check -qq install --upgrade pip
 	@$(VENV)-clients-$*/bin/python -m pip --disable-pip-version-check -qq install \
-		--group clients-$* $$(echo $(VENV)/dist/rowtrail-*.whl)[clients]
+		$(if $(filter newest,$*),-c $(CONSTRAINTS)) --group clients-$* $$(echo $(VENV)/dist/rowtrail-*.whl)[clients]
 	ROWTRAIL_TEST_ADAPTERS=1 $(VENV)-clients-$*/bin/pytest $(PYTEST_ARGS) \
 		tests/adapters/test_clients.py tests/adapters/test_adapter_suite.py $(ARGS)
 
