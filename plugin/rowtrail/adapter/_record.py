@@ -223,7 +223,8 @@ def record_stream(
     """Hand back the chunks of a recorded answer, or hand on those of a call that is made.
 
     What the collector holds back, the last chunk, comes once the answer is on disk. A consumer that
-    leaves early leaves a call in doubt, with the output so far: unless it writes, it is made again.
+    leaves early leaves the output so far, in a row that is `failed` for a model's answer and in
+    doubt for any other call: unless it writes, it is made again.
     """
     with form.guard():
         call = begin_call(scope, request)
