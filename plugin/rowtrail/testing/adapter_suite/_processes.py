@@ -110,7 +110,7 @@ def _fork(subject: Subject[Any], command: dict[str, Any]) -> int:
         return pid
     try:
         _work(subject, command)
-    except BaseException:
+    except BaseException:  # the child must not go on with its parent's work, whatever came
         traceback.print_exc()
         os._exit(FAILED)
     os._exit(0)
