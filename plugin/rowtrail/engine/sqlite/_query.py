@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
@@ -39,6 +41,8 @@ may build a value of megabytes."""
 
 GRACE_S = 0.5
 """How long the caller still waits for a query that is out of time and does not stop."""
+
+EXIT_WAIT_S = 2.0  # a single call of an SQL function: a stopped query runs no other
 
 LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
@@ -108,13 +112,32 @@ def ask(
     """
     image = source.read(_image if source.where == MEMORY else _nothing)
     asked = _Asked(source.where, sql, params, rows, seconds, only, image)
-    threading.Thread(target=asked.run, name="rowtrail-query", daemon=True).start()
+    thread = threading.Thread(target=asked.run, name="rowtrail-query", daemon=True)
+    _running.add(thread)
+    thread.start()
     try:
         return asked.done.result(timeout=seconds + GRACE_S)
     except TimeoutError as error:
         raise UnansweredError("timeout", "the query could not be interrupted") from error
     finally:
         asked.stop = True
+
+
+_running: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def _await_queries() -> None:
+    """Wait at the end of the process for queries that were stopped and are not out of SQLite yet.
+
+    What they call back into must not be taken down under them: that ends a process by SIGSEGV.
+    """
+    until = time.monotonic() + EXIT_WAIT_S
+    for thread in list(_running):
+        if thread.is_alive():
+            thread.join(max(until - time.monotonic(), 0))
+
+
+atexit.register(_await_queries)
 
 
 def _image(tx: SqliteTx) -> bytes:
