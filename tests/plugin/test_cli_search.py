@@ -58,18 +58,20 @@ def test_rows_go_to_stdout_and_what_to_know_to_stderr(recorded: Path) -> None:
     result = rowtrail("search", "invoices")
 
     title, first, second = result.stdout.splitlines()
-    assert title.split() == ["step_id", "run_id", "name", "where", "snippet", "at"]
+    columns = ["step", "run", "thread", "agent", "name", "where", "at", "snippet"]
+    assert title.split() == columns
     assert "saw the [invoices] of Berlin and one" in first
     assert "\x1b" not in result.output
     assert {line.split()[1] for line in (first, second)} == {"one", "two"}
-    assert result.stderr == "by keyword only: no embedder was given\n"
+    assert result.stderr == ""
 
 
 def test_json_has_every_column(recorded: Path) -> None:
     (row,) = found(rowtrail("search", "saw two", "--json", "--limit", "1"))
 
     assert list(row) == [
-        "step_id", "run_id", "thread_id", "kind", "name", "where", "snippet", "score", "at",
+        "step_id", "run_id", "thread_id", "agent", "node", "kind", "name", "where", "snippet",
+        "score", "at",
     ]  # fmt: skip
     assert (row["run_id"], row["thread_id"], row["where"]) == ("two", "south", "result")
 
@@ -87,6 +89,8 @@ def test_filters(recorded: Path) -> None:
     assert runs("--kind", "llm") == set()
     assert runs("--since", "1h") == {"one", "two"}
     assert runs("--since", "2999-01-01") == set()
+    assert runs("--until", "2999-01-01") == {"one", "two"}
+    assert runs("--until", "1h") == set()
 
 
 @pytest.mark.parametrize("target", ["embed", "Holder.inner"])
@@ -104,7 +108,6 @@ def test_an_answer_for_a_model(recorded: Path) -> None:
 
     assert result.exit_code == 0
     assert len(result.stdout) <= 4 * 120 + 1
-    assert result.stdout.splitlines()[-1].startswith("(")
 
 
 def test_json_keeps_to_the_tokens_too(recorded: Path) -> None:
@@ -134,7 +137,8 @@ def test_what_is_said_fits_what_was_asked(recorded: Path) -> None:
 def test_nothing_found_says_so(recorded: Path) -> None:
     result = rowtrail("search", "zebra", "--mode", "keyword")
 
-    assert (result.exit_code, result.stderr) == (0, "nothing was found\n")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("nothing was found: try fewer or other words")
 
 
 @pytest.mark.parametrize(

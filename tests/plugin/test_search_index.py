@@ -57,7 +57,7 @@ def runs(answer: Answer) -> set[str]:
 def tables(db: Path) -> dict[str, int]:
     """Return how many rows each table of the index has; no other process may have it open."""
     connection = apsw.Connection(str(index_of(db)), flags=apsw.SQLITE_OPEN_READONLY)
-    names = ("doc", "text", "spot", "log_doc", "span", "run", "open_step", "vector")
+    names = ("doc", "text", "spot", "log_doc", "span", "run", "step", "open_step", "vector")
     counts = {
         name: int(str(connection.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0]))
         for name in names
@@ -274,16 +274,16 @@ def content(db: Path) -> set[tuple[object, ...]]:
     """Return what the index says, without the numbers of its own rows."""
     connection = apsw.Connection(str(index_of(db)), flags=apsw.SQLITE_OPEN_READONLY)
     spots = connection.execute(
-        "SELECT s.step, s.place, s.run, s.kind, s.at, t.body FROM spot s JOIN text t"
-        " ON t.rowid = s.doc"
+        "SELECT s.step, s.place, st.run, st.kind, st.at, d.digest FROM spot s"
+        " JOIN step st ON st.id = s.step JOIN doc d ON d.id = s.doc"
     ).fetchall()
     prompts = connection.execute(
-        "SELECT s.run, ld.log, ld.pos, coalesce(t.body, '') FROM span s"
+        "SELECT s.run, s.step, ld.log, ld.pos, coalesce(d.digest, 0) FROM span s"
         " JOIN log_doc ld ON ld.log = s.log AND ld.pos >= s.lo AND ld.pos < s.hi"
-        " LEFT JOIN text t ON t.rowid = ld.doc"
+        " LEFT JOIN doc d ON d.id = ld.doc"
     ).fetchall()
     unused = connection.execute(
-        "SELECT rowid, body FROM text WHERE rowid NOT IN (SELECT doc FROM spot)"
+        "SELECT rowid FROM text WHERE rowid NOT IN (SELECT doc FROM spot)"
         " AND rowid NOT IN (SELECT doc FROM log_doc)"
     ).fetchall()
     texts = connection.execute("SELECT count(*) FROM text").fetchall()

@@ -12,7 +12,7 @@ import pytest
 from rowtrail import Journal, step
 from rowtrail.errors import EmbedderError
 from rowtrail.history._embedder import PROBE, quantized
-from rowtrail.history._search import fused
+from rowtrail.history._finding import fused
 
 DIMS = 512
 SYNONYMS = {"refund": "repay", "reimbursement": "repay", "car": "vehicle", "automobile": "vehicle"}

@@ -290,13 +290,14 @@ def index() -> Iterator[apsw.Connection]:
     opened = apsw.Connection(":memory:")
     opened.enable_load_extension(True)
     opened.load_extension(sqlite_vec.loadable_path())
-    for statement in schema.search_tables():
+    creates = (SEARCH_STATEMENTS[name] for name in SEARCH_STATEMENTS if name.endswith("_create"))
+    for statement in (*schema.search_tables(), *creates):
         opened.execute(statement)
     yield opened
     opened.close()
 
 
-@pytest.mark.parametrize("name", SEARCH_STATEMENTS)
+@pytest.mark.parametrize("name", [name for name in SEARCH_STATEMENTS if name != "tokenizer"])
 def test_every_statement_of_the_search_index_can_be_prepared_and_is_used(
     index: apsw.Connection, name: str
 ) -> None:
@@ -307,7 +308,7 @@ def test_every_statement_of_the_search_index_can_be_prepared_and_is_used(
     assert f'"{name}"' in SOURCES or name == "within"
 
 
-@pytest.mark.parametrize("name", ["doc_by_digest", "docs_of_step", "first_place", "spans_of_run"])
+@pytest.mark.parametrize("name", ["doc_by_digest", "docs_of_step", "first_place", "spans_before"])
 def test_what_every_text_asks_of_the_search_index_is_found_by_an_index(
     index: apsw.Connection, name: str
 ) -> None:

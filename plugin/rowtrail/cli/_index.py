@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 @click.command("index", short_help="Fill the search index of a journal.")
 @click.option("--rebuild", is_flag=True, help="Begin anew.")
+@click.option("--slowly", is_flag=True, help="Leave half of the time to others; say nothing.")
 @embedder_option
 @db_option
 @json_option
-def command(rebuild: bool, embedder: EmbedderLike | None, db: str, as_json: bool) -> None:
+def command(
+    rebuild: bool, slowly: bool, embedder: EmbedderLike | None, db: str, as_json: bool
+) -> None:
     """Fill the search index, so that the next search need not.
 
     The index is a file `-search` beside the journal, which is not written. Only what is new is
@@ -34,9 +37,13 @@ def command(rebuild: bool, embedder: EmbedderLike | None, db: str, as_json: bool
       rowtrail index --db agent.db
       rowtrail index --embedder my_app:embeddings
     """  # noqa: D301  (click reads the backspace)
-    from rowtrail.history.searching import build_index
+    from rowtrail.history.searching import build_index, fill_alone
 
-    with open_journal(db) as reader, _shown() as progress:
+    if slowly:
+        with open_journal(db) as reader:
+            fill_alone(reader)
+        return
+    with open_journal(db) as reader, shown_progress() as progress:
         found = build_index(reader, embedder=embedder, rebuild=rebuild, progress=progress)
     if as_json:
         click.echo(json.dumps(found.as_dict()))
@@ -46,7 +53,7 @@ def command(rebuild: bool, embedder: EmbedderLike | None, db: str, as_json: bool
 
 
 @contextmanager
-def _shown() -> Generator[Progress]:
+def shown_progress() -> Generator[Progress]:
     """Show a bar on a terminal for each thing that is done, on stderr."""
     if not sys.stderr.isatty():
         yield lambda what, done, total: None

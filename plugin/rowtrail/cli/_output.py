@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rowtrail.history import Answer
 
 GAP = "  "
+WHOLE = 1_000_000
+"""The width of a column whose texts are never cut but for the terminal."""
 MIN_FLEXIBLE = 12
 """A column that gives way to a narrow terminal keeps this width."""
 
@@ -169,6 +171,19 @@ def shorten(text: str, width: int) -> str:
     while kept and display_width(kept) > width - 1:
         kept = kept[:-1]
     return f"{kept}…" if width else ""
+
+
+def wrapped(text: str, width: int) -> Iterator[str]:
+    """Yield a text in lines of at most `width` columns, cut at blanks where there are any."""
+    width = max(width, 2)
+    while display_width(text) > width:
+        line = shorten(text, width + 1).removesuffix("…")
+        blank = line.rfind(" ")
+        line = line[:blank] if blank > 0 else line
+        yield line.rstrip()
+        text = text[max(len(line), 1) :].lstrip()
+    if text:
+        yield text
 
 
 def display_width(text: str) -> int:

@@ -79,6 +79,14 @@ since_option = click.option(
 )
 """`--since`, as a UTC time."""
 
+until_option = click.option(
+    "--until",
+    callback=since,
+    metavar="WHEN",
+    help="Only what began until then.",
+)
+"""`--until`, as a UTC time."""
+
 
 def _age(value: str) -> timedelta | None:
     found = re.fullmatch(r"(\d{1,6})([smhdw])", value)

@@ -2,27 +2,40 @@
 
 No index, trigger or column of the journal serves this, so recording pays nothing for it:
 
-- new: step ids grow, so the steps behind the newest one that was read are new;
+- new: step ids grow, so the steps behind the newest one that was seen are new. They are a gap,
+  which is read from its newest end: who does not wait for all of it has the newest;
 - changed: a step that may still change (it runs, it is in doubt, it was cut off) is remembered, and
   looked at again by its id;
 - questions are followed by their ids in the same way, as steps with numbers below zero;
 - deleted: whatever deletes runs makes the journal's `generation` grow. Only then the runs are
   compared. SQLite gives the ids of deleted steps again, but only those behind every step that is
   left: so reading goes on behind the newest step that the index knows and the journal still has;
-- another file: a journal with another id, or in which the newest step that was read is another
+- another file: a journal with another id, or in which the newest step that was seen is another
   one (somebody put a copy of another day in its place), has its index made anew.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rowtrail.history._folding import indexed
 from rowtrail.history._index_file import IndexFile
-from rowtrail.history._plain import parts, plain_text, spaced
+from rowtrail.history._numbering import Numbering
+from rowtrail.history._parts import digest_of
+from rowtrail.history._prompts import Prompts
+from rowtrail.history._said import (
+    KINDS,
+    MESSAGE,
+    PLACES,
+    parts_of,
+    texts_of_question,
+    texts_of_step,
+)
 
 if TYPE_CHECKING:
     from rowtrail.history._source import Readable, Row, Tx
@@ -34,15 +47,42 @@ RECENT_STEPS = 10_000
 """A step that was given up (its process died) may still be completed; for so many steps after it
 the index looks whether it was."""
 
-DIGEST_BYTES = 16
-"""128 bits: tells texts apart that are embedded once."""
+MERGED_AFTER = 10_000
+"""After so many steps in one go, it pays to merge the index of words."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def fill(index: IndexFile, source: Readable, progress: Progress) -> None:
+@dataclass(frozen=True)
+class Filled:
+    """How far the index has come: `read` of `total` steps, about."""
+
+    read: int
+    total: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.read == self.total
+
+
+def fill(
+    index: IndexFile,
+    source: Readable,
+    progress: Progress,
+    *,
+    seconds: float | None = None,
+    runs: tuple[int, ...] | None = None,
+) -> Filled:
     """Bring the index to what the journal holds now; each page is a transaction.
+
+    Args:
+        index: The index.
+        source: The journal.
+        progress: Called after each page.
+        seconds: How long at most, but for the page that is being read; None for as long as it
+            takes. The newest steps are read first.
+        runs: Runs whose steps come before all others where the time is limited.
 
     Raises:
         UnusableError: The index belongs to another journal, and was deleted.
@@ -50,17 +90,53 @@ def fill(index: IndexFile, source: Readable, progress: Progress) -> None:
     with index.snapshot():
         state, marks = index.state(), dict(index.all("open_steps"))
     is_behind = source.read(lambda tx: _is_behind(tx, state, marks))
+    until = float("inf") if seconds is None else time.monotonic() + seconds
+    filled, begun = Filled(1, 1), None
     while is_behind:
         with index.transaction():
-            done, total, is_behind = source.read(lambda tx: _Page(index, tx).read())
-        progress("steps", done, total)
+            filled, is_behind = source.read(lambda tx: _Page(index, tx, seconds is not None).read())
+        progress("steps", filled.read, filled.total)
+        if is_behind and runs is not None and seconds is not None:
+            _read_runs(index, source, runs, until)
+            runs = None
+        if time.monotonic() > until:
+            return filled
+        begun = filled.read if begun is None else begun
+    if begun is not None and filled.read - begun > MERGED_AFTER:
+        index.compact()
+    return filled
+
+
+def _read_runs(index: IndexFile, source: Readable, runs: tuple[int, ...], until: float) -> None:
+    """Read the steps of some runs, the newest first."""
+    ids = source.read(
+        lambda tx: [
+            row["id"]
+            for row in tx.all("search_steps_of_runs", runs=tx.array(runs), limit=RECENT_STEPS)
+        ]
+    )
+    known = {step for (step,) in index.all("steps_known", steps=json.dumps(ids))}
+    left = [step for step in ids if step not in known]
+    while left and time.monotonic() < until:
+        steps, left = sorted(left[:PAGE_STEPS]), left[PAGE_STEPS:]
+        with index.transaction():
+            source.read(partial(_read_steps, index, steps))
+
+
+def _read_steps(index: IndexFile, steps: list[int], tx: Tx) -> None:
+    _Page(index, tx).read_steps(steps)
+
+
+def has_gaps(state: dict[str, Any]) -> bool:
+    """Return whether steps that were seen are still to be read."""
+    return bool(state["gaps"] != "[]")
 
 
 def _is_behind(tx: Tx, state: dict[str, Any], marks: dict[int, str]) -> bool:
     """Return whether the index lacks something; costs a few lookups."""
     if not state or _is_other_generation(tx, state) or not _is_same_journal(tx, state):
         return True
-    if (tx.value("search_newest_step") or 0) > state["after"]:
+    if has_gaps(state) or (tx.value("search_newest_step") or 0) > state["after"]:
         return True
     if (tx.value("search_newest_question") or 0) > state["asked"]:
         return True
@@ -94,11 +170,13 @@ class _Page:
 
     index: IndexFile
     tx: Tx
-    covered: dict[tuple[int, int], list[tuple[int, int]]] = field(default_factory=dict)
-    """Positions of a log that are known, by run and log; run 0: whoever's prompt they were in."""
+    is_newest_first: bool = False
+    numbering: Numbering = field(default_factory=lambda: Numbering(0, 0, 0))
+    unused: list[int] = field(default_factory=list)
+    """Texts that a step no longer says."""
 
-    def read(self) -> tuple[int, int, bool]:
-        """Take in one page; return the step it came to, the last step, and whether to go on."""
+    def read(self) -> tuple[Filled, bool]:
+        """Take in one page; return how far it came, and whether to go on."""
         index, tx = self.index, self.tx
         state = index.state()
         if state and not _is_same_journal(tx, state):
@@ -106,36 +184,72 @@ class _Page:
         generation = str(tx.value("meta_value", key="generation"))
         stale: list[int] = []
         if not state:
-            state = {"after": 0, "after_at": 0, "embedded": 0, "asked": 0}
+            state |= {"after": 0, "after_at": 0, "embedded": 0, "asked": 0, "gaps": "[]"}
+            state |= Numbering.first(tx.value("search_newest_step") or 0)
             index.set_state(journal_id=tx.value("meta_value", key="journal_id"), **state)
         elif generation != state["generation"]:
             stale = self._forget_deleted_runs(state)
         # While somebody deletes, runs go and the number stays: compare again the next time.
         is_whole = not int(generation) & 1
         index.set_state(generation=generation if is_whole else f"{generation} so far")
-        self._read_steps(list(_changed(tx, dict(index.all("open_steps")))))
-        self._read_steps(stale)
-        new = [
-            row["id"]
-            for row in tx.all("search_steps_after", after=state["after"], limit=PAGE_STEPS)
-        ]
-        self._read_steps(new)
-        if new:
-            last = tx.one("search_marks", steps=tx.array(new[-1:]))
-            assert last is not None
-            state |= {"after": new[-1], "after_at": last["at"]}
+        self.numbering = Numbering.of(state)
+        self._take(sorted(_changed(tx, dict(index.all("open_steps")))))
+        self._take(sorted(stale))
+        self._see_new(state)
+        gaps: list[list[int]] = json.loads(state["gaps"])
+        self._read_gaps(gaps, state["after"])
         asked = [
             row["id"]
             for row in tx.all("search_questions_after", after=state["asked"], limit=PAGE_STEPS)
         ]
-        self._read_steps([-question for question in asked])
+        self._take([-question for question in asked])
         if len(asked) < PAGE_STEPS:  # those without a run are passed by
             asked.append(tx.value("search_newest_question") or 0)
         state["asked"] = max(state["asked"], *asked)
-        index.set_state(after=state["after"], after_at=state["after_at"], asked=state["asked"])
-        newest = tx.value("search_newest_step") or 0
+        index.set_state(
+            after=state["after"], after_at=state["after_at"], asked=state["asked"],
+            gaps=json.dumps(gaps),
+        )  # fmt: skip
+        self._keep_numbers(state)
+        newest = state["after"]
         index.run("open_steps_forget_given_up", before=newest - RECENT_STEPS)
-        return state["after"], newest, PAGE_STEPS in (len(new), len(asked))
+        left = sum(hi - lo + 1 for lo, hi in gaps)
+        return Filled(newest - left, newest), bool(gaps) or len(asked) == PAGE_STEPS
+
+    def _see_new(self, state: dict[str, Any]) -> None:
+        """Add a gap for the steps behind the newest one that was seen."""
+        newest = self.tx.value("search_newest_step") or 0
+        if newest <= state["after"]:
+            return
+        gaps = json.loads(state["gaps"])
+        if gaps and gaps[-1][1] == state["after"]:
+            gaps[-1][1] = newest
+        else:
+            gaps.append([state["after"] + 1, newest])
+        last = self.tx.one("search_marks", steps=self.tx.array([newest]))
+        assert last is not None
+        state |= {"after": newest, "after_at": last["at"], "gaps": json.dumps(gaps)}
+
+    def _read_gaps(self, gaps: list[list[int]], newest: int) -> None:
+        """Read a page of steps that are in gaps, from their newest end or their oldest."""
+        left = PAGE_STEPS
+        ends = "search_newest_between" if self.is_newest_first else "search_oldest_between"
+        while gaps and left > 0:
+            lo, hi = gap = gaps[-1 if self.is_newest_first else 0]
+            rows = self.tx.all(ends, lo=lo, hi=hi, limit=left)
+            steps = sorted(row["id"] for row in rows)
+            self.numbering.begin(is_older=hi < newest, is_oldest=not self.is_newest_first)
+            self._take(steps)
+            if len(steps) < left:
+                gaps.remove(gap)
+            elif self.is_newest_first:
+                gap[1] = steps[0] - 1
+            else:
+                gap[0] = steps[-1] + 1
+            if gap[0] > gap[1] and gap in gaps:
+                gaps.remove(gap)
+            left -= len(steps)
+        self.numbering.begin()
 
     def _forget_deleted_runs(self, state: dict[str, Any]) -> list[int]:
         """Drop what was deleted, set `state` back to the newest step left; return steps to read."""
@@ -157,130 +271,105 @@ class _Page:
             if alive.get(run) == started_at:  # somebody deletes it, and has not come to its end
                 reread += [row["id"] for row in self.tx.all("steps_of_run", run=run)]
                 reread += [-row["id"] for row in self.tx.all("questions_of_run", run=run)]
+        self._forget_unused()
+        gaps = ([lo, min(hi, state["after"])] for lo, hi in json.loads(state["gaps"]))
+        state["gaps"] = json.dumps([gap for gap in gaps if gap[0] <= gap[1]])
         return reread
 
     def _forget_run(self, run: int) -> None:
-        docs = [doc for (doc,) in self.index.all("docs_of_run", run=run)]
-        logs = [log for (log,) in self.index.all("logs_of_run", run=run)]
-        for statement in ("spots_of_run_delete", "spans_of_run_delete", "run_delete"):
-            self.index.run(statement, run=run)
+        index = self.index
+        self.unused += [doc for (doc,) in index.all("docs_of_run", run=run)]
+        logs = [log for (log,) in index.all("logs_of_run", run=run)]
+        for what in (
+            "spots_of_run_delete",
+            "steps_of_run_delete",
+            "spans_of_run_delete",
+            "run_delete",
+        ):
+            index.run(what, run=run)
         for log in logs:
-            self.index.run("log_docs_delete_unseen", log=log)
-        self._forget_unused(docs)
+            index.run("log_docs_delete_unseen", log=log)
 
-    def _forget_unused(self, docs: list[int]) -> None:
-        for (doc,) in self.index.all("docs_unused", docs=json.dumps(docs)):
-            for statement in ("text_delete", "vector_delete", "doc_delete"):
-                self.index.run(statement, doc=doc)
+    def _forget_unused(self) -> None:
+        found = self.index.all("docs_unused", docs=json.dumps(self.unused)) if self.unused else []
+        if found:
+            docs = json.dumps([doc for (doc,) in found])
+            for statement in ("texts_delete", "vectors_of_docs_delete", "docs_delete"):
+                self.index.run(statement, docs=docs)
+        self.unused = []
 
-    def _read_steps(self, steps: list[int]) -> None:
+    def read_steps(self, steps: list[int]) -> None:
+        """Take in some steps before it is their turn, in their order."""
+        state = self.index.state()
+        self.numbering = Numbering.of(state)
+        self.numbering.begin(is_older=True)
+        self._take(steps)
+        self._keep_numbers(state)
+
+    def _keep_numbers(self, state: dict[str, Any]) -> None:
+        numbering = self.numbering
+        facts = numbering.facts()
+        if (numbering.low, numbering.old) != (state["low_doc"], state["old_doc"]):
+            facts["embedded"] = 0  # texts came below what was embedded
+        self.index.set_state(**facts)
+
+    def _take(self, steps: list[int]) -> None:
+        """Take in steps, in their order; questions have numbers below zero."""
+        if not steps:
+            return
         left = set(steps)
+        prompts = Prompts(self.index, min(steps), self._read_messages)
         for row in self.tx.iter("search_steps", steps=self.tx.array(steps)):
             left.discard(row["id"])
-            self._read_step(row)
+            if row["pieces"] is not None:
+                prompts.note(row)
+            self._note(row, row["kind"], texts_of_step(row), may_change=_may_change(row))
         for row in self.tx.iter("search_questions", steps=json.dumps(steps)):
             left.discard(row["id"])
-            self._read_question(row)
+            self._note(row, "question", texts_of_question(row), may_change=bool(row["is_open"]))
         for step in left:  # deleted; what it said goes with its run
             self.index.run("open_step_forget", step=step)
-
-    def _read_step(self, row: Row) -> None:
-        if row["pieces"] is not None:
-            self._read_prompt(row)
-        answer = "message" if row["kind"] == "llm" else "result"
-        texts = {"arguments": row["arguments"], answer: row["result"], "error": row["error"]}
-        self._note(row, row["kind"], texts, may_change=self._may_change(row))
-
-    def _read_question(self, row: Row) -> None:
-        texts = {"question": row["question"], "answer": row["answer"]}
-        self._note(row, "question", texts, may_change=bool(row["is_open"]))
+        self._forget_unused()
 
     def _note(self, row: Row, kind: str, texts: dict[str, str | None], *, may_change: bool) -> None:
         """Note where the texts of a step or a question stand, in place of what was noted before."""
         index, step, run = self.index, row["id"], row["run"]
-        docs = [doc for (doc,) in index.all("docs_of_step", run=run, step=step)]
+        docs = [doc for (doc,) in index.all("docs_of_step", step=step)]
         if docs:
-            index.run("spots_of_step_delete", run=run, step=step)
+            index.run("spots_of_step_delete", step=step)
+            self.unused += docs
+        index.run("step_note", step=step, run=run, kind=KINDS.index(kind), at=row["at"])
         for place, text in texts.items():
-            for doc in self._docs(text, is_json=place != "error"):
-                index.run(
-                    "spot_insert",
-                    doc=doc, step=step, place=place, run=run, kind=kind, at=row["at"],
-                )  # fmt: skip
-        self._forget_unused(docs)
+            for part in parts_of(text, place=place):
+                doc = self._doc(part)
+                index.run("spot_insert", doc=doc, step=step, place=PLACES.index(place))
         index.run("run_note", run=run, started_at=row["run_started_at"], step=step, at=row["at"])
         if may_change:
             index.run("open_step_note", step=step, mark=row["mark"])
         else:
             index.run("open_step_forget", step=step)
 
-    def _may_change(self, row: Row) -> bool:
-        if row["status"] in ("running", "in_doubt"):
-            return True
-        if row["status"] == "done":
-            return row["output"] is None  # its result could not be stored; a person may give it
-        return bool(row["is_unended"])
-
-    def _read_prompt(self, row: Row) -> None:
-        run, log = row["run"], row["log"]
-        for _, pos, length in json.loads(row["pieces"]):
-            for lo, hi in self._uncovered(0, log, pos, pos + length):
-                self._read_messages(log, lo, hi)
-            for lo, hi in self._uncovered(run, log, pos, pos + length):
-                self.index.run(
-                    "span_insert", run=run, log=log, lo=lo, hi=hi, step=row["id"], at=row["at"]
-                )
-
     def _read_messages(self, log: int, lo: int, hi: int) -> None:
         for pos, text in self.tx.all("search_messages", log=log, lo=lo, hi=hi):
-            for doc in self._docs(text) or [0]:
+            docs = [self._doc(part) for part in parts_of(text, place=PLACES[MESSAGE])]
+            for doc in docs or [0]:
                 self.index.run("log_doc_insert", log=log, pos=pos, doc=doc)
 
-    def _uncovered(self, run: int, log: int, lo: int, hi: int) -> list[tuple[int, int]]:
-        """Return what of the positions from `lo` to `hi` is new, and count it as known."""
-        known = self.covered.get((run, log))
-        if known is None:
-            if run:
-                rows = self.index.all("spans_of_run", run=run, log=log)
-            else:
-                rows = self.index.all("spans_of_log", log=log)
-            known = merged([(a, b) for a, b in rows])
-        new: list[tuple[int, int]] = []
-        at = lo
-        for start, end in known:
-            if start < hi and end > at:
-                if start > at:
-                    new.append((at, start))
-                at = end
-        if at < hi:
-            new.append((at, hi))
-        self.covered[run, log] = merged([*known, (lo, hi)]) if new else known
-        return new
-
-    def _docs(self, stored: str | None, *, is_json: bool = True) -> list[int]:
-        """Return the rows of a text's parts, storing those that are new."""
-        if not stored:
-            return []
-        text = plain_text(stored) if is_json else stored
-        return [self._doc(spaced(part)) for part in parts(text)]
-
     def _doc(self, part: str) -> int:
-        digest = hashlib.blake2b(part.encode("utf-8", "replace"), digest_size=DIGEST_BYTES).digest()
+        """Return the row of a part of a text, storing one that is new."""
+        digest = digest_of(part)
         doc: int | None = self.index.value("doc_by_digest", digest=digest)
         if doc is None:
-            doc = self.index.value("doc_insert", digest=digest)
-            assert doc is not None
-            body = part.encode("utf-8", "replace").decode()
+            doc = self.numbering.new()
+            self.index.run("doc_insert", digest=digest, doc=doc)
+            body = indexed(part.encode("utf-8", "replace").decode())
             self.index.run("text_insert", doc=doc, body=body)
         return doc
 
 
-def merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the same positions in as few ranges as possible, in order."""
-    found: list[tuple[int, int]] = []
-    for lo, hi in sorted(ranges):
-        if found and lo <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], hi))
-        else:
-            found.append((lo, hi))
-    return found
+def _may_change(row: Row) -> bool:
+    if row["status"] in ("running", "in_doubt"):
+        return True
+    if row["status"] == "done":
+        return row["output"] is None  # its result could not be stored; a person may give it
+    return bool(row["is_unended"])

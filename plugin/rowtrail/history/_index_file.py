@@ -34,6 +34,8 @@ PAGE_BYTES = 8192
 """As the journal's: two messages or a node of the FTS index fit."""
 CACHE_KIB = 32_768
 """Filling an index visits many pages again and again."""
+MERGED_PAGES = 500
+"""Pages of the index of words that are merged in one transaction, in some 20 ms."""
 TRIES = 8
 """A file that is damaged, or was deleted meanwhile, is made anew so often in one call: once is
 enough unless several processes find it damaged together and delete each other's."""
@@ -56,6 +58,8 @@ class Connection(Protocol):
     def in_transaction(self) -> bool: ...
 
     def execute(self, statements: str, bindings: Mapping[str, Any] | None = None, /) -> Cursor: ...
+
+    def total_changes(self) -> int: ...
 
     def set_busy_timeout(self, milliseconds: int, /) -> None: ...
 
@@ -162,6 +166,19 @@ class IndexFile:
             ) from error
         self._connection.enable_load_extension(False)
         self._can_compare = True
+
+    def compact(self) -> None:
+        """Merge the index of words into as little as it takes, and give back what is free."""
+        pages = -MERGED_PAGES  # below zero: begin to merge all
+        is_done = False
+        while not is_done:
+            with self.transaction():
+                before = self._connection.total_changes()
+                self.run("text_merge", pages=pages)
+                # Source: https://sqlite.org/fts5.html, "The 'merge' Command": 2 where it did some.
+                is_done = self._connection.total_changes() - before < 2
+            pages = MERGED_PAGES
+        self._connection.execute("PRAGMA incremental_vacuum").fetchall()
 
     def close(self) -> None:
         """Close the file."""
@@ -272,6 +289,7 @@ def _open(path: str) -> IndexFile:
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only takes hold in a new file
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # likewise
         _refuse_foreign(connection, path)
         _switch_to_wal(connection)
         # A power cut may take the last pages of the index; the next search reads the journal again.

@@ -9,22 +9,6 @@ from typing import Any, cast
 
 from rowtrail.vocabulary import is_message
 
-PART_CHARS = 3_000
-"""A text is indexed in parts of this length: what an embedder takes, and what ranks fairly."""
-
-OVERLAP_CHARS = 200
-"""A sentence or two: what is cut apart is found whole in one of both."""
-MAX_PARTS = 400
-"""What comes behind 1.1 million characters of one value is not searched."""
-
-JOINER = "\u200b"
-"""Stands between the characters of scripts that write no blanks, so that each is a word."""
-
-# Thai to Khmer, Kana, Han and its extensions, Hangul
-_UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])"
-)
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{400,}")
 """Base64 and its like: no word of it is ever searched for."""
 
@@ -93,30 +77,3 @@ def _fields(fields: dict[str, Any]) -> Iterator[str]:
         return
     for name, value in fields.items():
         yield f"{name}: {', '.join(_lines(value))}"
-
-
-def parts(text: str) -> list[str]:
-    """Return a text in parts that overlap, each of which ends between words."""
-    found: list[str] = []
-    start = 0
-    while start < len(text) and len(found) < MAX_PARTS:
-        end = start + PART_CHARS
-        if end < len(text):
-            blank = text.rfind(" ", end - OVERLAP_CHARS, end)
-            end = blank if blank > 0 else end
-        part = text[start:end].strip()
-        if part:
-            found.append(part)
-        start = end if end >= len(text) else end - OVERLAP_CHARS
-    return found
-
-
-def spaced(text: str) -> str:
-    """Return `text` with a joiner behind each character of a script that writes no blanks."""
-    text = text.replace("\0", " ")
-    return text if text.isascii() else _UNSPACED.sub(rf"\1{JOINER}", text)
-
-
-def unspaced(text: str) -> str:
-    """Undo `spaced`."""
-    return text.replace(JOINER, "")

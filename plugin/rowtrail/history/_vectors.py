@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from rowtrail.errors import EmbedderError
 from rowtrail.history._embedder import Embedder, are_alike, quantized
 from rowtrail.history._filling import Progress
 from rowtrail.history._index_file import IndexFile
-from rowtrail.history._plain import unspaced
+from rowtrail.history._said import spot_of, text_of
+from rowtrail.history._source import Readable, Tx
 
+EVERYTHING = {"kind": None, "runs": None, "since": -(1 << 62), "until": 1 << 62}
+"""The parameters of statements over everything that was read."""
 BATCH_TEXTS = 128
 """Texts in one call of the embedder: at most 380,000 characters."""
 
 
-def embed_missing(index: IndexFile, embedder: Embedder, progress: Progress) -> bool:
+def embed_missing(
+    index: IndexFile, source: Readable, embedder: Embedder, progress: Progress
+) -> bool:
     """Give every text its vector, and return whether those of another embedder were replaced.
 
     Killed in the middle, what was embedded is kept. Two processes at once may embed a batch twice.
@@ -32,11 +38,26 @@ def embed_missing(index: IndexFile, embedder: Embedder, progress: Progress) -> b
                 left = index.value("docs_left", after=batch[-1][0])
         if not batch:
             return was_changed
-        vectors = embedder.documents([unspaced(body) for _, body in batch])
+        last = batch[-1][0]
+        texts = dict(source.read(partial(_texts, index, batch)))
+        vectors = embedder.documents(list(texts.values())) if texts else []
         with index.transaction():
-            _store(index, embedder, after, [doc for doc, _ in batch], vectors)
+            _store(index, embedder, dict(zip(texts, vectors, strict=True)))
+            if index.state()["embedded"] >= after:  # else somebody began anew meanwhile
+                index.set_state(embedded=max(index.state()["embedded"], last))
         total = index.value("docs_count")
         progress("vectors", total - left, total)
+
+
+def _texts(index: IndexFile, batch: list[tuple[Any, ...]], tx: Tx) -> list[tuple[int, str]]:
+    """Return the rows of a batch with their texts, without those that are gone from the journal."""
+    found: list[tuple[int, str]] = []
+    for (doc,) in batch:
+        for row in index.all("first_place", doc=doc, **EVERYTHING):
+            text = text_of(index, tx, doc, spot_of(row))
+            if text is not None:
+                found.append((doc, text))
+    return found
 
 
 def _take_over(index: IndexFile, probe: list[float]) -> bool:
@@ -56,22 +77,20 @@ def _is_ours(state: dict[str, Any], probe: list[float]) -> bool:
     return "probe" in state and are_alike(json.loads(state["probe"]), probe)
 
 
-def _store(
-    index: IndexFile, embedder: Embedder, after: int, docs: list[int], vectors: list[list[float]]
-) -> None:
-    """Store the vectors of the texts that come next behind `after`."""
+def _store(index: IndexFile, embedder: Embedder, vectors: dict[int, list[float]]) -> None:
+    """Store the vectors of some texts."""
     state = index.state()
     if not _is_ours(state, embedder.probe()):
         raise EmbedderError(
             "another process searches this journal with another embedder: use one for all of them"
         )
-    if len(vectors[0]) != state["dims"]:
+    dims = {len(vector) for vector in vectors.values()} - {state["dims"]}
+    if dims:
         raise EmbedderError(
-            f"the embedder returned vectors of {len(vectors[0])} numbers, and of {state['dims']} "
+            f"the embedder returned vectors of {dims.pop()} numbers, and of {state['dims']} "
             "before: use one that returns the same length every time"
         )
-    for doc, vector in zip(docs, vectors, strict=True):
-        if any(vector):
-            index.run("vector_insert", doc=doc, value=quantized(vector))
-    if state["embedded"] >= after:  # else somebody began anew meanwhile
-        index.set_state(embedded=max(state["embedded"], docs[-1]))
+    known = index.all("docs_known", docs=json.dumps(list(vectors)))
+    for (doc,) in known:
+        if any(vectors[doc]):
+            index.run("vector_insert", doc=doc, value=quantized(vectors[doc]))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from rowtrail.history._background import fill_alone, go_on_filling, stop_filling
 from rowtrail.history._embedder import EmbedderLike
 from rowtrail.history._filling import Progress
+from rowtrail.history._finding import Mode
 from rowtrail.history._index_file import check_can_search
-from rowtrail.history._search import Indexed, Mode, build_index, search
+from rowtrail.history._search import Indexed, build_index, search
 from rowtrail.vocabulary import Kind
 
 __all__ = [
@@ -16,5 +18,8 @@ __all__ = [
     "Progress",
     "build_index",
     "check_can_search",
+    "fill_alone",
+    "go_on_filling",
     "search",
+    "stop_filling",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -88,6 +88,7 @@ class Journal(Checks, Attempts):
         self.recorder = _recorder_of(self.store)
         self._attempts = ActiveAttempts()
         self._finalizer = warn_unclosed(self, self.store)
+        self._stop_filling: Callable[[], None] | None = None
 
     def run(
         self,
@@ -230,8 +231,10 @@ class Journal(Checks, Attempts):
         thread_id: str | None = None,
         run_id: str | None = None,
         since: datetime | str | None = None,
+        until: datetime | str | None = None,
         mode: Mode = "auto",
         limit: int = 10,
+        chars: int = 240,
         max_tokens: int | None = None,
         embedder: EmbedderLike | None = None,
     ) -> Answer:
@@ -250,11 +253,21 @@ class Journal(Checks, Attempts):
             thread_id=thread_id,
             run_id=run_id,
             since=since,
+            until=until,
             mode=mode,
             limit=limit,
+            chars=chars,
             max_tokens=max_tokens,
             embedder=self.embedder if embedder is None else embedder,
+            go_on=self._fill_later,
         )
+
+    def _fill_later(self, path: str) -> None:
+        """Let a thread read what the search index lacks, until the journal is closed."""
+        from rowtrail.history.searching import go_on_filling, stop_filling
+
+        go_on_filling(path)
+        self._stop_filling = partial(stop_filling, path)
 
     def index(
         self,
@@ -312,6 +325,8 @@ class Journal(Checks, Attempts):
     def close(self) -> None:
         """Commit what is queued and close the file; safe at any time, further calls do nothing."""
         if self._finalizer.detach() is not None:
+            if self._stop_filling is not None:
+                self._stop_filling()
             self._attempts.close()
             self.store.close()
 

@@ -298,7 +298,7 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
         yield name, re.sub(r"--[^\n]*", "", block).strip().rstrip(";")
 
 
-SEARCH_VERSION = 2
+SEARCH_VERSION = 3
 """Version of the search index (`PRAGMA user_version`); a file of another one is built anew."""
 
 SEARCH_APPLICATION_ID = 0x726F7773
@@ -307,11 +307,14 @@ SEARCH_APPLICATION_ID = 0x726F7773
 
 def search_tables() -> list[str]:
     """Return the statements that make the tables of a search index."""
-    return split(_read("search.sql"))
+    tokenizer = search_statements()["tokenizer"]
+    return split(_read("search.sql").replace("@tokenizer", tokenizer))
 
 
 @cache
 def search_statements() -> dict[str, str]:
     """Return every named statement over a search index."""
     found = dict(_named(_read("search_statements.sql")))
-    return {name: text.replace("@within", found["within"]) for name, text in found.items()}
+    for macro in ("within", "tokenizer"):
+        found = {name: text.replace(f"@{macro}", found[macro]) for name, text in found.items()}
+    return found

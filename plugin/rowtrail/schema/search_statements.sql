@@ -1,5 +1,9 @@
 -- Statements over the search index (search.sql), which apsw runs.
 
+-- name: tokenizer
+-- @tokenizer stands for this.
+'porter unicode61 remove_diacritics 0 categories ''L* M* N* S* Co'' separators ''$+<=>|~^`'''
+
 -- name: state_all
 SELECT key, value FROM state;
 
@@ -11,10 +15,14 @@ ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 SELECT id FROM doc WHERE digest = :digest;
 
 -- name: doc_insert
-INSERT INTO doc (digest) VALUES (:digest) RETURNING id;
+INSERT INTO doc (digest, id) VALUES (:digest, :doc);
 
 -- name: text_insert
 INSERT INTO text (rowid, body) VALUES (:doc, :body);
+
+-- name: text_merge
+-- Merges what is to be merged, some pages at a time.
+INSERT INTO text (text, rank) VALUES ('merge', :pages);
 
 -- name: run_note
 INSERT INTO run (id, started_at, last_step, last_step_at) VALUES (:run, :started_at, :step, :at)
@@ -23,6 +31,13 @@ WHERE excluded.last_step >= last_step;
 
 -- name: runs_known
 SELECT id, started_at, last_step, last_step_at FROM run ORDER BY last_step DESC;
+
+-- name: step_note
+INSERT INTO step (id, run, kind, at) VALUES (:step, :run, :kind, :at)
+ON CONFLICT (id) DO UPDATE SET run = excluded.run, kind = excluded.kind, at = excluded.at;
+
+-- name: steps_known
+SELECT id FROM step WHERE id IN (SELECT value FROM json_each(:steps));
 
 -- name: open_steps
 SELECT step, mark FROM open_step;
@@ -39,17 +54,19 @@ DELETE FROM open_step
 WHERE step <= :before AND (mark LIKE 'failed %' OR mark LIKE 'superseded %');
 
 -- name: spot_insert
-INSERT INTO spot (doc, step, place, run, kind, at) VALUES (:doc, :step, :place, :run, :kind, :at)
-ON CONFLICT DO NOTHING;
+INSERT INTO spot (doc, step, place) VALUES (:doc, :step, :place) ON CONFLICT DO NOTHING;
 
 -- name: docs_of_step
-SELECT DISTINCT doc FROM spot WHERE run = :run AND step = :step;
+SELECT DISTINCT doc FROM spot WHERE step = :step;
 
 -- name: spots_of_step_delete
-DELETE FROM spot WHERE run = :run AND step = :step;
+DELETE FROM spot WHERE step = :step;
 
--- name: spans_of_run
-SELECT lo, hi FROM span WHERE run = :run AND log = :log;
+-- name: spans_before
+SELECT lo, hi FROM span WHERE run = :run AND log = :log AND step < :step;
+
+-- name: spans_under
+SELECT lo, hi, step, at FROM span WHERE run = :run AND log = :log AND lo < :hi AND hi > :lo;
 
 -- name: spans_of_log
 SELECT lo, hi FROM span WHERE log = :log;
@@ -57,11 +74,14 @@ SELECT lo, hi FROM span WHERE log = :log;
 -- name: span_insert
 INSERT INTO span (run, log, lo, hi, step, at) VALUES (:run, :log, :lo, :hi, :step, :at);
 
+-- name: span_delete
+DELETE FROM span WHERE run = :run AND log = :log AND lo = :lo;
+
 -- name: log_doc_insert
 INSERT INTO log_doc (log, pos, doc) VALUES (:log, :pos, :doc) ON CONFLICT DO NOTHING;
 
 -- name: docs_of_run
-SELECT doc FROM spot WHERE run = :run
+SELECT s.doc FROM step st JOIN spot s ON s.step = st.id WHERE st.run = :run
 UNION SELECT ld.doc FROM span s JOIN log_doc ld ON ld.log = s.log AND ld.pos >= s.lo AND ld.pos < s.hi
 WHERE s.run = :run AND ld.doc <> 0;
 
@@ -69,7 +89,10 @@ WHERE s.run = :run AND ld.doc <> 0;
 SELECT DISTINCT log FROM span WHERE run = :run;
 
 -- name: spots_of_run_delete
-DELETE FROM spot WHERE run = :run;
+DELETE FROM spot WHERE step IN (SELECT id FROM step WHERE run = :run);
+
+-- name: steps_of_run_delete
+DELETE FROM step WHERE run = :run;
 
 -- name: spans_of_run_delete
 DELETE FROM span WHERE run = :run;
@@ -86,14 +109,15 @@ SELECT value FROM json_each(:docs)
 WHERE NOT EXISTS (SELECT 1 FROM spot s WHERE s.doc = value)
   AND NOT EXISTS (SELECT 1 FROM log_doc ld WHERE ld.doc = value AND ld.doc <> 0);
 
--- name: text_delete
-DELETE FROM text WHERE rowid = :doc;
+-- name: texts_delete
+DELETE FROM text WHERE rowid IN (SELECT value FROM json_each(:docs));
 
--- name: vector_delete
-DELETE FROM vector WHERE doc = :doc;
+-- name: vectors_of_docs_delete
+DELETE FROM vector WHERE doc IN (SELECT value FROM json_each(:docs));
 
--- name: doc_delete
-DELETE FROM doc WHERE id = :doc;
+-- name: docs_delete
+-- Reads the whole table, once for all that goes: an index by id would cost a tenth of the file.
+DELETE FROM doc WHERE id IN (SELECT value FROM json_each(:docs));
 
 -- name: docs_count
 SELECT count(*) FROM doc;
@@ -102,16 +126,19 @@ SELECT count(*) FROM doc;
 SELECT count(*) FROM vector;
 
 -- name: docs_to_embed
-SELECT d.id, t.body FROM doc d JOIN text t ON t.rowid = d.id
-WHERE d.id > :after AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.doc = d.id)
-ORDER BY d.id LIMIT :limit;
+SELECT t.rowid FROM text t
+WHERE t.rowid > :after AND NOT EXISTS (SELECT 1 FROM vector v WHERE v.doc = t.rowid)
+ORDER BY t.rowid LIMIT :limit;
+
+-- name: docs_known
+-- A text may have gone while it was embedded.
+SELECT value FROM json_each(:docs) WHERE value IN (SELECT rowid FROM text);
 
 -- name: docs_left
-SELECT count(*) FROM doc WHERE id > :after;
+SELECT count(*) FROM text WHERE rowid > :after;
 
 -- name: vector_insert
-INSERT INTO vector (doc, value)
-SELECT :doc, :value WHERE EXISTS (SELECT 1 FROM doc WHERE id = :doc)
+INSERT INTO vector (doc, value) VALUES (:doc, :value)
 ON CONFLICT (doc) DO UPDATE SET value = excluded.value;
 
 -- name: vectors_delete
@@ -122,13 +149,13 @@ SELECT count(*) FROM (SELECT 1 FROM text WHERE text MATCH :match LIMIT :limit);
 
 -- name: within
 -- The texts that a filter leaves; @within below stands for this.
-SELECT s.doc FROM spot s
-WHERE (:runs IS NULL OR s.run IN (SELECT value FROM json_each(:runs)))
-  AND (:kind IS NULL OR s.kind = :kind) AND s.at >= :since
+SELECT s.doc FROM step st JOIN spot s ON s.step = st.id
+WHERE (:runs IS NULL OR st.run IN (SELECT value FROM json_each(:runs)))
+  AND (:kind IS NULL OR st.kind = :kind) AND st.at BETWEEN :since AND :until
 UNION ALL SELECT ld.doc
 FROM span s JOIN log_doc ld ON ld.log = s.log AND ld.pos >= s.lo AND ld.pos < s.hi
 WHERE (:runs IS NULL OR s.run IN (SELECT value FROM json_each(:runs)))
-  AND coalesce(:kind, 'llm') = 'llm' AND s.at >= :since;
+  AND coalesce(:kind, 0) = 0 AND s.at BETWEEN :since AND :until;
 
 -- name: keyword_best
 -- The filter comes after the ranking: the unary plus keeps its rows from being matched one by one.
@@ -146,19 +173,33 @@ ORDER BY distance LIMIT :limit;
 
 -- name: first_place
 -- Where a text came up first, as far as the filter goes; among the questions, if nowhere else.
-SELECT step, place FROM (
-    SELECT s.step, s.place FROM spot s
-    WHERE s.doc = :doc AND (:runs IS NULL OR s.run IN (SELECT value FROM json_each(:runs)))
-      AND (:kind IS NULL OR s.kind = :kind) AND s.at >= :since
-    UNION ALL SELECT s.step, 'message'
+SELECT step, place, log, pos FROM (
+    SELECT s.step, s.place, NULL AS log, NULL AS pos FROM spot s JOIN step st ON st.id = s.step
+    WHERE s.doc = :doc AND (:runs IS NULL OR st.run IN (SELECT value FROM json_each(:runs)))
+      AND (:kind IS NULL OR st.kind = :kind) AND st.at BETWEEN :since AND :until
+    UNION ALL SELECT s.step, 3, ld.log, ld.pos
     FROM log_doc ld JOIN span s ON s.log = ld.log AND s.lo <= ld.pos AND s.hi > ld.pos
     WHERE ld.doc = :doc AND ld.doc <> 0
       AND (:runs IS NULL OR s.run IN (SELECT value FROM json_each(:runs)))
-      AND coalesce(:kind, 'llm') = 'llm' AND s.at >= :since)
+      AND coalesce(:kind, 0) = 0 AND s.at BETWEEN :since AND :until)
 ORDER BY step < 0, abs(step) LIMIT 1;
 
--- name: snippet
-SELECT snippet(text, 0, '[', ']', '…', 40) FROM text WHERE text MATCH :match AND rowid = :doc;
+-- name: shown_create
+-- A text that is shown, to see where in it an expression matches; in the memory of the connection.
+CREATE VIRTUAL TABLE IF NOT EXISTS temp.shown USING fts5(body, tokenize = @tokenizer);
 
--- name: text_start
-SELECT substr(body, 1, :chars) FROM text WHERE rowid = :doc;
+-- name: shown_insert
+INSERT INTO shown (rowid, body) VALUES (1, :body);
+
+-- name: shown_marked
+SELECT highlight(shown, 0, char(1), char(2)) FROM shown WHERE shown MATCH :match;
+
+-- name: shown_delete
+DELETE FROM shown WHERE rowid = 1;
+
+-- name: words_create
+-- The words of the index, for what to try in place of one that is nowhere.
+CREATE VIRTUAL TABLE IF NOT EXISTS temp.word USING fts5vocab(main, text, row);
+
+-- name: words_like
+SELECT term, doc FROM temp.word WHERE term >= :first AND term < :behind LIMIT :limit;

@@ -4,8 +4,15 @@
 -- name: search_newest_step
 SELECT max(id) FROM step;
 
--- name: search_steps_after
-SELECT id FROM step WHERE id > :after ORDER BY id LIMIT :limit;
+-- name: search_newest_between
+SELECT id FROM step WHERE id BETWEEN :lo AND :hi ORDER BY id DESC LIMIT :limit;
+
+-- name: search_oldest_between
+SELECT id FROM step WHERE id BETWEEN :lo AND :hi ORDER BY id LIMIT :limit;
+
+-- name: search_steps_of_runs
+SELECT s.id FROM scope sc JOIN step s ON s.scope = sc.id
+WHERE sc.run IN (@each(:runs)) ORDER BY s.id DESC LIMIT :limit;
 
 -- name: search_newest_question
 SELECT max(id) FROM question;
@@ -55,11 +62,14 @@ SELECT r.id FROM run r LEFT JOIN thread t ON t.id = r.thread
 WHERE (:run_id IS NULL OR r.run_id = :run_id) AND (:thread_id IS NULL OR t.thread_id = :thread_id);
 
 -- name: search_found
-SELECT s.id, CAST(s.id AS TEXT) AS step_id, r.run_id, t.thread_id, s.kind, s.name, s.started_at AS at
+SELECT s.id, CAST(s.id AS TEXT) AS step_id, r.run_id, t.thread_id, coalesce(sc.agent, r.agent) AS agent,
+       sc.node, s.kind, s.name, s.started_at AS at
 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
 LEFT JOIN thread t ON t.id = r.thread
 WHERE s.id IN (@each(:steps))
 UNION ALL
-SELECT -q.id, CAST(q.step AS TEXT), r.run_id, t.thread_id, 'question', q.kind, q.asked_at
+SELECT -q.id, CAST(q.step AS TEXT), r.run_id, t.thread_id, coalesce(sc.agent, r.agent), sc.node,
+       'question', q.kind, q.asked_at
 FROM question q JOIN run r ON r.id = q.run LEFT JOIN thread t ON t.id = r.thread
+LEFT JOIN scope sc ON sc.id = q.scope
 WHERE q.id IN (@negated(:steps));
