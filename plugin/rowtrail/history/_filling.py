@@ -47,7 +47,7 @@ RECENT_STEPS = 10_000
 """A step that was given up (its process died) may still be completed; for so many steps after it
 the index looks whether it was."""
 
-MERGED_AFTER = 10_000
+MERGED_AFTER = 1_000
 """After so many steps in one go, it pays to merge the index of words."""
 
 Progress = Callable[[str, int, int], None]
