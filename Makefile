@@ -2,7 +2,9 @@
 #
 #   make test PYTHON=python3.12          in .venv-3.12
 #   make test ARGS="-k replay -n 0"      further arguments for pytest
-#   make bench QUICK=1                   a small run
+#   make bench QUICK=1                   a small run of 2 minutes; a full one takes 12
+#   make bench ARGS="--only step,replay --against ../main"
+#                                        two workloads, in turns with another checkout
 #   make soak MINUTES=60                 an hour of kills
 
 # python3 if it is new enough, else the newest one found; PYTHON= chooses, in a folder of its own
@@ -47,8 +49,13 @@ extras: $(VENV)/.wheel ## Every combination of the extras, and the base alone as
 
 check: lint types ## ruff, mypy --strict, pyright strict
 
-bench: $(VENV)/.wheel ## Run the benchmarks
+bench: $(VENV)/.peers ## Run the benchmarks
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks $(ARGS)
+
+# a benchmark without a peer that cannot be installed says which one is missing
+$(VENV)/.peers: $(VENV)/.wheel
+	@$(PIP) install -c $(CONSTRAINTS) --group bench || echo "without DBOS: it could not be installed" >&2
+	@touch $@
 
 soak: $(VENV)/.wheel ## Kill agents for MINUTES=2, and report what was lost: nothing
 	$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     ChannelVersions,
@@ -28,15 +28,21 @@ class Thread:
 
     Args:
         lengths: How many messages the checkpoints hold, one after the other.
+        answered: Whether every other message is a model's, with the figures of its provider.
     """
 
-    def __init__(self, thread_id: str, lengths: Sequence[int], *, seed: int) -> None:
+    def __init__(
+        self, thread_id: str, lengths: Sequence[int], *, seed: int, answered: bool = False
+    ) -> None:
         self._configurable = {"thread_id": thread_id, "checkpoint_ns": ""}
         self._lengths = lengths
         self._parent_id: str | None = None
         text = Text(seed)
-        self._messages = [
-            HumanMessage(text.of(MESSAGE_BYTES), id=f"{thread_id}-{n}") for n in range(max(lengths))
+        self._messages: list[AnyMessage] = [
+            _answer(text, f"{thread_id}-{n}")
+            if answered and n % 2
+            else HumanMessage(text.of(MESSAGE_BYTES), id=f"{thread_id}-{n}")
+            for n in range(max(lengths))
         ]
         self._step = -1
 
@@ -53,3 +59,12 @@ class Thread:
         self._parent_id = checkpoint["id"]
         metadata: CheckpointMetadata = {"source": "loop", "step": self._step, "parents": {}}
         return {"configurable": configurable}, checkpoint, metadata, {"messages": self._step + 1}
+
+
+def _answer(text: Text, message_id: str) -> AIMessage:
+    return AIMessage(
+        text.of(MESSAGE_BYTES),
+        id=message_id,
+        usage_metadata={"input_tokens": 500, "output_tokens": 125, "total_tokens": 625},
+        response_metadata={"model_name": "scripted-1", "finish_reason": "stop"},
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ SHORT, LONG = 10, 100  # messages of a thread
 START_TIMEOUT_S = 120.0
 PROCESS_ROUNDS = 3  # each takes as long as the processes write
 
+Samples = dict[int, dict[str, list[float]]]
 OpenAsync = Callable[[str], AbstractAsyncContextManager[BaseCheckpointSaver[Any]]]
 ASYNC_SAVERS: dict[str, OpenAsync] = {
     ROWTRAIL: RowtrailSaver.from_conn_string,
@@ -38,45 +40,42 @@ ASYNC_SAVERS: dict[str, OpenAsync] = {
 SAVERS: dict[str, Any] = {ROWTRAIL: RowtrailSaver, SQLITE: SqliteSaver}
 
 
-def measure(size: Size, folder: Path) -> list[Row]:
+def measure(size: Size, folder: Path, _: Path | None) -> list[Row]:
     """Return the rows of concurrent writers."""
     return [*_coroutines(size, folder), *_processes(size, folder)]
 
 
 def _coroutines(size: Size, folder: Path) -> list[Row]:
-    rates: dict[int, dict[str, list[float]]] = {
-        length: {name: [] for name in ASYNC_SAVERS} for length in (SHORT, LONG)
-    }
+    rates: Samples = {length: {name: [] for name in ASYNC_SAVERS} for length in (SHORT, LONG)}
+    cpu_us: Samples = {length: {name: [] for name in ASYNC_SAVERS} for length in (SHORT, LONG)}
     for number in range(size.rounds):
         tell(f"concurrency: round {number + 1} of {size.rounds}, {size.coroutines} coroutines")
-        for length, found in rates.items():
-            for name, open_saver in ASYNC_SAVERS.items():
-                path = folder / "coroutines.db"
-                found[name].append(asyncio.run(_rate(open_saver, path, length, size)))
-                remove_database(path)
-    bar = Bar("at least", 8.0, of=ASYNC, any_size=True)
+        for length, name in itertools.product(rates, ASYNC_SAVERS):
+            path = folder / "coroutines.db"
+            wall_s, cpu_s = asyncio.run(_puts_took(ASYNC_SAVERS[name], path, length, size))
+            puts = size.coroutines * size.puts_each
+            rates[length][name].append(puts / wall_s)
+            cpu_us[length][name].append(cpu_s / puts * 1e6)
+            remove_database(path)
     label = f"{size.coroutines} coroutines writing checkpoints"
+    notes = {
+        SHORT: "durable; each a thread that grows from 1 message of 500 B",
+        LONG: f"durable; each a thread that grows from {LONG - size.puts_each}",
+    }
+    bar = Bar("at most", 0.55, of=ASYNC, any_size=True)
     return [
-        Row(
-            WORKLOAD,
-            f"{label}, threads of {SHORT} messages",
-            "per s",
-            rates[SHORT],
-            (bar,),
-            note="durable; each a thread that grows from 1 message of 500 B",
-        ),
-        Row(
-            WORKLOAD,
-            f"{label}, threads of {LONG} messages",
-            "per s",
-            rates[LONG],
-            note=f"durable; each a thread that grows from {LONG - size.puts_each}",
-        ),
-    ]
+        *(Row(WORKLOAD, f"{label}, threads of {length} messages: CPU per put", "us",
+              cpu_us[length], (bar,) if length == SHORT else (), note=note)
+          for length, note in notes.items()),
+        *(Row(WORKLOAD, f"{label}, threads of {length} messages", "per s", rates[length], note=note)
+          for length, note in notes.items()),
+    ]  # fmt: skip
 
 
-async def _rate(open_saver: OpenAsync, path: Path, longest: int, size: Size) -> float:
-    """Return how many checkpoints a second all coroutines together write."""
+async def _puts_took(
+    open_saver: OpenAsync, path: Path, longest: int, size: Size
+) -> tuple[float, float]:
+    """Return the wall and the CPU seconds of the checkpoints that all coroutines write."""
     shortest = 1 if longest <= size.puts_each else longest - size.puts_each
     lengths = range(shortest, longest + 1)
     threads = [Thread(str(n), lengths, seed=n) for n in range(size.coroutines)]
@@ -88,9 +87,9 @@ async def _rate(open_saver: OpenAsync, path: Path, longest: int, size: Size) -> 
             for _ in range(size.puts_each):
                 await saver.aput(*thread.next())
 
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*map(write, threads))
-        return size.coroutines * size.puts_each / (time.perf_counter() - started)
+        return time.perf_counter() - started, time.process_time() - cpu
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class Script:
 
     @property
     def forks(self) -> bool:
-        """Tell whether this turn starts from an older checkpoint."""
+        """Return whether this turn starts from an older checkpoint."""
         return self._shape == "fork" and self.turn > 0 and self.turn % self.fork_every == 0
 
 

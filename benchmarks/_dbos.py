@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,24 @@ MISSING = "peer not installed: pip install dbos"
 
 
 def is_installed() -> bool:
-    """Tell whether DBOS can be measured here."""
+    """Return whether DBOS can be measured here."""
     return importlib.util.find_spec("dbos") is not None
 
 
 class Workflows:
-    """Runs steps on DBOS; each returns one of the given outputs.
+    """Runs steps on DBOS; each returns what `output` gives for its number.
 
     Attributes:
         step_s: Seconds of each step that a workflow made or replayed, in order.
     """
 
-    def __init__(self, dbos: Any, outputs: Sequence[str]) -> None:
+    def __init__(self, dbos: Any, output: Callable[[int], str]) -> None:
         self.step_s: list[float] = []
         self._dbos = dbos
 
         @dbos.step()  # type: ignore[untyped-decorator]
         def look_up(number: int) -> str:
-            return outputs[number]
+            return output(number)
 
         @dbos.workflow()  # type: ignore[untyped-decorator]
         def work(first: int, count: int) -> int:
@@ -50,15 +50,15 @@ class Workflows:
         handle.get_result()
         return str(handle.workflow_id)
 
-    def replay(self, workflow_id: str, count: int) -> float:
-        """Run a workflow again on its recorded steps, and return the seconds that they took."""
+    def replay(self, workflow_id: str, count: int) -> list[float]:
+        """Run a workflow again on its recorded steps, and return the seconds of each."""
         self.step_s.clear()
         self._dbos.fork_workflow(workflow_id, count + 1).get_result()
-        return sum(self.step_s)
+        return list(self.step_s)
 
 
 @contextmanager
-def launched(path: Path, outputs: Sequence[str]) -> Generator[Workflows]:
+def launched(path: Path, output: Callable[[int], str]) -> Generator[Workflows]:
     """Launch DBOS on a file of its own, silent, and shut it down at the end."""
     dbos = importlib.import_module("dbos").DBOS
     dbos(
@@ -70,7 +70,7 @@ def launched(path: Path, outputs: Sequence[str]) -> Generator[Workflows]:
         }
     )
     try:
-        workflows = Workflows(dbos, outputs)
+        workflows = Workflows(dbos, output)
         dbos.launch()
         yield workflows
     finally:

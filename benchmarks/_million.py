@@ -61,7 +61,7 @@ LEFT JOIN item i ON i.id = s.input LEFT JOIN item o ON o.id = s.output
 """
 
 
-def measure(size: Size, folder: Path) -> list[Row]:
+def measure(size: Size, folder: Path, _: Path | None) -> list[Row]:
     """Return the rows of the large journal."""
     path, plain = folder / "million.db", folder / "plain.db"
     template = record_template(path)

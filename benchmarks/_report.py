@@ -15,6 +15,11 @@ from benchmarks._size import Size
 
 RESULTS = Path(__file__).parent / "results"
 HEADINGS = ("workload", "measured", "rowtrail", "peer", "ratio", "bar", "verdict")
+PAIRS_OF_AN_INTERVAL = 15
+"""With fewer pairs an interval says little."""
+SMALL = 0.2
+"""Ratios below this are shown as fractions."""
+FIGURES_START, FIGURES_END = "<!-- make bench -->", "<!-- end of make bench -->"
 Line = tuple[str, ...]
 
 
@@ -58,6 +63,40 @@ class Report:
         )
         return f"{self._heading()}\n\n{text}\n"
 
+    def figures(self) -> str:
+        """Return the table as `docs/figures.md` shows it: a line for each row, missed bars bold."""
+        lines = [
+            self._heading(),
+            "",
+            "| workload | rowtrail | beside it | bar |",
+            "|---|---|---|---|",
+        ]
+        for row in self.rows:
+            beside = [
+                f"{peer} {shown(row.value(peer), row.unit)}"
+                for peer in row.peers
+                if row.value(peer) is not None
+            ]
+            judged = [row.judged(bar, is_full=self.size.is_full) for bar in row.bars]
+            bars = [_in_brief(one, row) for one in judged]
+            value = shown(row.value(ROWTRAIL), row.unit) or "not measured"
+            cells = (row.measure, value, ", ".join(beside), ", ".join(bars))
+            lines.append("| " + " | ".join(cells) + " |")
+        return "\n".join(lines) + "\n"
+
+    def write_figures(self, page: Path) -> None:
+        """Put the table between the marks of a page.
+
+        Raises:
+            ValueError: The page has no marks.
+        """
+        start, marked, rest = page.read_text("utf-8").partition(FIGURES_START)
+        _, ended, end = rest.partition(FIGURES_END)
+        if not marked or not ended:
+            raise ValueError(f"{page} has no {FIGURES_START!r} with a {FIGURES_END!r} below it")
+        text = f"{start}{FIGURES_START}\n{self.figures()}{FIGURES_END}{end}"
+        page.write_text(text, encoding="utf-8")
+
     def save(self, out: Path | None) -> Path:
         """Write the JSON, and the plot beside it; return the path of the JSON."""
         path = out or RESULTS / f"{self.started_at:%Y-%m-%d}.json"
@@ -87,11 +126,11 @@ class Report:
         ends = [
             (*_peer(row, one.bar.of), _bar(one.bar, row.unit), _verdict(one, row)) for one in judged
         ]
-        told = {one.bar.of for one in judged}
+        named = {one.bar.of for one in judged}
         ends += [
             (*_peer(row, peer), "", row.missing.get(peer, ""))
             for peer in row.peers
-            if peer not in told
+            if peer not in named
         ]
         start = (row.workload, row.measure, shown(row.value(ROWTRAIL), row.unit))
         starts = (start, *(("", "", ""),) * len(ends))
@@ -103,7 +142,13 @@ def _peer(row: Row, peer: str | None) -> tuple[str, str]:
     if peer is None:
         return "", ""
     value = row.value(peer)
-    return (peer if value is None else f"{peer}: {shown(value, row.unit)}"), _ratio(row.ratio(peer))
+    ratio = _ratio(row.ratio(peer))
+    interval = (
+        row.interval(peer) if len(row.samples.get(peer, ())) >= PAIRS_OF_AN_INTERVAL else None
+    )
+    if interval is not None:
+        ratio += f" ({interval[0]:.2f} to {interval[1]:.2f})"
+    return (peer if value is None else f"{peer}: {shown(value, row.unit)}"), ratio
 
 
 def shown(value: float | None, unit: str) -> str:
@@ -114,6 +159,8 @@ def shown(value: float | None, unit: str) -> str:
         return f"{value / 1e6:,.2f} MB" if value >= 100_000 else f"{value:,.0f} B"
     if unit == "count":
         return f"{value:,.0f}"
+    if unit == "K instructions":
+        return f"{value:,.0f} K"
     if unit == "per s":
         return f"{value:,.0f} per s"
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
@@ -124,7 +171,7 @@ def shown(value: float | None, unit: str) -> str:
 def _ratio(ratio: float | None) -> str:
     if ratio is None:
         return ""
-    return f"{ratio:.2f}" if ratio >= 0.2 or ratio == 0 else f"1/{1 / ratio:,.1f}"
+    return f"{ratio:.2f}" if ratio >= SMALL or ratio == 0 else f"1/{1 / ratio:,.1f}"
 
 
 def _bar(bar: Bar, unit: str) -> str:
@@ -134,14 +181,24 @@ def _bar(bar: Bar, unit: str) -> str:
 
 
 def _limit(limit: float) -> str:
-    return f"{limit:g}" if limit >= 1 else f"1/{1 / limit:g}"
+    return f"{limit:g}" if limit >= SMALL else f"1/{1 / limit:g}"
+
+
+def _in_brief(judgement: Judgement, row: Row) -> str:
+    """Return a bar with what was measured; bold when it is missed."""
+    bar, held = judgement.bar, judgement.held
+    limit = shown(bar.limit, row.unit) if bar.of is None else f"{_limit(bar.limit)} x {bar.of}"
+    if held is None:
+        return f"{limit} (not measured)"
+    text = limit if bar.of is None else f"{limit} ({_ratio(held)})"
+    return f"**{text}**" if judgement.verdict == "missed" else text
 
 
 def _verdict(judgement: Judgement, row: Row) -> str:
     if judgement.verdict == "no peer":
-        return row.missing.get(judgement.bar.of or "", "not measured")
+        return row.missing.get(judgement.bar.of or "", row.note or "not measured")
     if judgement.verdict != "missed" or judgement.held is None or not judgement.bar.limit:
         return judgement.verdict
     limit, held = judgement.bar.limit, judgement.held
     off = limit / held if judgement.bar.sense == "at least" and held else held / limit
-    return f"missed, {off:.2f} times off"
+    return f"**missed, {off:.2f} times off**"

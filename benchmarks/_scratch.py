@@ -65,3 +65,11 @@ def remove_database(path: Path) -> None:
     """Remove a SQLite file with all that lies beside it: a conversation may take gigabytes."""
     for file in path.parent.glob(f"{path.name}*"):
         file.unlink(missing_ok=True)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Replace a SQLite file by a copy of another one that no process has open."""
+    remove_database(target)
+    for suffix in ("", "-wal"):
+        if source.with_name(source.name + suffix).exists():
+            shutil.copyfile(f"{source}{suffix}", f"{target}{suffix}")

@@ -31,7 +31,7 @@ CALLS_A_RUN = 500
 QUERIES = 60
 
 
-def measure(size: Size, folder: Path) -> list[Row]:
+def measure(size: Size, folder: Path, _: Path | None) -> list[Row]:
     """Return the rows of the searches."""
     path, plain = folder / "search.db", folder / "plain.db"
     words = Words(seed=8)

@@ -16,6 +16,11 @@ class Size:
         turn_rounds: Rounds of the conversations that are timed; the others run once.
         steps: Journaled steps of one round.
         replayed: Recorded steps that are replayed.
+        agent_runs: Runs of an agent.
+        reads: How often a long thread is read.
+        pairs: How often a process is started beside its peer.
+        memory_start: Steps of a run before its memory is looked at.
+        memory_steps: Steps over which it then grows.
         coroutines: Coroutines that write at once.
         puts_each: Checkpoints that each of them writes.
         processes: Processes that write one file.
@@ -31,6 +36,11 @@ class Size:
     turn_rounds: int
     steps: int
     replayed: int
+    agent_runs: int
+    reads: int
+    pairs: int
+    memory_start: int
+    memory_steps: int
     coroutines: int
     puts_each: int
     processes: int
@@ -41,7 +51,7 @@ class Size:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether the bars that depend on the amounts apply."""
+        """Return whether the bars that depend on the amounts apply."""
         return self.name == "full"
 
 
@@ -52,6 +62,11 @@ FULL = Size(
     turn_rounds=3,
     steps=1000,
     replayed=1000,
+    agent_runs=60,
+    reads=15,
+    pairs=30,
+    memory_start=10_000,
+    memory_steps=40_000,
     coroutines=32,
     puts_each=25,
     processes=8,
@@ -67,10 +82,15 @@ QUICK = Size(
     turn_rounds=2,
     steps=200,
     replayed=300,
+    agent_runs=10,
+    reads=5,
+    pairs=5,
+    memory_start=1_000,
+    memory_steps=4_000,
     coroutines=32,
     puts_each=10,
     processes=8,
-    seconds=2.0,
+    seconds=1.0,
     journal_steps=100_000,
     queries=5,
     searched=10_000,
@@ -82,6 +102,11 @@ TINY = Size(
     turn_rounds=1,
     steps=8,
     replayed=8,
+    agent_runs=2,
+    reads=1,
+    pairs=1,
+    memory_start=50,
+    memory_steps=50,
     coroutines=4,
     puts_each=3,
     processes=2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from random import Random
 
 _WORDS = """
@@ -11,17 +12,19 @@ message nothing number order other please question reason record refund repeat r
 request result return second several should since something state still storage summary
 system thread through together token tool under until value version whether which without
 """
+_ASCII = string.ascii_letters + string.digits + " .,;:-_"
+"""What JSON stores as it is: a quoted character would take two bytes."""
 
 
 class Text:
-    """Makes English-looking text from a seed."""
+    """Makes text from a seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
         self._words = _WORDS.split()
 
     def of(self, length: int) -> str:
-        """Return a text of `length` characters, one byte each."""
+        """Return an English-looking text of `length` characters, one byte each."""
         words: list[str] = []
         size = 0
         while size < length:
@@ -29,3 +32,7 @@ class Text:
             words.append(word)
             size += len(word) + 1
         return " ".join(words)[:length]
+
+    def ascii(self, length: int) -> str:
+        """Return `length` random characters, in which nothing repeats."""
+        return "".join(self._random.choices(_ASCII, k=length))

@@ -7,24 +7,31 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import _report
-from benchmarks._row import Bar, Row
+from benchmarks import _report, instructions
+from benchmarks.__main__ import WORKLOADS
+from benchmarks._row import OTHER, Bar, Row
+from benchmarks._size import SIZES
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 280
-WORKLOADS = ["turns", "steps", "replay", "concurrency", "million", "search"]
+COUNTED = "instructions"
+"""Counted by valgrind, under which a process takes 50 times as long: a test of its own."""
+MEASURED = [name for name in WORKLOADS if name != COUNTED]
 
 
-def run_benchmarks(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run_benchmarks(
+    *arguments: object, module: str = "benchmarks", **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "QUICK": ""},
+        env={**os.environ, "QUICK": "", **environment},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -40,7 +47,12 @@ def finished(
     measured = folder / "measured"
     measured.mkdir()
     out = folder / "result.json"
-    return run_benchmarks("--size", "tiny", "--out", out, "--dir", measured), out
+    page = folder / "page.md"
+    page.write_text(
+        f"Above.\n{_report.FIGURES_START}\nstale figures\n{_report.FIGURES_END}\nBelow.\n"
+    )
+    arguments = ["--size", "tiny", "--json", out, "--dir", measured, "--figures", page]
+    return run_benchmarks(*arguments, "--only", ",".join(MEASURED), "--against", ROOT), out
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +64,7 @@ def result(finished: tuple[subprocess.CompletedProcess[str], Path]) -> dict[str,
 
 
 def test_every_workload_is_measured_and_reports_its_peers(result: dict[str, Any]) -> None:
-    assert list(dict.fromkeys(row["workload"] for row in result["rows"])) == WORKLOADS
+    assert list(dict.fromkeys(row["workload"] for row in result["rows"])) == MEASURED
     for row in result["rows"]:
         assert row["rowtrail"] is not None, row
         assert row["peers"], row
@@ -74,7 +86,51 @@ def test_every_bar_is_judged_or_says_why_not(result: dict[str, Any]) -> None:
     verdicts = {bar["verdict"] for row in result["rows"] for bar in row["bars"]}
 
     assert verdicts <= {"met", "missed", "no peer", "other size"}
-    assert sum(len(row["bars"]) for row in result["rows"]) == 25
+    assert sum(len(row["bars"]) for row in result["rows"]) == 37
+
+
+def test_another_checkout_is_measured_beside_this_one(result: dict[str, Any]) -> None:
+    beside = [row for row in result["rows"] if OTHER in row["peers"]]
+
+    assert {row["workload"] for row in beside} >= {"step", "replay", "agent", "state", "start"}
+    assert all(row["peers"][OTHER]["ratio"] for row in beside)
+
+
+def test_the_page_of_figures_gets_the_table_between_its_marks(
+    finished: tuple[subprocess.CompletedProcess[str], Path], result: dict[str, Any]
+) -> None:
+    page = finished[1].with_name("page.md").read_text()
+
+    assert page.startswith("Above.") and page.endswith("Below.\n") and "stale" not in page
+    for row in result["rows"]:
+        assert f"| {row['measure']} | " in page
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    report = _report.Report(SIZES["full"], datetime.now(UTC), 1, [], {}, {}, {})
+
+    with pytest.raises(ValueError, match="has no '<!-- make bench"):
+        report.write_figures(page)
+    assert page.read_text() == "nothing"
+
+
+@pytest.mark.skipif(not instructions.is_installed(), reason="no valgrind on this machine")
+def test_instructions_of_a_step_are_counted() -> None:
+    process = run_benchmarks("bare", "--json", module="benchmarks.instructions")
+
+    assert process.returncode == 0, process.stderr
+    (row,) = json.loads(process.stdout)
+    # two commits by themselves, whatever SQLite is behind them
+    assert 10 < row["rowtrail"] < 10_000
+
+
+def test_instructions_without_valgrind_say_what_to_install(tmp_path: Path) -> None:
+    process = run_benchmarks(module="benchmarks.instructions", PATH=str(tmp_path))
+
+    assert process.returncode == 1
+    assert "apt-get install valgrind" in process.stderr
 
 
 def test_many_writers_get_no_error_and_lose_nothing(result: dict[str, Any]) -> None:
@@ -117,7 +173,7 @@ def test_a_missing_peer_is_named_with_what_to_install() -> None:
 
     found = row.as_json(is_full=True)
 
-    assert found["peers"]["DBOS"] == {"value": None, "ratio": None}
+    assert found["peers"]["DBOS"] == {"value": None, "ratio": None, "interval": None}
     assert [bar["verdict"] for bar in found["bars"]] == ["no peer", "missed"]
 
 
@@ -143,6 +199,29 @@ def test_ratios_compare_contenders_within_a_round() -> None:
     assert row.ratio("peer") == 0.5
 
 
+@pytest.mark.parametrize(("limit", "verdict"), [(0.6, "met"), (0.4, "missed")])
+def test_a_bar_by_interval_is_met_when_the_interval_reaches_it(limit: float, verdict: str) -> None:
+    mine = [5.0, 7.0, 8.0, 7.0, 5.0, 9.0, 7.0, 6.0]
+    bar = Bar("at most", limit, of="peer", by_interval=True)
+    row = Row("w", "m", "s", {"rowtrail": mine, "peer": [10.0] * len(mine)}, (bar,))
+
+    low, high = row.interval("peer") or (0, 0)
+    assert 0.5 <= low < 0.6 < (row.ratio("peer") or 0) < high <= 0.9
+    assert row.judged(bar, is_full=True).verdict == verdict
+
+
+def test_a_missed_bar_is_bold() -> None:
+    bars = (Bar("at most", 1.5, of="peer"), Bar("at most", 30))
+    row = Row("w", "m", "us", {"rowtrail": [20.0], "peer": [10.0]}, bars)
+    machine: dict[str, Any] = {"processor": "a chip", "cores": 2, "file_system": "ext4"}
+    machine |= {"memory_bytes": None, "load_average": None}
+    versions = {"rowtrail": "1", "python": "3", "sqlite": "3"}
+    report = _report.Report(SIZES["full"], datetime.now(UTC), 1, [row], {}, machine, versions)
+
+    assert "| m | 20.0 us | peer 10.0 us | **1.5 x peer (2.00)**, 30.0 us |" in report.figures()
+    assert "**missed, 1.33 times off**" in report.table()
+
+
 def test_values_are_shown_in_the_unit_that_people_read() -> None:
     assert _report.shown(5_365_760, "bytes") == "5.37 MB"
     assert _report.shown(2600, "bytes") == "2,600 B"
@@ -154,4 +233,4 @@ def test_a_wrong_option_is_refused() -> None:
     process = run_benchmarks("--only", "nothing")
 
     assert process.returncode == 2
-    assert "invalid choice" in process.stderr
+    assert "'nothing' is not a workload" in process.stderr
