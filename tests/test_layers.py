@@ -30,6 +30,7 @@ CORE_MAY_IMPORT = {
     "apsw",
     "click",
     "genai_prices",
+    "orjson",
     "rich",
     "rowtrail",
     "sqlite_vec",

@@ -215,10 +215,10 @@ class GraphCodec(Codec):
             else self.encode_value(found.nearest)
         )
 
-    def encode_shown(self, value: Any) -> Encoded:
+    def encode_shown(self, value: Any, *, is_known_plain: bool = False) -> Encoded:
         """Return a form of `value` for people to read; nothing readable when opaque."""
         if not self.is_opaque:
-            return super().encode_shown(value)
+            return super().encode_shown(value, is_known_plain=is_known_plain)
         try:
             return self._serialized(value)
         except UnstorableError:

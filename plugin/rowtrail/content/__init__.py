@@ -9,7 +9,6 @@ from rowtrail.content._canonical import (
 )
 from rowtrail.content._classes import UnknownClassError, codec_for, is_data_class
 from rowtrail.content._codec import (
-    LONGEST_INT,
     MAX_DEPTH,
     Codec,
     Encoded,
@@ -18,9 +17,10 @@ from rowtrail.content._codec import (
     register_form,
 )
 from rowtrail.content._content import Content, Prepared, PreparedList, is_sweeping, stored
-from rowtrail.content._digests import is_for_show, is_genuine, seal_of
+from rowtrail.content._digests import hasher, is_for_show, is_genuine, seal_of
 from rowtrail.content._function import LAMBDA, STEP_MARK, closure_of, function_parts
 from rowtrail.content._object import counts
+from rowtrail.content._plain import LONGEST_INT
 from rowtrail.content._tagged import TAG, TypeCodec, class_name
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "counts",
     "dump_json",
     "function_parts",
+    "hasher",
     "is_data_class",
     "is_for_show",
     "is_genuine",

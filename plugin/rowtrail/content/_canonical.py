@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 from rowtrail.content import _function, _object, _value
+from rowtrail.content._plain import is_plain, write_sorted
 from rowtrail.content._tagged import TAG, class_name, kind_of
 
 Mask = Callable[[str], str]
@@ -33,12 +34,14 @@ class Canonical(NamedTuple):
         unclear: What in it cannot be told apart from others, None where everything can.
         is_opaque: Whether nothing of that can be seen at all: an iterator, a client, a file.
         has_objects: Whether an object is in it that counts by its fields or attributes.
+        is_plain: Whether it is made of JSON's own types.
     """
 
     text: str
     unclear: str | None = None
     is_opaque: bool = False
     has_objects: bool = False
+    is_plain: bool = False
 
 
 class _Unclear(NamedTuple):
@@ -56,6 +59,8 @@ def canonical(value: Any, mask: Mask | None = None) -> Canonical:
     defaults and closure.
     """
     try:
+        if mask is None and is_plain(value):
+            return Canonical(write_sorted(value), is_plain=True)
         walk = _Walk(mask)
         text = _dump(walk.plain(value, ()))
         if not walk.unclear:

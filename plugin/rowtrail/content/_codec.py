@@ -17,12 +17,11 @@ from typing import Any, Self, cast
 from rowtrail.content._arrays import optional_codec, optional_codec_of_tag
 from rowtrail.content._canonical import canonical_json
 from rowtrail.content._classes import class_codec, codec_of_tag
+from rowtrail.content._plain import is_plain, is_short_int, write_fast, write_plain
 from rowtrail.content._tagged import TAG, TypeCodec, expect, kind_of
 from rowtrail.errors import CorruptRowError, UnstorableError
 
 MAX_DEPTH = 200  # a level takes up to 3 of JSON; SQLite's functions refuse 1,000, older ones 2,000
-LONGEST_INT = 2**63 - 1
-"""SQLite's largest: JSON functions turn longer ones into floats."""
 _DECIMAL_BITS = 10_000  # longer ones are written in base 16: Python limits base 10 to 4,300 digits
 _PLAIN = frozenset({str, bool, type(None)})
 _STRINGS = frozenset({str})
@@ -121,6 +120,8 @@ class Codec:
         """
         kind = kind_of(value)
         try:
+            if is_plain(value):
+                return Encoded.of_json(kind.__name__, _dump_plain(value))
             codec = self._by_type.get(kind) or self._codec_of(kind)
             if codec is not None and codec.flat:
                 name, text = codec.tag, _dump_exactly(self.to_json(codec.encode(value)))
@@ -158,11 +159,17 @@ class Codec:
             parts = codec.encode(again) if codec is not None and is_flat else again
             return _dump_exactly(self.to_json(parts)) == encoded.json
 
-    def encode_shown(self, value: Any) -> Encoded:
+    def encode_shown(self, value: Any, *, is_known_plain: bool = False) -> Encoded:
         """Return a form of `value` for people to read: what has no stored form is shown by repr.
 
         No object is built again to see whether it is equal: arguments may be of any class.
+
+        Args:
+            value: What is shown.
+            is_known_plain: Whether `canonical` has found that it is plain.
         """
+        if is_known_plain or is_plain(value):
+            return Encoded.of_json(type(value).__name__, _dump_plain(value))
         shown = copy.copy(self)
         shown._names_classes = False
         try:
@@ -305,12 +312,22 @@ class Codec:
 def _number_to_json(value: int | float) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else {TAG: "float", "v": repr(value)}
-    if -LONGEST_INT <= value <= LONGEST_INT:
+    if is_short_int(value):
         return value
     return {TAG: "int", "v": str(value) if value.bit_length() < _DECIMAL_BITS else hex(value)}
 
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def _dump_plain(value: Any) -> str:
+    """Return JSON of a plain value, from which the very characters are read back."""
+    text = write_fast(value)
+    if text is None:
+        text = write_plain(value)
+        if not text.isascii() and _SURROGATE.search(text):
+            return _dump_exactly(value)
+    return text
 
 
 def _dump_exactly(value: Any) -> str:

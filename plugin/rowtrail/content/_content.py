@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from rowtrail.content._codec import Encoded
-from rowtrail.content._digests import DIGEST_BYTES, is_genuine, seal_of
+from rowtrail.content._digests import digest_of, is_genuine, seal_of
 from rowtrail.engine import Row, Store, Tx
 from rowtrail.errors import CorruptRowError
 
@@ -107,9 +107,7 @@ class Content:
         """Digest an encoded value."""
         if encoded.identity is None:
             return Prepared(encoded, None)
-        from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
-
-        digest = blake2b(encoded.identity, key=self._key, digest_size=DIGEST_BYTES).digest()
+        digest = digest_of(self._key, encoded.identity)
         # What was digested is as large as the value, and of no more use.
         kept = Encoded(encoded.type, encoded.text, encoded.data)
         return Prepared(kept, digest, is_checked=True)

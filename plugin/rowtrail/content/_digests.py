@@ -6,7 +6,13 @@ digest.
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING
+
 from rowtrail.content._codec import Encoded
+
+if TYPE_CHECKING:
+    from hashlib import blake2b
 
 DIGEST_BYTES = 16
 """128 bits, keyed: two values with one digest come neither by chance nor by intent."""
@@ -14,19 +20,23 @@ SEAL_BYTES = 8
 """64 bits, keyed: finds damage, and a forger has one guess for each result."""
 
 
-def _digest_of(key: bytes, identity: bytes) -> bytes:
-    """Return the content digest of an encoded value."""
+@functools.cache
+def hasher() -> type[blake2b]:
+    """Return BLAKE2b, once: it loads OpenSSL, which is not for `import rowtrail`."""
     from hashlib import blake2b
 
-    return blake2b(identity, key=key, digest_size=DIGEST_BYTES).digest()
+    return blake2b
+
+
+def digest_of(key: bytes, identity: bytes) -> bytes:
+    """Return the content digest of an encoded value."""
+    return hasher()(identity, key=key, digest_size=DIGEST_BYTES).digest()
 
 
 def seal_of(key: bytes, encoded: Encoded, fingerprint: bytes, n: int) -> bytes:
     """Return what ties a result to its step: checked when the result is replayed."""
-    from hashlib import blake2b
-
     parts = (fingerprint, str(n).encode(), encoded.type.encode(), _stored_bytes(encoded))
-    return blake2b(b"\0".join(parts), key=key, digest_size=SEAL_BYTES).digest()
+    return hasher()(b"\0".join(parts), key=key, digest_size=SEAL_BYTES).digest()
 
 
 def is_genuine(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
@@ -37,9 +47,9 @@ def is_genuine(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
     if digest is None:
         return True
     value = b"\0" + _stored_bytes(encoded)
-    if _digest_of(key, encoded.type.encode() + value) == digest:
+    if digest_of(key, encoded.type.encode() + value) == digest:
         return True
-    return encoded.data is None and _digest_of(key, b"shown" + value) == digest
+    return encoded.data is None and digest_of(key, b"shown" + value) == digest
 
 
 def is_for_show(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
@@ -48,7 +58,7 @@ def is_for_show(encoded: Encoded, digest: bytes | None, key: bytes) -> bool:
     """
     if encoded.data is not None or digest is None:
         return False
-    return _digest_of(key, b"shown\0" + _stored_bytes(encoded)) == digest
+    return digest_of(key, b"shown\0" + _stored_bytes(encoded)) == digest
 
 
 def _stored_bytes(encoded: Encoded) -> bytes:

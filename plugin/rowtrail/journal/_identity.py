@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from rowtrail.content import TAG, Mask, canonical
+from rowtrail.content import TAG, Mask, canonical, hasher
 from rowtrail.errors import UsageError
 from rowtrail.journal._log import log
 
@@ -29,12 +29,14 @@ class Identity(NamedTuple):
         masked: The same with the journal's `canonical=` applied, None without one.
         not_told_apart: What in the request cannot be told from others, None where all can.
         shown: The canonical text, where it shows more than the values themselves; else None.
+        is_plain: Whether what is asked is made of JSON's own types.
     """
 
     fingerprint: bytes
     masked: bytes | None = None
     not_told_apart: str | None = None
     shown: str | None = None
+    is_plain: bool = False
 
     @classmethod
     def unique(cls, what: str) -> Identity:
@@ -72,7 +74,8 @@ def identity_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> I
         return Identity.unique(found.unclear)
     masked = None if mask is None else fingerprint_of_text(kind, name, canonical(asked, mask).text)
     shown = found.text if found.has_objects else None
-    return Identity(fingerprint_of_text(kind, name, found.text), masked, None, shown)
+    own = fingerprint_of_text(kind, name, found.text)
+    return Identity(own, masked, None, shown, found.is_plain)
 
 
 def fingerprint_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> bytes:
@@ -82,10 +85,8 @@ def fingerprint_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -
 
 def fingerprint_of_text(kind: str, name: str, text: str) -> bytes:
     """Return the fingerprint of a request whose canonical text is at hand."""
-    from hashlib import blake2b  # it loads OpenSSL: not for `import rowtrail`
-
     data = f"{kind}\0{name}\0{text}".encode("utf-8", "backslashreplace")
-    return blake2b(data, digest_size=FINGERPRINT_BYTES).digest()
+    return hasher()(data, digest_size=FINGERPRINT_BYTES).digest()
 
 
 def refuse_not_told_apart(name: str, arguments: dict[str, Any]) -> None:
