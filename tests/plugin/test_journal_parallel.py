@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rowtrail import Journal, current_step, step
-from rowtrail.journal import Call, Request, begin_call, end_attempt, fingerprint_of
+from rowtrail.journal import Call, Request, active_scope, begin_call, end_attempt, fingerprint_of
 from tests.plugin.conftest import Agent
 
 pytestmark = pytest.mark.both_engines
@@ -384,8 +384,8 @@ def test_a_call_is_usable_without_the_decorator(journal: Journal) -> None:
         call = begin()
         assert call.replayed is expected
         if not call.replayed:
-            with call.running() as running:
-                assert running.attempt == 1
+            with call.running():
+                assert current_step().attempt == 1
             call.complete("saw it")
         else:
             assert call.result == "saw it"
@@ -393,3 +393,21 @@ def test_a_call_is_usable_without_the_decorator(journal: Journal) -> None:
     (row,) = journal.steps("r")
     assert (row["node"], row["scope"], row["tool_call_id"]) == ("node", "node", "call_1")
     assert (row["thread_id"], row["replays"]) == ("t", 1)
+
+
+def test_a_block_that_is_dropped_is_left(journal: Journal) -> None:
+    with journal.run("r"):
+        scope = active_scope()
+        assert scope is not None
+        asked = scope.attempt.prepare(scope.attempt.codec.encode({}))
+        known_by = fingerprint_of("function", "look", {})
+        call = begin_call(scope, Request("function", "look", known_by, lambda: asked))
+        with call.running():
+            assert active_scope() is not scope
+        assert active_scope() is scope
+        running = call.running()
+        running.__enter__()  # and Ctrl-C as `__exit__` is called
+        inside = active_scope()
+        del running
+        assert active_scope() is scope is not inside
+        call.complete(1)

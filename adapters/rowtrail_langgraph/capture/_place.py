@@ -137,7 +137,8 @@ class GraphRun:
         metadata = config.get("metadata") or {}
         place = place_of(config)
         frame = enclosing_frame()
-        if frame is not None and frame.place == place and frame.scope.attempt is self.attempt:
+        is_here = frame is not None and frame.request.place == place
+        if frame is not None and is_here and frame.around.attempt is self.attempt:
             return frame.scope
         if not place:
             return self.attempt.scope("")

@@ -161,7 +161,7 @@ def tool_request(
         fingerprint=identity.fingerprint,
         masked_fingerprint=identity.masked,
         not_told_apart=identity.not_told_apart,
-        encode=lambda: scope.attempt.prepare(codec.encode_shown(arguments)),
+        encode=lambda: scope.attempt.prepare_arguments(codec.encode_shown(arguments)),
         effect=declared.effect,
         on_doubt=declared.on_doubt,
         tool_call_id=tool_call_id,
@@ -226,9 +226,9 @@ def _is_recorded_around(
     frame = running_frame()
     return (
         frame is not None
-        and frame.tool is tool
-        and frame.tool_call_id == tool_call_id
-        and frame.place == place_of(config)
+        and frame.request.tool is tool
+        and frame.request.tool_call_id == tool_call_id
+        and frame.request.place == place_of(config)
     )
 
 

@@ -35,6 +35,8 @@ def unpassed_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """Return the constants among the defaults of the parameters that a call leaves out."""
     if not isinstance(function, FunctionType):
         return {}
+    if function.__defaults__ is None and function.__kwdefaults__ is None:
+        return {}
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     defaults = function.__defaults__ or ()
     last = list(zip(names[len(names) - len(defaults) :], defaults, strict=True))

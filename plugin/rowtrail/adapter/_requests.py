@@ -124,7 +124,7 @@ def tool_request(
         fingerprint=identity.fingerprint,
         masked_fingerprint=identity.masked,
         not_told_apart=identity.not_told_apart,
-        encode=lambda: attempt.prepare(attempt.codec.encode_shown(arguments)),
+        encode=lambda: attempt.prepare_arguments(attempt.codec.encode_shown(arguments)),
         effect=effect,
         on_doubt=on_doubt,
         tool_call_id=tool_call_id,

@@ -138,7 +138,8 @@ class _Declaration:
         """Return the scope of a call of the decorated function `of`, None where it is just made."""
         if _is_recorded_by_frame(of):
             return None
-        return here().scope_of(self.name, lambda: self.effect)
+        place = here()
+        return place.scope or place.scope_of(self.name, lambda: self.effect)
 
     def request(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         """Return what a call asks for.
@@ -152,14 +153,15 @@ class _Declaration:
         identity = identity_of(self.kind, self.name, self._counted(asked, args, kwargs), mask)
         if identity.not_told_apart is not None:
             refuse_not_told_apart(self.name, self._named(asked, args, kwargs))
+        prepare = attempt.prepare if self.kind == "llm" else attempt.prepare_arguments
         return Request(
             kind=self.kind,
             name=self.name,
             fingerprint=identity.fingerprint,
             masked_fingerprint=identity.masked,
             object_free_fingerprint=self._object_free(args, kwargs),
-            encode=lambda: attempt.prepare(
-                attempt.codec.encode_shown(asked)
+            encode=lambda: prepare(
+                attempt.codec.encode_shown(asked, is_known_plain=identity.is_plain)
                 if identity.shown is None
                 else attempt.codec.encode_canonical(asked, identity.shown)
             ),
@@ -241,7 +243,7 @@ def _is_recorded_by_frame(function: Callable[..., Any]) -> bool:
     So it is with `@rowtrail.step` under `@tool`, where the tool call is the step.
     """
     frame = running_frame()
-    return frame is not None and frame.records is function
+    return frame is not None and frame.request.records is function
 
 
 def _as_it_was(replayed: Replayed) -> Any:

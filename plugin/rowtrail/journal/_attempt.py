@@ -19,7 +19,7 @@ from rowtrail.journal._masks import Masks
 from rowtrail.journal._owners import Holder
 from rowtrail.journal._prefetched import Prefetched
 from rowtrail.journal._recorder import Recorder
-from rowtrail.journal._request import Key, Numbers, Request, Step
+from rowtrail.journal._request import Key, Numbers, Request, Step, text_in_row
 from rowtrail.replay import scope_key
 
 if TYPE_CHECKING:
@@ -169,6 +169,11 @@ class Attempt(Holder):
     def prepare(self, encoded: Encoded) -> Prepared:
         """Digest an encoded value for this journal."""
         return self.recorder.content.prepare(encoded)
+
+    def prepare_arguments(self, encoded: Encoded) -> Prepared:
+        """Return arguments, digested unless the row of their step keeps their text itself."""
+        is_in_row = text_in_row(encoded) is not None
+        return Prepared(encoded, None) if is_in_row else self.prepare(encoded)
 
     def idempotency_key(self, scope_key: str, fingerprint: bytes, key_n: int) -> str:
         """Return the key of a step, as the view `steps` shows it."""

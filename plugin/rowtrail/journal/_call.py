@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any
 
 from rowtrail.content import Prepared
@@ -15,7 +17,7 @@ from rowtrail.journal._failure import failure_text
 from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
 from rowtrail.journal._owners import Owner
-from rowtrail.journal._request import Key, Request, Step
+from rowtrail.journal._request import Key, Request
 from rowtrail.journal._steps import Spent, Started, complete_step, fail_step, leave_step
 from rowtrail.journal._unstored import warn_not_stored
 from rowtrail.replay import leaves_in_doubt
@@ -27,6 +29,65 @@ CONTROL_FLOW: list[type[BaseException]] = []
 
 def _nobody() -> int:
     return 0
+
+
+class Running:
+    """Makes a call the current step of the code inside a `with` block.
+
+    Where Ctrl-C comes as the block is left, what held this is dropped: the block is left then.
+    """
+
+    __slots__ = ("_call", "_counting", "_frame")
+
+    def __init__(self, call: Call, scope: Scope, started: Started) -> None:
+        request = started.request
+        # Of equal tool calls with ids of their own each is the first: they are told apart by key_n.
+        number = started.key[2] if request.kind == "llm" else started.key_n
+        self._call = call
+        self._counting: AbstractContextManager[Any] | None = None
+        self._frame = Frame(
+            scope,
+            request,
+            started.row,
+            number=number,
+            key_scope=started.key_scope,
+            key_n=started.key_n,
+            outer=current_frame.get(),
+        )
+
+    def __enter__(self) -> Frame:
+        frame = self._frame
+        try:
+            current_frame.set(frame)
+            counted = frame.around.attempt.interrupts
+            if counted is not None:
+                self._counting = counted.counting()
+                self._call.asked = self._counting.__enter__()
+            self._call.made()
+        except BaseException:  # Ctrl-C too
+            self.__exit__(*sys.exc_info())
+            raise
+        return frame
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        frame = self._frame
+        try:
+            if self._counting is not None:
+                self._counting.__exit__(kind, error, traceback)
+        finally:
+            frame.has_ended = True  # what the call left running carries the frame on
+            current_frame.set(frame.outer)
+
+    def __del__(self) -> None:
+        # without attributes it was interrupted as it was made
+        frame = getattr(self, "_frame", None)
+        if frame is not None and not frame.has_ended and current_frame.get() is frame:
+            self.__exit__(None, None, None)
 
 
 class Call:
@@ -61,50 +122,16 @@ class Call:
         self._key = key
         self._started = started
         self._owner = owner
-        self._asked: Callable[[], int] = _nobody
+        self.asked: Callable[[], int] = _nobody
         """Returns how many questions the call has asked a person."""
         if started is not None:
             scope.remember_row(started.scope)
             scope.attempt.open.add(started.row)
 
-    @property
-    def step(self) -> Step:
-        """Return the step as its own code sees it."""
+    def running(self) -> Running:
+        """Return what makes this the current step of the code inside a `with` block."""
         assert self._started is not None
-        scope, started = self._scope, self._started
-        key = scope.attempt.idempotency_key(
-            started.key_scope or scope.key, self._key[0], started.key_n
-        )
-        return scope.step_of(started.row, key, self.request)
-
-    @contextmanager
-    def running(self) -> Generator[Step]:
-        """Make this the current step of the code inside the block."""
-        assert self._started is not None
-        fingerprint, _, n = self._key
-        request = self.request
-        # Of equal tool calls with ids of their own each is the first: they are told apart by key_n.
-        number = n if request.kind == "llm" else self._started.key_n
-        frame = Frame(
-            self.step,
-            self._started.row,
-            self._scope,
-            f"{request.name}:{fingerprint.hex()[:16]}.{number}",
-            request.place,
-            request.records,
-            request.tool,
-            request.tool_call_id,
-            outer=current_frame.get(),
-        )
-        counted = self._scope.attempt.interrupts
-        try:
-            current_frame.set(frame)
-            with nullcontext(_nobody) if counted is None else counted.counting() as self._asked:
-                self.made()
-                yield frame.step
-        finally:
-            frame.has_ended = True  # what the call left running carries the frame on
-            current_frame.set(frame.outer)
+        return Running(self, self._scope, self._started)
 
     def made(self) -> None:
         """Note that the call is made from here on: until now it could be given back.
@@ -193,7 +220,7 @@ class Call:
         assert started is not None
         self.made()
         attempt, recorder = self._scope.attempt, self._recorder
-        asked = self._asked() if interrupts is None else interrupts
+        asked = self.asked() if interrupts is None else interrupts
 
         def completing(output: Prepared | None, reason: str | None) -> Write:
             def work(tx: Tx) -> None:
@@ -299,7 +326,7 @@ class Call:
                     error=recorder.describe(error, request.codec or attempt.codec),
                     failure=failure,
                     spent=self._spent(started, usage, None, None),
-                    interrupts=self._asked() if interrupts is None else interrupts,
+                    interrupts=self.asked() if interrupts is None else interrupts,
                 )
 
             yield Write(work)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from weakref import ref
 
@@ -17,36 +16,75 @@ from rowtrail.errors import UsageError
 from rowtrail.journal._attempt import Attempt, Scope
 from rowtrail.journal._live import is_another_active
 from rowtrail.journal._owners import Owner
-from rowtrail.journal._request import Step
+from rowtrail.journal._request import Request, Step
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
 class Frame:
-    """A running step; the calls inside it have a scope of their own, made when there is one."""
+    """A running step; what is seldom asked of it is made when it is asked for.
 
-    step: Step
-    row: int
-    around: Scope
-    """The scope that the step itself belongs to."""
-    name: str
-    """Name of the step in that scope: names the scope inside."""
-    place: str
-    """Where the step runs, in the framework's words: a task of LangGraph, "" without one."""
-    records: Any = None
-    """The function under `@rowtrail.step` whose call this step already is the record of."""
-    tool: Any = None
-    tool_call_id: str | None = None
-    outer: Frame | None = None
-    """The step around, in whose code this one is made."""
-    has_ended: bool = False
-    """Whether the call has returned: a task that it left running still carries the frame."""
-    _inside: Scope | None = None
+    Attributes:
+        around: The scope that the step itself belongs to.
+        request: What was asked; its `place`, `tool` and `records` say where the code is.
+        row: Row of the step.
+        outer: The step around, in whose code this one is made.
+        has_ended: Whether the call has returned: a task that it left running still carries the
+            frame.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_idempotency",
+        "_inside",
+        "_number",
+        "around",
+        "has_ended",
+        "outer",
+        "request",
+        "row",
+    )
+
+    def __init__(
+        self,
+        around: Scope,
+        request: Request,
+        row: int,
+        *,
+        number: int,
+        key_scope: str | None,
+        key_n: int,
+        outer: Frame | None,
+    ) -> None:
+        """Create the frame of a step.
+
+        Args:
+            number: Which of the equal calls of its scope it is: names the scope inside.
+            key_scope: Stands for its scope in the idempotency key, where that is another one's.
+            key_n: Which of the equal calls it is in that key.
+        """
+        self.around = around
+        self.request = request
+        self.row = row
+        self.outer = outer
+        self.has_ended = False
+        self._idempotency = (key_scope, key_n)
+        self._number = number
+        self._inside: Scope | None = None
+
+    @property
+    def step(self) -> Step:
+        """Return the step as its own code sees it."""
+        around, request = self.around, self.request
+        key_scope, key_n = self._idempotency
+        key = around.attempt.idempotency_key(key_scope or around.key, request.fingerprint, key_n)
+        return around.step_of(self.row, key, request)
 
     @property
     def scope(self) -> Scope:
         """Return the scope of the calls that are made inside the step."""
         if self._inside is None:
-            self._inside = self.around.inside(self.name, self.row)
+            request = self.request
+            name = f"{request.name}:{request.fingerprint.hex()[:16]}.{self._number}"
+            self._inside = self.around.inside(name, self.row)
         return self._inside
 
     @property

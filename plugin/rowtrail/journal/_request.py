@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final, Literal, final
 
-from rowtrail.content import Codec, Prepared
+from rowtrail.content import Codec, Encoded, Prepared
 from rowtrail.replay import Effect, Kind
 
 
@@ -62,9 +61,9 @@ def _unchanged(result: Any) -> Any:
     return result
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Request:
-    """One call that is about to be made.
+    """One call that is about to be made; nobody changes it, and each step makes one.
 
     Attributes:
         fingerprint: Hash of the canonical request, from `identity_of` or `fingerprint_of`.
@@ -116,11 +115,29 @@ class Request:
     not_done_on: tuple[type[BaseException], ...] = ()
     is_declared: bool = False
     ask: Callable[[Step | None], Any] | None = None
+    _input: Prepared | None = field(default=None, init=False, repr=False)
 
-    @functools.cached_property
+    @property
     def input(self) -> Prepared:
         """Return what `encode` returned when it was first needed."""
-        return self.encode()
+        if self._input is None:
+            self._input = self.encode()
+        return self._input
+
+
+MAX_TEXT_IN_ROW = 1_000
+"""How many characters of arguments the row of their step keeps itself."""
+
+
+def text_in_row(encoded: Encoded) -> str | None:
+    """Return the text of arguments that the row of their step keeps: a row of their own costs more.
+
+    None where they have a row of their own, and are found by a digest.
+    """
+    if encoded.type != "dict" or encoded.data is not None:
+        return None
+    text = encoded.text
+    return text if text is not None and len(text) <= MAX_TEXT_IN_ROW else None
 
 
 Key = tuple[bytes, str | None, int]

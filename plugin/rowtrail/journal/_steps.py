@@ -14,12 +14,9 @@ from rowtrail.journal._log import log
 from rowtrail.journal._matching import Doubtful
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._replays import UNKNOWN_MODEL, utc_day
-from rowtrail.journal._request import Key, Request
+from rowtrail.journal._request import Key, Request, text_in_row
 from rowtrail.replay import Aside, ReasonCode, Status, sentence
 from rowtrail.usage import Usage
-
-MAX_SHORT_CHARS = 1_000
-"""How long the text of arguments may be that the row of their step holds itself."""
 
 
 class Started(NamedTuple):
@@ -78,7 +75,7 @@ def start_step(
     prompt = None
     if request.prompt is not None:
         prompt = content.put_list(tx, request.prompt_owner, request.prompt)
-    arguments = _short_arguments(request)
+    arguments = None if request.kind == "llm" else text_in_row(request.input.encoded)
     started_at = tx.now_ms()
     seq = _next_seq(tx, attempt, request)
     key_n, key_scope = _key_parts(tx, scope, scope_row, request, before)
@@ -304,12 +301,3 @@ def _next_seq(tx: Tx, attempt: Attempt, request: Request) -> int:
             f"run {attempt.run_id!r} went on, and nothing can be recorded for it any more"
         )
     return seq
-
-
-def _short_arguments(request: Request) -> str | None:
-    """Return the arguments that the step's own row holds: a row of their own costs more."""
-    encoded = request.input.encoded
-    if request.kind == "llm" or encoded.type != "dict" or encoded.data is not None:
-        return None
-    text = encoded.text
-    return text if text is not None and len(text) <= MAX_SHORT_CHARS else None
