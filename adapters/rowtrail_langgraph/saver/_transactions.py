@@ -33,6 +33,7 @@ from rowtrail.content import LONGEST_INT, PreparedList
 from rowtrail.engine import Tx, WriteKey
 from rowtrail.errors import CorruptRowError, UsageError
 from rowtrail_langgraph.capture import asking, attempt_of, finishing
+from rowtrail_langgraph.saver._collector import collector
 from rowtrail_langgraph.values import Values, logger, metadata_text
 
 FIRST_PAGE = 2
@@ -104,14 +105,14 @@ class Transactions:
         """Return the read of the checkpoint that `config` names."""
         address = address_of(config)
 
-        def read(tx: Tx) -> CheckpointTuple | None:
+        def found(tx: Tx) -> CheckpointTuple | None:
             stored = self._checkpoints.fetch(tx, *address, known=known)
             return None if stored is None else self.tuple_of(stored, to_go_on_from=True)
 
         def known(channel: str, row: int, stamp: object) -> PreparedList | None:
             return self.values.memo.in_row((*address[:2], channel), row, stamp)
 
-        return read
+        return lambda tx: collector.paused(lambda: found(tx))
 
     def pages(
         self,

@@ -66,6 +66,10 @@ class Exact(dict[str, Any]):
         return dict(zip(self.names, marshal.loads(self.blob), strict=True))  # noqa: S302 - our own
 
 
+_OF_MESSAGES = {dict, Exact}
+"""Types of the snapshots of messages."""
+
+
 def _bytes_of(fields: Mapping[str, Any], names: Sequence[str]) -> bytes:
     return marshal.dumps([fields[name] for name in names], MARSHAL_VERSION)
 
@@ -230,7 +234,7 @@ class Memo:
             lists = self._channels.get(key, ())
         same = next((each for each in lists if each.prepared is prepared), None)
         size = sum(map(_size, prepared)) if same is None else same.size
-        are_messages = all(isinstance(each, dict) for each in snapshots)
+        are_messages = set(map(type, snapshots)) <= _OF_MESSAGES
         new = _List(items, snapshots, prepared, size, are_messages=are_messages, was_read=True)
         self._keep(key, (*(each for each in lists if not each.was_read), new))
 

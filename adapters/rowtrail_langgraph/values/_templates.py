@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import marshal
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from langchain_core.messages import BaseMessage
 
 from rowtrail.content import TAG, Encoded, Prepared
-from rowtrail_langgraph._private import extra_of, fields_set_of, set_state
+from rowtrail_langgraph._private import extra_of, fields_set_of, set_states
 from rowtrail_langgraph.values._codec import GraphCodec
 from rowtrail_langgraph.values._memo import (
     EMPTY,
@@ -20,31 +23,81 @@ from rowtrail_langgraph.values._memo import (
     snapshot_of,
 )
 
+MAX_SHAPES = 256
+"""A program has a dozen: what is not among these is made once more, and costs a few bytes."""
+
+
+class _Shape:
+    """What messages of one class have in common that were given the same fields."""
+
+    __slots__ = ("dicts", "fields_set", "kind", "lists")
+
+    def __init__(
+        self,
+        kind: type[BaseMessage],
+        dicts: Sequence[str],
+        lists: Sequence[str],
+        fields_set: frozenset[str],
+    ) -> None:
+        self.kind = kind
+        self.dicts = dicts
+        """Fields that are an empty dict: each message has its own."""
+        self.lists = lists
+        """Fields that are an empty list, likewise."""
+        self.fields_set = fields_set
+
+
+_shape = lru_cache(MAX_SHAPES)(_Shape)
+
 
 class _MessageTemplate:
     """A message as it was decoded; `snapshot` are its fields, which no mutation reaches."""
 
-    __slots__ = ("_empties", "_is_set", "_kind", "snapshot")
+    __slots__ = ("shape", "snapshot")
 
     def __init__(self, message: BaseMessage) -> None:
         fields = message.__dict__
-        self._kind = type(message)
-        self._empties = tuple(
-            (name, type(part)) for name, part in fields.items() if type(part) in EMPTY and not part
-        )
-        self._is_set = frozenset(fields_set_of(message))
+        dicts = tuple(name for name, part in fields.items() if type(part) is dict and not part)
+        lists = tuple(name for name, part in fields.items() if type(part) is list and not part)
+        self.shape = _shape(type(message), dicts, lists, frozenset(fields_set_of(message)))
         self.snapshot = fields_snapshot(fields)
 
     def instantiate(self) -> BaseMessage:
         """Return a new message that shares nothing mutable with another."""
-        fields = self.snapshot.copy()
-        for name, kind in self._empties:
-            fields[name] = kind()
-        if isinstance(self.snapshot, Exact):
-            fields.update(self.snapshot.loaded())
-        message = self._kind.__new__(self._kind)
-        set_state(message, fields, set(self._is_set), {})
-        return message
+        return _messages([self])[0]
+
+
+_shape_of = attrgetter("shape")
+_kind_of = attrgetter("shape.kind")
+_fields_set_of = attrgetter("shape.fields_set")
+_snapshot_of = attrgetter("snapshot")
+_template_of = attrgetter("template")
+
+
+def _messages(templates: Sequence[_MessageTemplate]) -> list[BaseMessage]:
+    """Return a new message of each template.
+
+    Hardly anything is done for one message at a time: of long threads this is what is read.
+    """
+    messages: list[BaseMessage] = list(map(object.__new__, map(_kind_of, templates)))
+    snapshots: list[dict[str, Any]] = list(map(_snapshot_of, templates))
+    fields = list(map(dict.copy, snapshots))
+    by_shape: dict[_Shape, list[dict[str, Any]]] = defaultdict(list)
+    for shape, each in zip(map(_shape_of, templates), fields, strict=True):
+        by_shape[shape].append(each)
+    for shape, of_shape in by_shape.items():
+        for name in shape.dicts:
+            for each in of_shape:
+                each[name] = {}
+        for name in shape.lists:
+            for each in of_shape:
+                each[name] = []
+    if Exact in set(map(type, snapshots)):
+        for each, snapshot in zip(fields, snapshots, strict=True):
+            if isinstance(snapshot, Exact):
+                each.update(snapshot.loaded())
+    set_states(messages, fields, map(set, map(_fields_set_of, templates)))
+    return messages
 
 
 class _PlainTemplate:
@@ -88,20 +141,19 @@ def read_items(codec: GraphCodec, stored: Sequence[Prepared]) -> tuple[list[Any]
     Raises:
         CorruptRowError: An item is not what the codec writes.
     """
-    missing = [
-        at for at, each in enumerate(stored) if each.template is None or each.template is _NONE
-    ]
+    templates: list[Any] = list(map(_template_of, stored))
+    missing = [at for at, each in enumerate(templates) if each is None or each is _NONE]
     decoded = codec.decode_items([stored[at].encoded for at in missing])
     for at, value in zip(missing, decoded, strict=True):
-        if stored[at].template is None:
-            stored[at].template = _template_of(stored[at].encoded, value) or _NONE
-    templates: list[Any] = [each.template for each in stored]
-    if len(missing) == len(stored):
-        items = decoded
-    else:
-        items = [None if template is _NONE else template.instantiate() for template in templates]
+        if templates[at] is None:
+            found = _made_of(stored[at].encoded, value) or _NONE
+            stored[at].template = templates[at] = found
+    items = decoded if len(missing) == len(stored) else _instantiated(templates)
+    if len(missing) < len(stored):
         for at, value in zip(missing, decoded, strict=True):
             items[at] = value
+    if _NONE not in templates:
+        return items, list(map(_snapshot_of, templates))
     snapshots = [
         snapshot_of(item) if template is _NONE else template.snapshot
         for template, item in zip(templates, items, strict=True)
@@ -109,7 +161,14 @@ def read_items(codec: GraphCodec, stored: Sequence[Prepared]) -> tuple[list[Any]
     return items, snapshots
 
 
-def _template_of(encoded: Encoded, value: Any) -> _Template | None:
+def _instantiated(templates: list[Any]) -> list[Any]:
+    """Return a new object of each template, None where there is none."""
+    if set(map(type, templates)) == {_MessageTemplate}:
+        return _messages(templates)
+    return [None if template is _NONE else template.instantiate() for template in templates]
+
+
+def _made_of(encoded: Encoded, value: Any) -> _Template | None:
     """Return what makes equal values; None where there is more than JSON, for a serializer."""
     if encoded.data is not None or TAG in (encoded.text or TAG):
         return None
