@@ -10,7 +10,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from rowtrail import Journal
-from rowtrail.checkpoint import Checkpoints, NewWrite
+from rowtrail.checkpoint import Checkpoints, NewWrite, NewWrites
 from rowtrail.content import Encoded
 from rowtrail.engine import Tx
 from rowtrail_langgraph.importing._file import Original
@@ -60,23 +60,17 @@ class ImportTarget:
         for (task_path, task_id), writes in groupby(
             original.writes, key=lambda write: (write.task_path, write.task_id)
         ):
+            # Not through put_writes of the saver, which would number them anew.
+            rows = [
+                NewWrite(write.idx, write.channel, self._values.written(write.channel, write.value))
+                for write in writes
+            ]
             self._checkpoints.put_writes(
                 tx,
                 thread_id=original.thread_id,
                 ns=original.ns,
                 checkpoint_id=original.checkpoint_id,
-                task_id=task_id,
-                task_path=task_path,
-                # Not through put_writes of the saver, which would number them anew.
-                writes=[
-                    NewWrite(
-                        write.idx,
-                        write.channel,
-                        self._values.written(write.channel, write.value),
-                    )
-                    for write in writes
-                ],
-                replace=False,
+                new=NewWrites(task_id, task_path, rows),
             )
 
     def read_back(self, tx: Tx, thread_id: str, ns: str) -> Iterator[CheckpointTuple]:

@@ -37,6 +37,7 @@ from rowtrail_langgraph.capture import (
     note_writes,
     without_used_answer,
 )
+from rowtrail_langgraph.saver._held import Held
 from rowtrail_langgraph.saver._opening import LazyJournal, Opening, OpensJournal
 from rowtrail_langgraph.saver._transactions import Page, Pages, Transactions, key_of
 from rowtrail_langgraph.values import Ciphertexts, GraphCodec, Memo, Values, default_serde
@@ -125,6 +126,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
             self._lazy = LazyJournal(journal_path(path_or_journal), opens)
         self.memo = Memo()
         """What is stored already of the lists that were written and read last."""
+        self._held = Held()
         self._ciphertexts = Ciphertexts()
         self._codec = GraphCodec(self.serde, self._ciphertexts)
         self._work: Transactions | None = None
@@ -155,7 +157,8 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
             journal = self._lazy.open()
             content = journal.recorder.content
             values = Values(content, self.codec, self.memo)
-            work = Transactions(journal, Checkpoints(journal.store, content), values)
+            checkpoints = Checkpoints(journal.store, content)
+            work = Transactions(journal, checkpoints, values, self._held)
             self._work = work
         return work
 
@@ -284,12 +287,16 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
     ) -> None:
         """Store the writes of one task; committed before it returns.
 
+        Those of a task that a graph executed before its checkpoint was saved, which LangGraph does
+        in the background, are committed with that: alone they would be of no use.
+
         Raises:
             UnstorableError: The serializer refuses a value.
         """
         work = self._using()
         transaction = work.put_writes(config, writes, task_id, task_path)
-        work.store.write(transaction, key=key_of(config))
+        if transaction is not None:
+            work.store.write(transaction, key=key_of(config))
         note_writes(config, task_id, writes)
 
     async def aput_writes(
@@ -302,20 +309,25 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
         """Async twin of `put_writes`."""
         work = await self._ausing()
         transaction = work.put_writes(config, writes, task_id, task_path)
-        await work.store.awrite(transaction, key=key_of(config))
+        if transaction is not None:
+            await work.store.awrite(transaction, key=key_of(config))
         note_writes(config, task_id, writes)
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with its checkpoints, runs and steps; what days cost stays counted."""
         work = self._using()
         work.store.write(work.delete_thread(thread_id), key=key_of(thread_id))
-        self.memo.forget(str(thread_id))
+        self._forget(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async twin of `delete_thread`."""
         work = await self._ausing()
         await work.store.awrite(work.delete_thread(thread_id), key=key_of(thread_id))
-        self.memo.forget(str(thread_id))
+        self._forget(str(thread_id))
+
+    def _forget(self, thread_id: str) -> None:
+        self.memo.forget(thread_id)
+        self._held.forget(thread_id)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made; their steps stay readable."""

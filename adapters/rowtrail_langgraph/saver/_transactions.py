@@ -27,6 +27,7 @@ from rowtrail.checkpoint import (
     DamagedCheckpoint,
     NewCheckpoint,
     NewWrite,
+    NewWrites,
     StoredCheckpoint,
 )
 from rowtrail.content import LONGEST_INT, PreparedList
@@ -34,6 +35,7 @@ from rowtrail.engine import Tx, WriteKey
 from rowtrail.errors import CorruptRowError, UsageError
 from rowtrail_langgraph.capture import asking, attempt_of, finishing
 from rowtrail_langgraph.saver._collector import collector
+from rowtrail_langgraph.saver._held import Held, TaskWrites
 from rowtrail_langgraph.values import Values, logger, metadata_text
 
 FIRST_PAGE = 2
@@ -95,9 +97,16 @@ def key_of(thread: RunnableConfig | str) -> WriteKey:
 class Transactions:
     """Reads and transactions of one journal, with the values of one serializer."""
 
-    def __init__(self, journal: Journal, checkpoints: Checkpoints, values: Values) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        checkpoints: Checkpoints,
+        values: Values,
+        held: Held | None = None,
+    ) -> None:
         self.store = journal.store
         self.values = values
+        self._held = held or Held()
         self._journal = journal
         self._checkpoints = checkpoints
 
@@ -107,6 +116,7 @@ class Transactions:
 
         def found(tx: Tx) -> CheckpointTuple | None:
             stored = self._checkpoints.fetch(tx, *address, known=known)
+            self._held.note(address[:2], None if stored is None else stored.checkpoint_id)
             return None if stored is None else self.tuple_of(stored, to_go_on_from=True)
 
         def known(channel: str, row: int, stamp: object) -> PreparedList | None:
@@ -201,7 +211,19 @@ class Transactions:
             created_at=created_at,
         )
         saved = Address(thread_id, ns, checkpoint["id"]).config
-        return partial(self._checkpoints.put, new=new), saved
+        held = self._held.taken((thread_id, ns), checkpoint["id"])
+        return partial(self._put, new=new, held=held), saved
+
+    def _put(self, tx: Tx, new: NewCheckpoint, held: Sequence[TaskWrites]) -> None:
+        """Store a checkpoint with the writes that waited for it, behind those that others left."""
+        its_own = [each for each in held if each.checkpoint_id == new.checkpoint_id]
+        for each in held:
+            if each.checkpoint_id != new.checkpoint_id:
+                self.write(tx, each)
+        self._checkpoints.put(tx, new, [each.new for each in its_own])
+        for each in its_own:
+            if each.also is not None:
+                each.also(tx)
 
     def put_writes(
         self,
@@ -209,8 +231,11 @@ class Transactions:
         writes: Sequence[tuple[str, Any]],
         task_id: str,
         task_path: str,
-    ) -> Callable[[Tx], None]:
-        """Return the transaction that stores the writes of one task."""
+    ) -> Callable[[Tx], None] | None:
+        """Return the transaction that stores the writes of one task.
+
+        None where they are stored with their checkpoint, which is on its way.
+        """
         thread_id, ns, checkpoint_id = address_of(config)
         if checkpoint_id is None:
             raise UsageError(
@@ -225,23 +250,26 @@ class Transactions:
         finish = finishing(config, task_id, channels)
         ask = asking(config, self._journal, self.values.codec, task_id, writes)
 
-        def work(tx: Tx) -> None:
-            self._checkpoints.put_writes(
-                tx,
-                thread_id=thread_id,
-                ns=ns,
-                checkpoint_id=checkpoint_id,
-                task_id=task_id,
-                task_path=task_path,
-                writes=rows,
-                replace=all(channel in WRITES_IDX_MAP for channel in channels),
-            )
+        def also(tx: Tx) -> None:
             if finish is not None:
                 finish(tx)
             if ask is not None:
                 ask(tx, thread_id)
 
-        return work
+        is_more = finish is not None or ask is not None
+        is_special = all(channel in WRITES_IDX_MAP for channel in channels)
+        new = NewWrites(task_id, task_path, rows, replace=is_special)
+        of_task = TaskWrites(thread_id, ns, checkpoint_id, new, also if is_more else None)
+        return None if self._held.hold(config, of_task) else partial(self.write, writes=of_task)
+
+    def write(self, tx: Tx, writes: TaskWrites) -> None:
+        """Store the writes of one task."""
+        thread_id, ns, checkpoint_id = writes.thread_id, writes.ns, writes.checkpoint_id
+        self._checkpoints.put_writes(
+            tx, thread_id=thread_id, ns=ns, checkpoint_id=checkpoint_id, new=writes.new
+        )
+        if writes.also is not None:
+            writes.also(tx)
 
     def delete_thread(self, thread_id: str) -> Callable[[Tx], None]:
         """Return the transaction that deletes a thread."""

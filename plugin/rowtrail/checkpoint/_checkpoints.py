@@ -19,7 +19,7 @@ from rowtrail.checkpoint._rows import (
     DamagedCheckpoint,
     Known,
     NewCheckpoint,
-    NewWrite,
+    NewWrites,
     StoredCheckpoint,
     StoredWrite,
     Value,
@@ -44,8 +44,8 @@ class Checkpoints:
         """Rows of names that repeat: of channels, and paths of tasks."""
         self._labels_stamp: object = None
 
-    def put(self, tx: Tx, new: NewCheckpoint) -> None:
-        """Store a checkpoint, in place of one with the same id."""
+    def put(self, tx: Tx, new: NewCheckpoint, writes: Iterable[NewWrites] = ()) -> None:
+        """Store a checkpoint, in place of one with the same id, and writes of its tasks."""
         now = tx.now_ms() if new.created_at is None else new.created_at
         thread = self._begin(tx, new.thread_id, now)
         row = self._put_row(tx, new, thread, now)
@@ -55,6 +55,8 @@ class Checkpoints:
             label = self._labels.get(channel) or self._label(tx, channel)
             values.append({"checkpoint": row, "channel": label, "item": item, "list": items})
         tx.many("channel_value_insert", values)
+        for each in writes:
+            self._put_writes(tx, thread, new.ns, row, each)
 
     def _put_row(self, tx: Tx, new: NewCheckpoint, thread: int, now: int) -> int:
         """Store the row of a checkpoint and return its id."""
@@ -100,39 +102,33 @@ class Checkpoints:
             tx.run("writes_move", source=stub, target=front)
 
     def put_writes(
-        self,
-        tx: Tx,
-        *,
-        thread_id: str,
-        ns: str,
-        checkpoint_id: str,
-        task_id: str,
-        task_path: str,
-        writes: Sequence[NewWrite],
-        replace: bool,
+        self, tx: Tx, *, thread_id: str, ns: str, checkpoint_id: str, new: NewWrites
     ) -> None:
-        """Store the writes of one task; those already there stay unless `replace`."""
+        """Store the writes of one task."""
         thread = self._begin(tx, thread_id)
         key = {"thread": thread, "ns": ns, "checkpoint_id": tx.id(checkpoint_id)}
-        path = self._label(tx, task_path)
         row = tx.value("checkpoint_row", **key)
         if row is None:  # the writes of a superstep may arrive before its checkpoint
             row = tx.insert("checkpoint_stub", now=tx.now_ms(), **key)
+        self._put_writes(tx, thread, ns, row, new)
+
+    def _put_writes(self, tx: Tx, thread: int, ns: str, checkpoint: int, new: NewWrites) -> None:
+        path, task_id = self._label(tx, new.task_path), tx.id(new.task_id)
         rows: list[dict[str, Any]] = []
-        for write in writes:
+        for write in new.writes:
             item, items = self._put_value(tx, f"{thread}/{ns}/{write.channel}/w", write.value)
             rows.append(
                 {
-                    "checkpoint": row,
+                    "checkpoint": checkpoint,
                     "task_path": path,
-                    "task_id": tx.id(task_id),
+                    "task_id": task_id,
                     "idx": write.idx,
                     "channel": self._label(tx, write.channel),
                     "item": item,
                     "list": items,
                 }
             )
-        tx.many("write_replace" if replace else "write_insert", rows)
+        tx.many("write_replace" if new.replace else "write_insert", rows)
 
     def fetch(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rowtrail.content import Encoded, Prepared, PreparedList
@@ -45,6 +45,20 @@ class NewWrite:
     idx: int
     channel: str
     value: Value
+
+
+@dataclass(slots=True)
+class NewWrites:
+    """The pending writes of one task on their way in.
+
+    Attributes:
+        replace: Whether they replace those that are there; else these stay.
+    """
+
+    task_id: str
+    task_path: str
+    writes: Sequence[NewWrite]
+    replace: bool = False
 
 
 @dataclass(frozen=True)
