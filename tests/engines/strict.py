@@ -291,14 +291,14 @@ class StrictStore:
         return row, tx.value("meta_value", key="journal_id"), key
 
     def write(
-        self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool = False
+        self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool | None = None
     ) -> T:
         if self.is_in_transaction:
             raise RuntimeError("a transaction cannot wait for another one")
         return self.submit(work, key=key).result()
 
     async def awrite(
-        self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool = False
+        self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool | None = None
     ) -> T:
         return await asyncio.shield(asyncio.wrap_future(self.submit(work, key=key)))
 

@@ -13,18 +13,20 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from rowtrail import Journal, step
+from rowtrail import InDoubtError, Journal, step
 from rowtrail.engine.reading import open_reader
 from rowtrail.verify import recent_durability
 from tests.conftest import Child
 from tests.engines.sqlite_store import sqlite_store
 
-# Writes one line to a file of its own for each call, so that the trace has all in one order.
+# Writes a line to a file of its own for each call and for each answer that its caller has, so that
+# the trace has all in one order; copies of the files are what a cut before the end leaves at most.
 PROGRAM = """
-import asyncio, os, sys
+import asyncio, os, shutil, sys
 from rowtrail import Journal, step
 DB, LEDGER, DURABILITY, HOW = sys.argv[1:]
 ledger = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -57,26 +59,55 @@ with Journal(DB, durability=DURABILITY) as journal:
         with journal.run("r"):
             for n in range(5):
                 look(n)
+                os.write(ledger, b"told\\n")
                 send(n)
+                os.write(ledger, b"told\\n")
     os.write(ledger, b"end\\n")
+    for suffix in ("", "-wal"):
+        shutil.copyfile(DB + suffix, DB + ".copy" + suffix)
     os.write(ledger, repr([s.on_disk for s in journal.durability().steps]).encode() + b"\\n")
 """
 
-CALL = re.compile(r"(fdatasync|fsync|pwrite64|write)\((\d+)<([^>]*)>(?:, \"(\w+))?")
+T = TypeVar("T")
+
+MADE: list[tuple[str, Any]] = []
+"""The calls of `look` and `send` in this process."""
+
+CALL = re.compile(
+    r"(fdatasync|fsync|pwrite64|write)\((\d+)<([^>]*)>(?:, \"(\w+))?(?:.*, (\d+), (\d+)\))?"
+)
 
 
 @step(kind="tool", name="look", effect="read")
-def look(what: str) -> str:
+def look(what: T) -> T:
+    MADE.append(("look", what))
     return what
 
 
 @step(kind="tool", name="send", effect="write")
-def send(what: str) -> str:
+def send(what: T) -> T:
+    MADE.append(("send", what))
     return what
 
 
+class Event(NamedTuple):
+    """What the program did: `look`, `send` and `told`, or `wal` and `sync`, of the WAL.
+
+    Attributes:
+        end: Up to which byte the WAL is written.
+    """
+
+    name: str
+    end: int = 0
+
+
 def traced(tmp_path: Path, durability: str, how: str = "sync") -> list[str]:
-    """Run the program under strace; give `look`, `send` and each write and sync of the WAL."""
+    """Run the program under strace and return what it did."""
+    return [event.name for event in events(tmp_path, durability, how)]
+
+
+def events(tmp_path: Path, durability: str, how: str = "sync") -> list[Event]:
+    """Run the program under strace and return what it did, with the places in the WAL."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed here")
     trace, ledger = tmp_path / "trace", tmp_path / "ledger"
@@ -90,25 +121,30 @@ def traced(tmp_path: Path, durability: str, how: str = "sync") -> list[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    seen: list[str] = []
+    seen: list[Event] = []
     for line in trace.read_text(errors="replace").splitlines():
         found = CALL.search(line)
         if found is None:
             continue
-        name, _, path, text = found.groups()
+        name, _, path, text, size, offset = found.groups()
         if path == str(ledger):
-            seen.append(text or "")
+            seen.append(Event(text or ""))
         elif path.endswith("agent.db-wal"):
-            seen.append("sync" if "sync" in name else "wal")
+            is_sync = "sync" in name
+            seen.append(Event("sync") if is_sync else Event("wal", int(size) + int(offset)))
+    return seen
+
+
+def in_the_run(seen: list[str]) -> list[str]:
     return seen[seen.index("begin") + 1 : seen.index("end")]
 
 
 def before(seen: list[str], call: str) -> list[set[str]]:
-    """Give what happened to the WAL right before each call of a tool."""
+    """Give what happened to the WAL right before each call of a tool, or each answer."""
     found: list[set[str]] = []
     since: set[str] = set()
-    for event in seen:
-        if event in ("look", "send"):
+    for event in in_the_run(seen):
+        if event in ("look", "send", "told"):
             if event == call:
                 found.append(since)
             since = set()
@@ -125,12 +161,12 @@ def test_with_normal_durability_the_row_of_a_write_is_synced_before_it_is_made(
 ) -> None:
     seen = traced(tmp_path, "normal")
     assert before(seen, "send") == [{"sync"}] * 5
-    assert all("sync" not in events for events in before(seen, "look"))
-    assert Counter(seen)["sync"] == 5
+    assert all("sync" not in what for what in before(seen, "look") + before(seen, "told"))
+    assert Counter(in_the_run(seen))["sync"] == 5
 
 
 def test_writes_made_together_share_their_sync_and_none_begins_before_it(tmp_path: Path) -> None:
-    seen = traced(tmp_path, "normal", "async")
+    seen = in_the_run(traced(tmp_path, "normal", "async"))
     syncs = [index for index, event in enumerate(seen) if event == "sync"]
     sends = [index for index, event in enumerate(seen) if event == "send"]
     assert len(sends) == 5
@@ -140,10 +176,79 @@ def test_writes_made_together_share_their_sync_and_none_begins_before_it(tmp_pat
     assert "sync" not in seen[: seen.index("look")]
 
 
-def test_with_full_durability_every_row_is_synced_before_its_call(tmp_path: Path) -> None:
+def test_with_full_durability_all_is_synced_but_that_a_call_begins_which_reads(
+    tmp_path: Path,
+) -> None:
     seen = traced(tmp_path, "full")
     assert before(seen, "send") == [{"sync"}] * 5
-    assert before(seen, "look") == [{"sync"}] * 5
+    assert before(seen, "told") == [{"sync"}] * 10
+    assert [what - {"sync"} for what in before(seen, "look")] == [{"wal"}] * 5
+    # The run begins and ends, five reads and five writes.
+    assert Counter(in_the_run(seen))["sync"] == 2 + 5 + 2 * 5
+
+
+CALLS = [(name, n) for n in range(5) for name in ("look", "send")]
+
+
+def test_a_power_cut_takes_nothing_told_and_no_write_that_was_begun(tmp_path: Path) -> None:
+    """After each event the WAL is cut to what was synced, and to all that was written."""
+    seen = events(tmp_path, "full")
+    start, end = (seen.index(Event(name)) for name in ("begin", "end"))
+    vanished: set[int] = set()
+    judged: set[tuple[int, int, int]] = set()
+    for at in range(start, end):
+        done = [event.name for event in seen[start : at + 1]]
+        told, begun = done.count("told"), done.count("look") + done.count("send")
+        if told == 4:  # two of each; the others are no different
+            break
+        last_sync = max(n for n in range(at + 1) if seen[n].name == "sync")
+        for until in {last_sync, at}:
+            length = max(event.end for event in seen[: until + 1])
+            if (length, told, begun) in judged:
+                continue
+            judged.add((length, told, begun))
+            cut = cut_copy(tmp_path, length)
+            if steps_in(cut) < begun:
+                vanished.add(begun - 1)
+            MADE.clear()
+            if go_on(cut):
+                assert MADE == []
+                assert CALLS[told][0] == "send", at  # its row may be on disk before it is made
+                continue
+            replayed = len(CALLS) - len(MADE)
+            assert CALLS[replayed:] == MADE, at
+            is_write_begun = begun > told and CALLS[told][0] == "send"
+            assert (begun if is_write_begun else told) <= replayed <= begun, at
+    assert vanished == {0, 2}  # only calls that read
+
+
+def steps_in(db: Path) -> int:
+    with closing(sqlite3.connect(db)) as connection:
+        return int(connection.execute("SELECT count(*) FROM step").fetchone()[0])
+
+
+def cut_copy(tmp_path: Path, length: int) -> Path:
+    """Return a copy of the file with so many bytes of its WAL."""
+    folder = tmp_path / "cut"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    copy = folder / "agent.db"
+    shutil.copyfile(tmp_path / "agent.db.copy", copy)
+    wal = (tmp_path / "agent.db.copy-wal").read_bytes()
+    Path(f"{copy}-wal").write_bytes(wal[:length])
+    return copy
+
+
+def go_on(db: Path) -> bool:
+    """Continue the run of the program, and return whether a call in doubt ends it."""
+    with Journal(db, durability="normal") as journal:
+        try:
+            with journal.run("r"):
+                for name, n in CALLS:
+                    {"look": look, "send": send}[name](n)
+        except InDoubtError:
+            return True
+    return False
 
 
 def places(journal: Journal) -> dict[str, tuple[bool | None, bool]]:

@@ -237,7 +237,7 @@ def _effects(found: Overview) -> Iterator[Finding]:
 def _durability(reader: Reader, steps: int) -> Iterator[Finding]:
     """Say of the newest steps whether they are on disk, one by one where that is asked for."""
     report = recent_durability(reader, limit=steps or RECENT_STEPS)
-    risk = len(report.at_risk)
+    risk = sum(step.status != "running" for step in report.at_risk)  # what is lost is made again
     if risk:
         yield Finding(
             "on disk",
@@ -251,7 +251,8 @@ def _durability(reader: Reader, steps: int) -> Iterator[Finding]:
         yield Finding("on disk", "ok", says)
     for step in report.steps if steps else ():
         says = f"{step.kind} {step.name} of {step.run_id}, {step.status}: {step.says}"
-        yield Finding(f"step {step.step_id}", "ok" if step.on_disk else "warn", says)
+        is_well = step.on_disk or step.status == "running"
+        yield Finding(f"step {step.step_id}", "ok" if is_well else "warn", says)
 
 
 def _machine() -> Iterator[Finding]:

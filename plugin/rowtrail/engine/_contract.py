@@ -206,14 +206,16 @@ class Store(Source, Protocol):
     """Run as the last work of the store, when it closes."""
 
     def write(
-        self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool = False
+        self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool | None = None
     ) -> T:
         """Run `work` in a transaction and return its result once it is committed.
 
         Args:
             work: The transaction.
             key: What it belongs to.
-            synced: Have it on disk before this returns, also with `durability="normal"`.
+            synced: Have it on disk before this returns, whatever the durability. With False a power
+                cut may take it, until something later is on disk: then all before it is too. None
+                leaves it to the durability.
 
         Raises:
             StorageError: Nothing of it was stored; the leaf and the message say why.
@@ -222,7 +224,7 @@ class Store(Source, Protocol):
         ...
 
     async def awrite(
-        self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool = False
+        self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool | None = None
     ) -> T:
         """As `write`, for coroutines; committed also when the awaiting task is cancelled."""
         ...

@@ -216,7 +216,8 @@ def _verdict(
         return verdict
 
     try:
-        # No power cut may take the row of a call that changes the world, once it is made.
+        # No power cut may take the row of a call that changes the world, once it is made. That of
+        # any other it may: nothing depends on it, and the call is made again.
         verdict: Verdict = yield Write(decide_it, synced=request.effect != "read")
     except BaseException as error:  # none may count as its owner any more
         if not isinstance(error, Exception):

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Write:
-    """Wait for a transaction to be committed, and with `synced` to be on disk in any case."""
+    """Wait for a transaction to be committed, and on disk as `synced` says (`Store.write`)."""
 
     work: Callable[[Tx], Any]
-    synced: bool = False
+    synced: bool | None = None
 
 
 @dataclass(eq=False, slots=True)

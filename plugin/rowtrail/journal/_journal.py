@@ -48,9 +48,10 @@ class Journal(Checks, Attempts):
     Args:
         path: The file, or `":memory:"` for a journal that lives as long as the object; when None,
             what $ROWTRAIL_DB says, else `./agent.db`, as on the command line.
-        durability: `full` (each commit is synced to disk) or `normal` (a power cut may take the
+        durability: `full` (each result is synced to disk) or `normal` (a power cut may take the
             last commits; a crash of the process takes nothing). The row of a call with effect
-            `write` is on disk before the call is made with either; `durability()` tells of each.
+            `write` or `idempotent` is on disk before the call is made with either, that of any
+            other need not be: it is made again. `durability()` says which steps are on disk.
         strict: Raise `DivergedError` when a resumed run asks for something that is not recorded,
             instead of making the call.
         embedder: What `search` finds meanings with: a LangChain `Embeddings`, or a function that

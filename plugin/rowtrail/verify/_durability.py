@@ -29,8 +29,9 @@ class StepDurability:
     """What could still become of the row of one step.
 
     Attributes:
-        on_disk: Whether the newest change of the row is on disk; None where another process with
-            `durability="normal"` wrote it, or may have, which alone knows.
+        on_disk: Whether the newest change of the row is on disk; None where another process wrote
+            it, or may have, which alone knows: the beginning of a call that changes nothing, or
+            anything with `durability="normal"`.
         may_vanish: The events that could still take that change.
         says: The same in words, with what it means for the step.
     """
@@ -111,17 +112,18 @@ class _Asking:
             return False, IN_MEMORY
         if row["id"] in self.unsynced:
             return False, IN_CACHE
-        is_of_another = row["is_normal"] and row["process"] != self.process
-        if is_of_another and not _is_intent(row):
+        if row["process"] != self.process and _may_be_unsynced(row):
             return None, IN_CACHE
         if row["is_changed"] and self.others_are_normal:
             return None, IN_CACHE  # a run started over, a crash written down, a step settled
         return True, ON_DISK
 
 
-def _is_intent(row: Row) -> bool:
-    """Return whether all that is recorded is that a call which changes the world begins."""
-    return bool(row["effect"] == "write" and row["status"] == "running")
+def _may_be_unsynced(row: Row) -> bool:
+    """Return whether the process that wrote a row may not have synced it."""
+    if row["status"] == "running":  # a call that changes the world is on disk before it is made
+        return bool(row["effect"] == "read")
+    return bool(row["is_normal"])
 
 
 def _durability_of(row: Row, place: tuple[bool | None, tuple[Event, ...]]) -> StepDurability:

@@ -338,6 +338,11 @@ def free_pages(connection: sqlite3.Connection, path: str, pages: int) -> int:
     return left
 
 
-def checkpoint_wal(connection: sqlite3.Connection) -> None:
-    """Move the WAL into the file as far as no reader is in the way, which also cuts the file."""
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+def checkpoint_wal(connection: sqlite3.Connection) -> bool:
+    """Move the WAL into the file as far as no reader is in the way, which also cuts the file.
+
+    Returns:
+        Whether all of it was: then all that was committed is on disk.
+    """
+    busy, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return not busy and frames == moved

@@ -85,7 +85,11 @@ class SqliteStore:
         self.hash_key: bytes = facts[2]
 
     def write(
-        self, work: Callable[[SqliteTx], T], *, key: WriteKey | None = None, synced: bool = False
+        self,
+        work: Callable[[SqliteTx], T],
+        *,
+        key: WriteKey | None = None,
+        synced: bool | None = None,
     ) -> T:
         """Run `work` in a transaction and return its result once it is committed."""
         if self.writer.is_in_transaction:
@@ -100,7 +104,11 @@ class SqliteStore:
         return self.writer.is_in_transaction
 
     async def awrite(
-        self, work: Callable[[SqliteTx], T], *, key: WriteKey | None = None, synced: bool = False
+        self,
+        work: Callable[[SqliteTx], T],
+        *,
+        key: WriteKey | None = None,
+        synced: bool | None = None,
     ) -> T:
         """As `write`, for coroutines; committed also when the awaiting task is cancelled."""
         import asyncio  # not for `import rowtrail`
@@ -228,7 +236,11 @@ class SqliteStore:
             left := self._between_commits(lambda c: free_pages(c, self.path, PAGES_AT_ONCE))
         ):
             pass
-        self._between_commits(checkpoint_wal)
+        self._between_commits(self._checkpoint)
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        if checkpoint_wal(connection):
+            self.writer.unsynced.note(is_synced=True)
 
     def _between_commits(self, work: Callable[[sqlite3.Connection], T]) -> T:
         from concurrent.futures import Future

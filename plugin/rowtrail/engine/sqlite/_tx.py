@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
@@ -17,17 +15,9 @@ from rowtrail._clock import Clock
 from rowtrail.engine._contract import Row
 from rowtrail.engine.sqlite._dialect import dialect
 from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_error
-from rowtrail.engine.sqlite._home import wal_of
 from rowtrail.schema import Change
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-
-MAX_NOTED = 100_000
-"""How many steps are remembered, the newest; nobody asks for so many."""
-
-_HEADER = slice(12, 24)
-"""Where the header of a WAL has its number and salts: others after each reset."""
 
 
 @cache
@@ -232,56 +222,3 @@ def begin(connection: sqlite3.Connection, path: str) -> None:
             until = until or now + BUSY_TIMEOUT_MS / 1000
             if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or now > until:
                 raise named_error(error, path) from error
-
-
-class Unsynced:
-    """The steps that were changed since the WAL was last synced, as far as this process knows.
-
-    A WAL begins anew only after a checkpoint, which syncs it and the file: what was written into
-    one that is gone is on disk. Source: sqlite.org/wal.html and `walCheckpoint` in wal.c.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.changed: set[int] = set()
-        """Steps that the transaction under way changes."""
-        self._wal_path = wal_of(path)
-        self._wal = b""
-        self._lock = threading.Lock()
-        self._noted: set[int] = set()
-
-    def note(self, *, is_synced: bool) -> None:
-        """Note that what was changed is committed."""
-        with self._lock:
-            if is_synced:
-                self._noted.clear()
-            else:
-                self._forget_reset()
-                self._noted |= self.changed
-                if len(self._noted) > MAX_NOTED:
-                    self._noted = set(sorted(self._noted)[MAX_NOTED // 2 :])
-            self.changed.clear()
-
-    def steps(self) -> frozenset[int]:
-        """Return the steps whose newest change may not be on disk."""
-        with self._lock:
-            self._forget_reset()
-            return frozenset(self._noted | self.changed)
-
-    def _forget_reset(self) -> None:
-        wal = self._header()
-        if wal != self._wal:
-            self._noted.clear()
-            self._wal = wal
-
-    def _header(self) -> bytes:
-        # SQLite holds no locks on the WAL itself, so that closing a handle of ours drops none.
-        try:
-            handle = os.open(self._wal_path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            try:
-                return os.read(handle, 32)[_HEADER]
-            finally:
-                os.close(handle)
-        except FileNotFoundError:
-            return b""
-        except OSError:  # out of descriptors, or a failing disk: nothing is known to be synced
-            return self._wal

@@ -16,7 +16,8 @@ from rowtrail.engine._contract import Durability
 from rowtrail.engine.sqlite._faults import storage_error
 from rowtrail.engine.sqlite._jobs import Awaited, Job, WaitedFor, wake_all
 from rowtrail.engine.sqlite._open import set_durability
-from rowtrail.engine.sqlite._tx import SqliteTx, Unsynced, begin
+from rowtrail.engine.sqlite._tx import SqliteTx, begin
+from rowtrail.engine.sqlite._unsynced import Unsynced
 from rowtrail.engine.sqlite._watch import Watch
 from rowtrail.errors import ClosedError, ReplacedError, StorageError
 
@@ -79,12 +80,12 @@ class Writer:
         self._thread = threading.Thread(target=self._loop, name="rowtrail-writer", daemon=True)
         self._thread.start()
 
-    def write(self, work: Callable[[SqliteTx], Any], *, synced: bool = False) -> Any:
+    def write(self, work: Callable[[SqliteTx], Any], *, synced: bool | None = None) -> Any:
         """Run a transaction and return its result once it is committed.
 
         Args:
             work: The transaction.
-            synced: Have it on disk before this returns, whatever the durability.
+            synced: As the contract has it (`Store.write`).
 
         Raises:
             ClosedError: The store was closed.
@@ -181,7 +182,7 @@ class Writer:
                 self._beat_at = time.monotonic()
                 with contextlib.suppress(StorageError):  # the commit says it
                     self._watch.look_inside()
-                self._commit([*batch, Job(self._beat)])
+                self._commit([*batch, Job(self._beat, synced=False)])
                 self.beats += 1
             elif batch:
                 self._commit(batch)
@@ -266,7 +267,9 @@ class Writer:
 
     def _set_level(self, batch: list[Job]) -> None:
         """Sync the commit that holds a job which asks for it; SQLite changes this outside only."""
-        level = "full" if any(job.synced for job in batch) else self._durability
+        is_full = self._durability == "full"
+        is_synced = any(is_full if job.synced is None else job.synced for job in batch)
+        level: Durability = "full" if is_synced else "normal"
         if level != self._level:
             set_durability(self.connection, level)
             self._level = level
