@@ -182,7 +182,7 @@ def test_what_was_closed_before_its_first_use_stays_closed(db: Path) -> None:
     saver = RowtrailSaver(db)
     saver.close()
     saver.close()
-    with pytest.raises(ClosedError, match="make a new saver"):
+    with pytest.raises(ClosedError, match="make a new one"):
         saver.get_tuple(thread())
     assert not db.exists()
 

@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from rowtrail import Journal
+from rowtrail.adapter.opening import LazyJournal, Opening, OpensJournal
 from rowtrail.checkpoint import Checkpoints
 from rowtrail.engine import Durability, Tx
 from rowtrail.journal import (
@@ -38,7 +39,6 @@ from rowtrail_langgraph.capture import (
     without_used_answer,
 )
 from rowtrail_langgraph.saver._held import Held
-from rowtrail_langgraph.saver._opening import LazyJournal, Opening, OpensJournal
 from rowtrail_langgraph.saver._transactions import Page, Pages, Transactions, key_of
 from rowtrail_langgraph.values import Ciphertexts, GraphCodec, Memo, Values, default_serde
 

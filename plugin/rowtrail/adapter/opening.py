@@ -1,4 +1,4 @@
-"""When a saver's journal is opened: at its first use, in each process, never on an event loop."""
+"""When an adapter's journal is opened: at its first use in each process, on no event loop."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-from rowtrail import Journal
 from rowtrail.engine import absolute, refuse_unusable
 from rowtrail.errors import ClosedError
+from rowtrail.journal import Journal
+
+__all__ = ["Closable", "LazyJournal", "Opening", "OpensJournal", "run_in_thread"]
 
 
 class Closable(Protocol):
@@ -27,7 +29,7 @@ T = TypeVar("T")
 
 
 class LazyJournal:
-    """A journal that is opened by its first use; copies of a saver share one of these.
+    """A journal that is opened by its first use; copies of what has one share it.
 
     A process that forks before that leaves nothing to its children, and each opens its own. One
     that was open stays its parent's: SQLite cannot open a file safely in a child whose parent had
@@ -81,7 +83,7 @@ class LazyJournal:
 
     def _open(self) -> Journal:
         if self._is_closed:
-            raise ClosedError(f"{self._given!r} was closed: make a new saver", path=self._given)
+            raise ClosedError(f"{self._given!r} was closed: make a new one", path=self._given)
         # As it was given, for messages, unless the process has changed its folder since.
         is_there = self._path in (self._given, absolute(self._given))
         return self._open_it(self._given if is_there else self._path)
@@ -151,7 +153,7 @@ class OpensJournal:
         await run_in_thread(self.close)
 
     def close(self) -> None:
-        """Close the journal, if it is the saver's own; further calls do nothing."""
+        """Close the journal, if it was given as a path; further calls do nothing."""
         if self._owns_journal:
             self._lazy.close()
 
