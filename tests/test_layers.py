@@ -48,6 +48,8 @@ PUBLIC_SUBMODULES = {
     "rowtrail.testing",
     # for adapters
     "rowtrail.adapter",
+    "rowtrail.adapter.effects",
+    "rowtrail.adapter.opening",
     "rowtrail.checkpoint",
     "rowtrail.content",
     "rowtrail.engine",

@@ -102,6 +102,7 @@ def tool_request(
     on_doubt: OnDoubt | None = None,
     tool_call_id: str | None = None,
     not_done_on: tuple[type[BaseException], ...] = (),
+    counted: Any = None,
 ) -> Request:
     """Return the request of a tool's call.
 
@@ -113,10 +114,11 @@ def tool_request(
         on_doubt: What decides where a `write` may or may not have happened.
         tool_call_id: By which the model's answer asked for it.
         not_done_on: Exceptions with which a `write` says that it did not happen.
+        counted: What makes it the same request, in place of the arguments.
     """
     attempt = scope.attempt
     mask = None if effect == "write" else attempt.canonical
-    identity = identity_of("tool", name, arguments, mask)
+    identity = identity_of("tool", name, arguments if counted is None else counted, mask)
     identity.warn(name)
     return Request(
         kind="tool",
