@@ -551,7 +551,27 @@ def test_a_question_of_any_framework_is_shown_with_its_answer(journal: Journal) 
         ("interrupt", "Go on, then?", '["yes"]', 0),
         ("approval", '{"tool":"send"}', None, 1),
     ]
-    assert journal.runs()[0]["waiting_for"] is None, "a run that is done waits for nothing"
+
+
+@pytest.mark.parametrize("answered", [0, 1, 2])
+def test_a_run_that_returns_waits_while_a_question_is_open(journal: Journal, answered: int) -> None:
+    with journal.run("r"):
+        scope = scope_here("ask")
+        assert scope is not None
+        for position in range(2):
+            record_question(scope, f"Question {position}?", position=position)
+    assert journal.runs()[0]["status"] == "waiting"
+    assert journal.runs()[0]["waiting_for"] == "Question 1?"
+    with journal.run("r"):  # asked again, and answered now
+        scope = scope_here("ask")
+        assert scope is not None
+        for position in range(2):
+            record_question(scope, f"Question {position}?", position=position)
+        for position in range(answered):
+            record_answer(scope, "yes", position=position)
+    is_open = answered < 2
+    assert journal.runs()[0]["status"] == ("waiting" if is_open else "done")
+    assert journal.runs()[0]["waiting_for"] == ("Question 1?" if is_open else None)
 
 
 async def test_coroutines_ask_too(journal: Journal) -> None:

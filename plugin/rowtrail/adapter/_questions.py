@@ -16,7 +16,8 @@ def record_question(
 ) -> str:
     """Record that a scope waits for a person, and return the id of the question.
 
-    Committed before it returns. NewQuestion again at its position, it is the same question.
+    Committed before it returns. Asked again at its position, it is the same question. A run of
+    `journal.run` that returns without an error while one is unanswered is `waiting`, not `done`.
 
     Args:
         scope: Where it is asked, from `scope_here`.
@@ -24,24 +25,30 @@ def record_question(
         kind: `interrupt`, or `approval` where the answer is yes or no to a call.
         position: How many questions the scope asked before.
     """
-    return str(_store(scope).write(_asking(scope, question, kind, position)))
+    row = _store(scope).write(_asking(scope, question, kind, position))
+    scope.attempt.unanswered.add((scope.name, position))
+    return str(row)
 
 
 async def arecord_question(
     scope: Scope, question: Any, *, kind: QuestionKind = "interrupt", position: int = 0
 ) -> str:
     """Async twin of `record_question`."""
-    return str(await _store(scope).awrite(_asking(scope, question, kind, position)))
+    row = await _store(scope).awrite(_asking(scope, question, kind, position))
+    scope.attempt.unanswered.add((scope.name, position))
+    return str(row)
 
 
 def record_answer(scope: Scope, answer: Any, *, position: int = 0) -> None:
     """Record what a person answered to the question of a scope at a position; committed."""
     _store(scope).write(_answering(scope, answer, position))
+    scope.attempt.unanswered.discard((scope.name, position))
 
 
 async def arecord_answer(scope: Scope, answer: Any, *, position: int = 0) -> None:
     """Async twin of `record_answer`."""
     await _store(scope).awrite(_answering(scope, answer, position))
+    scope.attempt.unanswered.discard((scope.name, position))
 
 
 def _store(scope: Scope) -> Store:

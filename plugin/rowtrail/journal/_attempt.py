@@ -125,6 +125,11 @@ class Attempt(Holder):
         self.open: set[int] = set()
         """Steps whose ends are not on disk."""
 
+    @functools.cached_property
+    def unanswered(self) -> set[tuple[str, int]]:
+        """Return what a person was asked in this attempt, as scopes and positions in them."""
+        return set()
+
     @property
     def write_key(self) -> WriteKey:
         """Return what its transactions belong to."""

@@ -119,10 +119,10 @@ class Run:
         if isinstance(error, Exception) and culprit(error, attempt.failures) is None:
             yield from setting_answer_aside(attempt, WHOLE_RUN, error)
         described = None if error is None else attempt.recorder.describe(error)
-        yield from ending(attempt, _outcome(error), described)
+        yield from ending(attempt, _outcome(attempt, error), described)
 
 
-def _outcome(error: BaseException | None) -> Outcome:
+def _outcome(attempt: Attempt, error: BaseException | None) -> Outcome:
     if error is None:
-        return "done"
+        return "waiting" if attempt.unanswered else "done"
     return "failed" if isinstance(error, Exception) else "cancelled"
