@@ -25,6 +25,7 @@ from rowtrail.journal._environment import (
     RUN_VARIABLE,
     THREAD_VARIABLE,
     journal_path,
+    take_run_id,
 )
 from rowtrail.journal._find import abegin_again, abegin_call, begin_again, begin_call
 from rowtrail.journal._grip import Grip
@@ -88,4 +89,5 @@ __all__ = [
     "run_scope",
     "scope_finders",
     "set_answer_aside",
+    "take_run_id",
 ]
