@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rowtrail.adapter import Request, Scope, llm_request, scope_here
+from rowtrail.adapter import Request, Scope, llm_request, scope_here, with_numbered_ids
 from rowtrail.journal import Journal
 from rowtrail.journal.places import log
+from rowtrail.usage import provider_at
 
 ENDPOINTS = ("/chat/completions", "/responses", "/messages")
 
@@ -27,28 +28,6 @@ CREDENTIALS = (
     "token",
 )
 """Parameters of an address that neither count nor may be stored."""
-
-PROVIDERS = {
-    "anthropic.com": "anthropic",
-    "api.cerebras.ai": "cerebras",
-    "api.deepseek.com": "deepseek",
-    "api.fireworks.ai": "fireworks",
-    "api.groq.com": "groq",
-    "api.mistral.ai": "mistral",
-    "api.together.xyz": "together",
-    "api.x.ai": "x-ai",
-    "generativelanguage.googleapis.com": "google",
-    "openai.azure.com": "azure",
-    "openrouter.ai": "openrouter",
-}
-"""Who serves at an address, in the words of genai-prices: other models' prices are not OpenAI's."""
-
-IDS = ("id", "call_id", "tool_call_id", "tool_use_id")
-IDS_ARE_MADE_UP = frozenset(
-    {None, "custom", "custom_tool_call", "custom_tool_call_output", "function", "function_call"}
-    | {"function_call_output", "message", "reasoning", "tool_result", "tool_use"}
-)
-"""Types of the objects whose ids say nothing; of others they name what the provider keeps."""
 
 
 @dataclass
@@ -92,7 +71,7 @@ class Recorder:
             name,
             messages,
             {**parameters, **to},
-            provider=self.provider or _provider(str(address.host), self.sdk),
+            provider=self.provider or provider_at(str(address.host), self.sdk),
             counted={**to, "body": _without_ids(body)},
         )
 
@@ -124,31 +103,6 @@ def _parts(body: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _without_ids(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a body in which ids that were made up count by what they refer to: their order."""
-    seen: dict[str, int] = {}
-
-    def numbered(part: Any) -> Any:
-        if not isinstance(part, dict):
-            return part
-        found = dict(part)
-        for key in IDS:
-            value = part.get(key)
-            if isinstance(value, str) and (key != "id" or part.get("type") in IDS_ARE_MADE_UP):
-                found[key] = seen.setdefault(value, len(seen))
-        for key in ("content", "tool_calls"):
-            if isinstance(part.get(key), list):
-                found[key] = [numbered(each) for each in part[key]]
-        return found
-
-    counted = dict(body)
-    for key in ("messages", "input"):
-        if isinstance(body.get(key), list):
-            counted[key] = [numbered(each) for each in body[key]]
-    return counted
-
-
-def _provider(host: str, sdk: str) -> str:
-    for known, provider in PROVIDERS.items():
-        if host == known or host.endswith(f".{known}"):
-            return provider
-    return sdk
+    """Return a body in which ids that were made up do not count."""
+    lists = {key: each for key in ("messages", "input") if isinstance(each := body.get(key), list)}
+    return {**body, **{key: with_numbered_ids(each) for key, each in lists.items()}}

@@ -25,7 +25,7 @@ from rowtrail.adapter._record import (
     record,
     record_stream,
 )
-from rowtrail.adapter._requests import ANSWERS, llm_request, tool_request
+from rowtrail.adapter._requests import ANSWERS, llm_request, tool_request, with_numbered_ids
 from rowtrail.adapter._step import DECLARED, check_effect, step
 from rowtrail.journal import Request, Scope
 from rowtrail.replay import Effect
@@ -60,4 +60,5 @@ __all__ = [
     "scope_here",
     "step",
     "tool_request",
+    "with_numbered_ids",
 ]

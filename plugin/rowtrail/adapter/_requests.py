@@ -61,6 +61,35 @@ def llm_request(
     )
 
 
+IDS = ("id", "call_id", "tool_call_id", "tool_use_id")
+IDS_ARE_MADE_UP = frozenset(
+    {None, "custom", "custom_tool_call", "custom_tool_call_output", "function", "function_call"}
+    | {"function_call_output", "message", "reasoning", "tool_result", "tool_use"}
+)
+"""Types of the objects whose ids say nothing; of others they name what the provider keeps."""
+
+
+def with_numbered_ids(messages: Sequence[Any]) -> list[Any]:
+    """Return messages in which ids that were made up count by what they refer to: their order."""
+    seen: dict[str, int] = {}
+
+    def numbered(part: Any) -> Any:
+        if not isinstance(part, Mapping):
+            return part
+        fields = cast("Mapping[str, Any]", part)
+        found = dict(fields)
+        for key in IDS:
+            value = fields.get(key)
+            if isinstance(value, str) and (key != "id" or fields.get("type") in IDS_ARE_MADE_UP):
+                found[key] = seen.setdefault(value, len(seen))
+        for key in ("content", "tool_calls"):
+            if isinstance(fields.get(key), list):
+                found[key] = [numbered(each) for each in fields[key]]
+        return found
+
+    return [numbered(each) for each in messages]
+
+
 def _translated(message: Any) -> Sequence[Any]:
     """Return a message in the words of the core; a provider's may hold the results of several."""
     if isinstance(message, Mapping):
