@@ -15,6 +15,7 @@ import pytest
 from rowtrail import InDoubtError, Journal, step
 from rowtrail.adapter import (
     ANSWERS,
+    AskedQuestion,
     Effect,
     Form,
     ListOfChunks,
@@ -22,10 +23,14 @@ from rowtrail.adapter import (
     Scope,
     StreamForm,
     Usage,
+    afetch_questions,
+    afetch_run_that_asked,
     arecord,
     arecord_answer,
     arecord_question,
     arecord_stream,
+    fetch_questions,
+    fetch_run_that_asked,
     llm_request,
     record,
     record_answer,
@@ -33,6 +38,7 @@ from rowtrail.adapter import (
     record_stream,
     scope_here,
     tool_request,
+    with_numbered_ids,
 )
 
 pytestmark = pytest.mark.both_engines
@@ -572,6 +578,40 @@ def test_a_run_that_returns_waits_while_a_question_is_open(journal: Journal, ans
     is_open = answered < 2
     assert journal.runs()[0]["status"] == ("waiting" if is_open else "done")
     assert journal.runs()[0]["waiting_for"] == ("Question 1?" if is_open else None)
+
+
+async def test_what_a_run_asked_is_read_again_in_order(journal: Journal) -> None:
+    with journal.run("r"):
+        scope = scope_here("ask")
+        assert scope is not None
+        record_question(scope, {"call": "one"}, kind="approval")
+        record_question(scope, "Go on?", position=1)
+        record_answer(scope, {"approved": True})
+    with journal.run("r"):
+        scope = scope_here("ask")
+        assert scope is not None
+        asked = fetch_questions(scope)
+        assert await afetch_questions(scope) == asked
+    assert asked == [
+        AskedQuestion(0, {"call": "one"}, {"approved": True}, is_answered=True),
+        AskedQuestion(1, "Go on?", None, is_answered=False),
+    ]
+    assert fetch_run_that_asked(journal, '"one"') == "r"
+    assert await afetch_run_that_asked(journal, '"two"') is None
+
+
+@pytest.mark.parametrize("kind", ["function_call", "message", "reasoning"])
+def test_ids_that_were_made_up_count_by_their_order(kind: str) -> None:
+    def said(first: str, second: str) -> list[Any]:
+        return [
+            {"type": kind, "id": first, "call_id": second},
+            {"type": "function_call_output", "call_id": second, "output": "12 km"},
+            {"type": "item_reference", "id": "kept"},
+        ]
+
+    assert with_numbered_ids(said("a", "b")) == with_numbered_ids(said("c", "d"))
+    assert with_numbered_ids(said("a", "b")) != with_numbered_ids(said("a", "a"))
+    assert with_numbered_ids(said("a", "b"))[2] == {"type": "item_reference", "id": "kept"}
 
 
 async def test_coroutines_ask_too(journal: Journal) -> None:

@@ -9,8 +9,13 @@ finding what is recorded, waiting for others who make it, doubt, the order of ro
 
 from rowtrail.adapter._places import leaves_calls_by, scope_here
 from rowtrail.adapter._questions import (
+    AskedQuestion,
+    afetch_questions,
+    afetch_run_that_asked,
     arecord_answer,
     arecord_question,
+    fetch_questions,
+    fetch_run_that_asked,
     record_answer,
     record_question,
 )
@@ -36,6 +41,7 @@ __all__ = [
     "ANSWERS",
     "DECLARED",
     "Answer",
+    "AskedQuestion",
     "Chunks",
     "Effect",
     "Form",
@@ -46,11 +52,15 @@ __all__ = [
     "Scope",
     "StreamForm",
     "Usage",
+    "afetch_questions",
+    "afetch_run_that_asked",
     "arecord",
     "arecord_answer",
     "arecord_question",
     "arecord_stream",
     "check_effect",
+    "fetch_questions",
+    "fetch_run_that_asked",
     "leaves_calls_by",
     "llm_request",
     "record",

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from rowtrail.engine import Store, Tx
-from rowtrail.journal import Scope
-from rowtrail.journal.questions import NewQuestion, asker, note_answers, note_question, shown_text
+from rowtrail.journal import Journal, Scope
+from rowtrail.journal.questions import (
+    Asker,
+    NewQuestion,
+    asker,
+    note_answers,
+    note_question,
+    shown_text,
+)
 from rowtrail.vocabulary import QuestionKind
 
 
@@ -49,6 +57,55 @@ async def arecord_answer(scope: Scope, answer: Any, *, position: int = 0) -> Non
     """Async twin of `record_answer`."""
     await _store(scope).awrite(_answering(scope, answer, position))
     scope.attempt.unanswered.discard((scope.name, position))
+
+
+class AskedQuestion(NamedTuple):
+    """A question of a scope, as it is recorded.
+
+    Attributes:
+        position: How many questions the scope asked before.
+        question: What is asked, as a value of JSON; None where it is encrypted. Likewise `answer`.
+    """
+
+    position: int
+    question: Any
+    answer: Any
+    is_answered: bool
+
+
+def fetch_questions(scope: Scope) -> list[AskedQuestion]:
+    """Return what a scope asked in all attempts of its run, in order."""
+    return _store(scope).read(lambda tx: _asked(tx, asker(scope)))
+
+
+async def afetch_questions(scope: Scope) -> list[AskedQuestion]:
+    """Async twin of `fetch_questions`."""
+    return await _store(scope).aread(lambda tx: _asked(tx, asker(scope)))
+
+
+def fetch_run_that_asked(journal: Journal, part: str) -> str | None:
+    """Return the id of the newest run that asked a question whose JSON contains a text."""
+    found: str | None = journal.store.read(lambda tx: tx.value("run_that_asked", part=part))
+    return found
+
+
+async def afetch_run_that_asked(journal: Journal, part: str) -> str | None:
+    """Async twin of `fetch_run_that_asked`."""
+    found: str | None = await journal.store.aread(lambda tx: tx.value("run_that_asked", part=part))
+    return found
+
+
+def _asked(tx: Tx, who: Asker) -> list[AskedQuestion]:
+    return [
+        AskedQuestion(
+            row["n"], _value(row["question"]), _value(row["answer"]), bool(row["is_answered"])
+        )
+        for row in tx.all("questions_of_place", **who.key, place=who.place)
+    ]
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 def _store(scope: Scope) -> Store:

@@ -4,6 +4,16 @@
 -- :run is NULL in a graph whose calls are not recorded.
 SELECT id FROM question WHERE @same(run, :run) AND @same(thread, :thread) AND place = :place AND n = :n;
 
+-- name: questions_of_place
+-- What a scope asked, in order, answered or not.
+SELECT n, question, answer, answered_at IS NOT NULL AS is_answered FROM question
+WHERE @same(run, :run) AND @same(thread, :thread) AND place = :place AND kind <> 'in_doubt' ORDER BY n;
+
+-- name: run_that_asked
+-- The newest run with a question that contains a text.
+SELECT r.run_id FROM question q JOIN run r ON r.id = q.run
+WHERE @find(q.question, :part) > 0 ORDER BY q.id DESC LIMIT 1;
+
 -- name: question_of_step
 -- About a step in doubt, which may have been asked somewhere else before.
 SELECT id FROM question WHERE step = :step AND kind = 'in_doubt';
