@@ -20,11 +20,13 @@ class Package(NamedTuple):
         name: Its name for pip.
         floor: The oldest version that will do; pip holds it only where the extra is installed.
         extra: The extra of rowtrail that brings it, None where no extra does.
+        module: What of it is imported, where that is not its name.
     """
 
     name: str
     floor: str
     extra: str | None
+    module: str | None = None
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def needed(package: Package, *, by: str) -> Generator[None]:
     try:
         yield
     except ImportError as error:
-        is_absent = error.name == package.name.replace("-", "_")
+        is_absent = error.name == (package.module or package.name.replace("-", "_"))
         why = "is not installed" if is_absent else f"cannot be imported ({error})"
         raise _missing(package, f"{by} needs {package.name}, which {why}") from error
     found = _version(package.name)
