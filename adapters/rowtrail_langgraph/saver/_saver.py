@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any, Self
 
 from langchain_core.embeddings import Embeddings
@@ -21,7 +20,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from rowtrail import Journal
-from rowtrail.adapter.opening import LazyJournal, Opening, OpensJournal
+from rowtrail.adapter.opening import Opening, OpensJournal
 from rowtrail.checkpoint import Checkpoints
 from rowtrail.engine import Durability, Tx
 from rowtrail.journal import (
@@ -29,7 +28,6 @@ from rowtrail.journal import (
     Pattern,
     check_durability,
     check_multitask,
-    journal_path,
     masks_of,
 )
 from rowtrail_langgraph.capture import (
@@ -108,22 +106,18 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
             install()
         check_durability(durability)
         masks_of(canonical)  # what is wrong with a pattern is said here
-        self._owns_journal = not isinstance(path_or_journal, Journal)
+        self._use(
+            path_or_journal,
+            durability=durability,
+            strict=strict,
+            embedder=embedder,
+            canonical=canonical,
+        )
         if isinstance(path_or_journal, Journal):
-            self._lazy = LazyJournal.around(path_or_journal)
             if embedder is not None:
                 path_or_journal.embedder = embedder
             if canonical is not None:
                 path_or_journal.canonical = masks_of(canonical)
-        else:
-            opens = partial(
-                Journal,
-                durability=durability,
-                strict=strict,
-                embedder=embedder,
-                canonical=canonical,
-            )
-            self._lazy = LazyJournal(journal_path(path_or_journal), opens)
         self.memo = Memo()
         """What is stored already of the lists that were written and read last."""
         self._held = Held()

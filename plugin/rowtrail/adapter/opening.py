@@ -7,12 +7,13 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from rowtrail.engine import absolute, refuse_unusable
 from rowtrail.errors import ClosedError
-from rowtrail.journal import Journal
+from rowtrail.journal import Journal, journal_path
 
 __all__ = ["Closable", "LazyJournal", "Opening", "OpensJournal", "run_in_thread"]
 
@@ -109,6 +110,21 @@ class OpensJournal:
 
     _lazy: LazyJournal
     _owns_journal: bool
+
+    def _use(
+        self, path_or_journal: str | os.PathLike[str] | Journal | None, **options: Any
+    ) -> None:
+        """Take a journal that is open, or the path of one that the first use opens.
+
+        Args:
+            path_or_journal: When None, what $ROWTRAIL_DB says, else `./agent.db`.
+            options: Of `Journal`, where a path is given.
+        """
+        self._owns_journal = not isinstance(path_or_journal, Journal)
+        if isinstance(path_or_journal, Journal):
+            self._lazy = LazyJournal.around(path_or_journal)
+        else:
+            self._lazy = LazyJournal(journal_path(path_or_journal), partial(Journal, **options))
 
     @property
     def journal(self) -> Journal:
