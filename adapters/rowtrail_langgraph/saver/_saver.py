@@ -106,7 +106,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
             install()
         check_durability(durability)
         masks_of(canonical)  # what is wrong with a pattern is said here
-        self._use(
+        self.use_journal(
             path_or_journal,
             durability=durability,
             strict=strict,
@@ -148,7 +148,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
         """Return the reads and transactions of the journal, opened now if it was not."""
         work = self._work
         if work is None or work.values.codec.serde is not self.serde:
-            journal = self._lazy.open()
+            journal = self.lazy.open()
             content = journal.recorder.content
             values = Values(content, self.codec, self.memo)
             checkpoints = Checkpoints(journal.store, content)
@@ -158,7 +158,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
 
     async def _ausing(self) -> Transactions:
         """Async twin of `_using`."""
-        await self._lazy.aopen()
+        await self.lazy.aopen()
         return self._using()
 
     # Reading.

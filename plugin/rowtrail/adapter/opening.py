@@ -108,10 +108,10 @@ def _is_on_a_loop() -> bool:
 class OpensJournal:
     """What has a journal that its first use opens, in `with` and `async with` its beginning."""
 
-    _lazy: LazyJournal
-    _owns_journal: bool
+    lazy: LazyJournal
+    owns_journal: bool
 
-    def _use(
+    def use_journal(
         self, path_or_journal: str | os.PathLike[str] | Journal | None, **options: Any
     ) -> None:
         """Take a journal that is open, or the path of one that the first use opens.
@@ -120,16 +120,16 @@ class OpensJournal:
             path_or_journal: When None, what $ROWTRAIL_DB says, else `./agent.db`.
             options: Of `Journal`, where a path is given.
         """
-        self._owns_journal = not isinstance(path_or_journal, Journal)
+        self.owns_journal = not isinstance(path_or_journal, Journal)
         if isinstance(path_or_journal, Journal):
-            self._lazy = LazyJournal.around(path_or_journal)
+            self.lazy = LazyJournal.around(path_or_journal)
         else:
-            self._lazy = LazyJournal(journal_path(path_or_journal), partial(Journal, **options))
+            self.lazy = LazyJournal(journal_path(path_or_journal), partial(Journal, **options))
 
     @property
     def journal(self) -> Journal:
         """Return the journal; opens it, and blocks meanwhile, if nothing has yet."""
-        return self._lazy.open()
+        return self.lazy.open()
 
     def open(self) -> Journal:
         """Open the journal now, as its first use does, and return it.
@@ -142,7 +142,7 @@ class OpensJournal:
 
     async def aopen(self) -> Journal:
         """Async twin of `open`: SQLite does not block the event loop."""
-        return await self._lazy.aopen()
+        return await self.lazy.aopen()
 
     def __enter__(self) -> Self:
         self.open()
@@ -170,8 +170,8 @@ class OpensJournal:
 
     def close(self) -> None:
         """Close the journal, if it was given as a path; further calls do nothing."""
-        if self._owns_journal:
-            self._lazy.close()
+        if self.owns_journal:
+            self.lazy.close()
 
 
 class Opening(Generic[C]):
