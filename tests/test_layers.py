@@ -422,8 +422,14 @@ def test_private_names_stay_in_their_room(
     assert wrong == []
 
 
-def test_frameworks_private_names_stand_in_one_file(adapters: dict[str, Module]) -> None:
-    package = FRAMEWORKS_PRIVATE_NAMES.partition(".")[0]
+@pytest.mark.parametrize(
+    ("room", "names"),
+    [(FRAMEWORKS_PRIVATE_NAMES, 30), ("rowtrail_openai_agents._private", 5)],
+)
+def test_frameworks_private_names_stand_in_one_file(
+    adapters: dict[str, Module], room: str, names: int
+) -> None:
+    package = room.partition(".")[0]
     modules = {
         name: each for name, each in adapters.items() if f"{name}.".startswith(f"{package}.")
     }
@@ -435,18 +441,19 @@ def test_frameworks_private_names_stand_in_one_file(adapters: dict[str, Module])
         ]
         for name, module in modules.items()
     }
-    assert len(found.pop(FRAMEWORKS_PRIVATE_NAMES)) > 30
-    assert {name: names for name, names in found.items() if names} == {}
+    assert len(found.pop(room)) > names
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
     allowed = [
         name
         for name, module in modules.items()
         if "reportPrivateUsage" in module.path.read_text("utf-8")
     ]
-    assert allowed == [FRAMEWORKS_PRIVATE_NAMES]
+    assert allowed == [room]
 
 
-def test_the_file_of_private_names_stands_below_all_rooms(adapters: dict[str, Module]) -> None:
-    imports = list(adapters[FRAMEWORKS_PRIVATE_NAMES].imports())
+def test_the_files_of_private_names_stand_below_all_rooms(adapters: dict[str, Module]) -> None:
+    rooms = [FRAMEWORKS_PRIVATE_NAMES, "rowtrail_openai_agents._private"]
+    imports = [each for room in rooms for each in adapters[room].imports()]
     assert imports
     assert [str(each) for each in imports if each.top.startswith("rowtrail_")] == []
 

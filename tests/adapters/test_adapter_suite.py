@@ -17,11 +17,13 @@ from tests.programs import adapter_wrong
 
 IS_WHOLE = "ROWTRAIL_TEST_ADAPTERS" in os.environ
 SUBJECTS = {
-    # framework, subject, the ways of the sample
+    # what only an environment of this adapter has, subject, the ways of the sample
     "langgraph": ("langchain", "tests.programs.adapter_langgraph:SUBJECT", ("sync",)),
-    "chat": ("openai", "tests.programs.adapter_clients:CHAT", ("sync", "astream")),
-    "responses": ("openai", "tests.programs.adapter_clients:RESPONSES", ("stream",)),
+    "chat": ("anthropic", "tests.programs.adapter_clients:CHAT", ("sync", "astream")),
+    "responses": ("anthropic", "tests.programs.adapter_clients:RESPONSES", ("stream",)),
     "messages": ("anthropic", "tests.programs.adapter_clients:MESSAGES", ("async",)),
+    "openai_agents": ("agents", "tests.programs.adapter_openai_agents:RESPONSES", ("async",)),
+    "openai_agents_chat": ("agents", "tests.programs.adapter_openai_agents:CHAT", ("stream",)),
 }
 CHECKS = [
     pytest.param(check, id=f"{name}-{check}")

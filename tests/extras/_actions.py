@@ -7,6 +7,7 @@ Each action is done, where its extra is missing the error is looked at. Prints w
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -192,12 +193,45 @@ def mcp(is_here: bool) -> None:
             import_module("rowtrail_mcp")
         is_refused("mcp", "mcp")
         return
-    import asyncio
-
     from rowtrail_mcp import history_server
 
     served = asyncio.run(history_server(str(DB)).list_tools())
     assert "search" in {tool.name for tool in served}
+
+
+def openai_agents(is_here: bool) -> None:
+    if not is_here:
+        with missing("openai-agents", "openai-agents"):
+            import_module("rowtrail_openai_agents")
+        return
+    from agents import Agent, Model, ModelResponse, set_tracing_disabled
+    from agents import Usage as AgentsUsage
+    from openai.types.responses import ResponseOutputMessage
+
+    from rowtrail_openai_agents import RowtrailRunner
+
+    class Parrot(Model):
+        calls = 0
+
+        async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+            self.calls += 1
+            told = {"type": "output_text", "text": "An answer.", "annotations": []}
+            said = {"id": "m", "type": "message", "role": "assistant", "status": "completed"}
+            message = ResponseOutputMessage.model_validate({**said, "content": [told]})
+            return ModelResponse([message], AgentsUsage(1, 12, output_tokens=2), None)
+
+        def stream_response(self, *args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError
+
+    set_tracing_disabled(True)
+    parrot = Parrot()
+    agent = Agent[Any](name="parrot", model=parrot)
+    with RowtrailRunner(DB) as runner:
+        for _ in range(2):  # the second time it is replayed
+            result = runner.run_sync(agent, "What is it?", run_id="agents")
+            assert result.final_output == "An answer."
+    assert parrot.calls == 1
+    asyncio.get_event_loop().close()
 
 
 ACTIONS: dict[str, Callable[[bool], None]] = {
@@ -205,14 +239,19 @@ ACTIONS: dict[str, Callable[[bool], None]] = {
     "cost": cost,
     "langgraph": langgraph,
     "mcp": mcp,
+    "openai-agents": openai_agents,
     "search": search,
     "tokens": tokens,
 }
 
+ALSO_BRINGS = {"openai-agents": {"mcp"}}
+"""Extras whose packages need those of other extras."""
+
 if __name__ == "__main__":
     base()
+    here = {*EXTRAS}.union(*(ALSO_BRINGS.get(extra, set[str]()) for extra in EXTRAS))
     for name, action in ACTIONS.items():
-        action(name in EXTRAS)
+        action(name in here)
     if "langgraph" in EXTRAS:
         history_tool("search" in EXTRAS)
     print(json.dumps(sorted(ACTIONS)))

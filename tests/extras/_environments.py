@@ -28,7 +28,10 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("u
 PROJECT: dict[str, Any] = PYPROJECT["project"]
 EXTRAS: dict[str, list[str]] = dict(PROJECT["optional-dependencies"])
 ALL = EXTRAS.pop("all")
-PACKAGES = ("rowtrail", "rowtrail_clients", "rowtrail_langgraph", "rowtrail_mcp")
+PACKAGES = (
+    *("rowtrail", "rowtrail_clients", "rowtrail_langgraph", "rowtrail_mcp"),
+    "rowtrail_openai_agents",
+)
 """What the wheel holds."""
 
 Extras = tuple[str, ...]

@@ -1,0 +1,1 @@
+"""An agent on the OpenAI Agents SDK: killed before its last answer, and resumed for one call."""
