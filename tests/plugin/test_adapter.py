@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from rowtrail.adapter import (
     Usage,
     afetch_questions,
     afetch_run_that_asked,
+    WholeAnswer,
     arecord,
     arecord_answer,
     arecord_question,
@@ -216,6 +217,45 @@ def test_a_form_that_fails_after_the_call_lets_no_retry_make_it_again(
                 else:
                     record(scope, request, make, form)
     assert made == 1
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_an_answer_that_the_framework_builds_is_stored_at_its_end(
+    journal: Journal, *, leaves: bool
+) -> None:
+    built: list[str] = []
+    seen: list[tuple[str, str]] = []
+
+    async def stream() -> AsyncGenerator[str]:
+        for word in ("12", "km"):
+            built.append(word)
+            yield word
+
+    def answer() -> str | None:
+        return " ".join(built) or None
+
+    async def replay(replayed: Replayed) -> AsyncGenerator[str]:
+        yield replayed.result
+
+    form = StreamForm[str](
+        lambda: WholeAnswer(answer, Form(store=str.upper, usage=lambda _: USAGE)), replay
+    )
+    for _ in range(2):
+        async with journal.run("r"):
+            scope = scope_here("ask")
+            assert scope is not None
+            request = llm_request(scope, "toy", [], {})
+            async with aclosing(arecord_stream(scope, request, stream, form)) as chunks:
+                async for chunk in chunks:
+                    seen.append((chunk, journal.sql("SELECT status FROM steps").rows[-1][0]))
+                    if leaves:
+                        break
+    if leaves:
+        assert seen == [("12", "running"), ("12", "running")], "it was made again"
+    else:
+        assert seen == [("12", "running"), ("km", "running"), ("12 KM", "done")]
+        [row] = journal.sql("SELECT input_tokens, output_tokens FROM steps").rows
+        assert tuple(row) == (USAGE.input_tokens, USAGE.output_tokens)
 
 
 class Failing(ListOfChunks[str]):

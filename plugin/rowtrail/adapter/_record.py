@@ -130,6 +130,40 @@ class ListOfChunks(Generic[C]):
         return self._usage(self._chunks)
 
 
+class WholeAnswer(Generic[C, R]):
+    """Stores what the framework itself makes of the chunks, and hands on each as it comes.
+
+    For frameworks whose streams say by a last event of their own, or by their end, that an answer
+    is whole: that comes once it is on disk.
+
+    Args:
+        answer: Returns the answer as far as it came; None where nothing did.
+        form: How it is stored and counted.
+    """
+
+    def __init__(self, answer: Callable[[], R | None], form: Form[R]) -> None:
+        self._answer = answer
+        self._form = form
+
+    def take(self, chunk: C) -> tuple[C]:
+        """Return the chunk."""
+        return (chunk,)
+
+    def held(self) -> tuple[()]:
+        """Return nothing."""
+        return ()
+
+    def stored(self) -> Any:
+        """Return what is stored of the answer."""
+        answer = self._answer()
+        return None if answer is None else self._form.store(answer)
+
+    def usage(self) -> Usage | None:
+        """Return the tokens of the answer."""
+        answer = self._answer()
+        return None if answer is None else self._form.usage(answer)
+
+
 class StreamForm(NamedTuple, Generic[C]):
     """How a streamed answer is collected and handed back.
 
