@@ -26,6 +26,8 @@ from rowtrail.adapter import (
     afetch_questions,
     afetch_run_that_asked,
     WholeAnswer,
+    afetch_questions,
+    afetch_run_that_asked,
     arecord,
     arecord_answer,
     arecord_question,

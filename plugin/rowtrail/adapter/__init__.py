@@ -56,6 +56,8 @@ __all__ = [
     "afetch_questions",
     "afetch_run_that_asked",
     "WholeAnswer",
+    "afetch_questions",
+    "afetch_run_that_asked",
     "arecord",
     "arecord_answer",
     "arecord_question",
