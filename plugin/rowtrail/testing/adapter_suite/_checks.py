@@ -97,11 +97,16 @@ def checks(subject: str, *, random_kills: int = RANDOM_KILLS, every: int = 1) ->
         views_are_filled,
         kill_at_random_instants,
     )
+    first = found.ways[:1]
     in_the_first = (kill_at_each_commit, fingerprints_are_stable, why_works)
     return [
         *(Check(subject, way, body) for body in in_each_way for way in found.ways),
-        *(Check(subject, found.ways[0], body) for body in in_the_first),
-        *(Check(subject, way, kill_at_each_commit) for way in found.streams[:1]),
+        *(Check(subject, way, body) for body in in_the_first for way in first),
+        *(
+            Check(subject, way, kill_at_each_commit)
+            for way in found.streams[:1]
+            if way not in first
+        ),
     ]
 
 
