@@ -1,6 +1,7 @@
 """Every adapter does what `rowtrail.testing.adapter_suite` checks, and the checks see who does not.
 
-`make test` takes a sample of the kills and of the ways, `make test-adapters` all of them.
+`make test` takes a sample of the kills and of the ways, `make test-adapters` all of them, those of
+one adapter (`ROWTRAIL_TEST_ADAPTERS=pydantic-ai`) in each environment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rowtrail.testing.adapter_suite import Check, Processes, checks
 from tests.programs import adapter_wrong
 
 IS_WHOLE = "ROWTRAIL_TEST_ADAPTERS" in os.environ
+WHOSE = os.environ.get("ROWTRAIL_TEST_ADAPTERS", "").replace("-", "_")
 SUBJECTS = {
     # what only an environment of this adapter has, subject, the ways of the sample
     "langgraph": ("langchain", "tests.programs.adapter_langgraph:SUBJECT", ("sync",)),
@@ -24,11 +26,17 @@ SUBJECTS = {
     "messages": ("anthropic", "tests.programs.adapter_clients:MESSAGES", ("async",)),
     "openai_agents": ("agents", "tests.programs.adapter_openai_agents:RESPONSES", ("async",)),
     "openai_agents_chat": ("agents", "tests.programs.adapter_openai_agents:CHAT", ("stream",)),
+    "pydantic_ai": ("pydantic_ai", "tests.programs.adapter_pydantic_ai:CHAT", ("async",)),
+    "pydantic_ai_responses": (
+        *("pydantic_ai", "tests.programs.adapter_pydantic_ai:RESPONSES"),
+        ("stream_events",),
+    ),
 }
 CHECKS = [
     pytest.param(check, id=f"{name}-{check}")
     for name, (framework, subject, ways) in SUBJECTS.items()
     if find_spec(framework) is not None  # each framework has environments without the others
+    and f".adapter_{WHOSE}" in subject
     for check in (checks(subject) if IS_WHOLE else checks(subject, random_kills=2, every=11))
     if IS_WHOLE or check.way in ways
 ]

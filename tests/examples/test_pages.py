@@ -33,7 +33,7 @@ DRAWING = "architecture.md"
 """Its block is a drawing."""
 
 WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8") and page.name != DRAWING]
-MODEL_CALLS = {"README.md": 2, "clients.md": 1, "openai_agents.md": 2}
+MODEL_CALLS = {"README.md": 2, "clients.md": 1, "openai_agents.md": 2, "pydantic_ai.md": 1}
 
 
 @pytest.fixture

@@ -184,6 +184,7 @@ def cost(is_here: bool) -> None:
     paid = price_usd(
         Usage(1000, 100, "provider"), model="gpt-4o", provider="openai", at_ms=1_795_000_000_000
     )
+    is_here = is_here or "pydantic-ai" in EXTRAS  # which needs genai-prices itself
     assert has_prices() is (paid is not None) is is_here, paid
 
 
@@ -234,12 +235,38 @@ def openai_agents(is_here: bool) -> None:
     asyncio.get_event_loop().close()
 
 
+def pydantic_ai(is_here: bool) -> None:
+    if not is_here:
+        with missing("pydantic-ai", "pydantic-ai-slim"):
+            import_module("rowtrail_pydantic_ai")
+        return
+    import asyncio
+
+    from pydantic_ai import Agent
+    from pydantic_ai.messages import ModelResponse, TextPart
+    from pydantic_ai.models.function import FunctionModel
+
+    from rowtrail_pydantic_ai import RowtrailDurability
+
+    def answer(messages: Any, info: Any) -> ModelResponse:
+        return ModelResponse([TextPart("An answer.")])
+
+    with RowtrailDurability(DB) as durability:
+        agent = Agent(FunctionModel(answer), name="parrot", capabilities=[durability])
+        for _ in range(2):  # the second time it is replayed
+            result = asyncio.run(agent.run("What is it?", run_id="parrot"))
+            assert result.output == "An answer."
+        [step] = durability.journal.steps("parrot")
+        assert step["replays"] == 1
+
+
 ACTIONS: dict[str, Callable[[bool], None]] = {
     "clients": clients,
     "cost": cost,
     "langgraph": langgraph,
     "mcp": mcp,
     "openai-agents": openai_agents,
+    "pydantic-ai": pydantic_ai,
     "search": search,
     "tokens": tokens,
 }

@@ -31,6 +31,7 @@ ALL = EXTRAS.pop("all")
 PACKAGES = (
     *("rowtrail", "rowtrail_clients", "rowtrail_langgraph", "rowtrail_mcp"),
     "rowtrail_openai_agents",
+    "rowtrail_pydantic_ai",
 )
 """What the wheel holds."""
 

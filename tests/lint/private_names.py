@@ -1,4 +1,4 @@
-"""Finds private names of LangGraph, langchain-core, pydantic and the OpenAI Agents SDK.
+"""Finds private names of LangGraph, langchain-core, pydantic and the SDKs of other frameworks.
 
 Such a name is an import with a private part, a private attribute that no class of ours has, or a
 text that is nothing but such a name: of a `getattr`, of a class made at run time, of a config.
@@ -11,7 +11,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-FRAMEWORKS = {"agents", "langchain_core", "langgraph", "pydantic", "pydantic_core"}
+FRAMEWORKS = {"agents", "langchain_core", "langgraph", "pydantic", "pydantic_ai", "pydantic_core"}
 NOT_THEIRS = {
     # name: whose it is
     "_PROXY": "environment variables end so",

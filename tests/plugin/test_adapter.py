@@ -23,8 +23,6 @@ from rowtrail.adapter import (
     Scope,
     StreamForm,
     Usage,
-    afetch_questions,
-    afetch_run_that_asked,
     WholeAnswer,
     afetch_questions,
     afetch_run_that_asked,

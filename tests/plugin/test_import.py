@@ -116,7 +116,11 @@ def test_help_loads_neither_the_journal_nor_a_framework(tmp_path: Path) -> None:
     "ROWTRAIL_TEST_WHEEL" not in os.environ, reason="only `make test` builds and installs a wheel"
 )
 @pytest.mark.parametrize(
-    "package", ["rowtrail", "rowtrail_clients", "rowtrail_langgraph", "rowtrail_mcp"]
+    "package",
+    [
+        *("rowtrail", "rowtrail_clients", "rowtrail_langgraph", "rowtrail_mcp"),
+        "rowtrail_pydantic_ai",
+    ],
 )
 def test_tests_run_against_the_installed_wheel(package: str) -> None:
     module = __import__(package)

@@ -53,8 +53,6 @@ __all__ = [
     "Scope",
     "StreamForm",
     "Usage",
-    "afetch_questions",
-    "afetch_run_that_asked",
     "WholeAnswer",
     "afetch_questions",
     "afetch_run_that_asked",
