@@ -120,6 +120,63 @@ def test_a_copy_is_a_message_like_any_other(saver: RowtrailSaver) -> None:
     assert [message.model_dump() for message in got(saver)] == [m.model_dump() for m in written]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_copies_share_nothing_that_can_be_mutated(saver: RowtrailSaver, seed: int) -> None:
+    written = [made_up_message(random.Random(f"{seed} {n}"), n) for n in range(30)]
+    others_among_them: list[Any] = [{"in a": ["dict"]}] * (seed % 2)
+    put(saver, [*written, *others_among_them])
+    got(saver)
+    one, other = got(saver), got(saver)
+
+    assert repr(one) == repr(other) == repr(got(saver))
+    assert [repr(message) for message in one[:30]] == [repr(message) for message in written]
+    parts, others = containers(one), containers(other)
+    assert len(parts) == len(others) > 90
+    assert len(parts | others) == 2 * len(parts)
+
+
+def made_up_message(rng: random.Random, number: int) -> AnyMessage:
+    """Return a message with parts of every nesting, also of equal values of other types."""
+    if number % 5 == 0:
+        return HumanMessage("hi", id=str(number), additional_kwargs=made_up_dict(rng, 2))
+    calls = [
+        {"name": "look", "args": made_up_dict(rng, 3), "id": str(n)} for n in range(number % 3)
+    ]
+    return AIMessage(
+        [{"type": "text", "text": "a"}] if number % 4 == 0 else "ho",
+        id=str(number),
+        response_metadata=made_up_dict(rng, number % 4),
+        tool_calls=calls,
+        usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+    )
+
+
+def made_up_dict(rng: random.Random, depth: int) -> dict[str, Any]:
+    return {f"key {n}": made_up_part(rng, depth) for n in range(rng.randrange(4))}
+
+
+def made_up_part(rng: random.Random, depth: int) -> Any:
+    kind = rng.randrange(8 if depth else 6)
+    if kind == 6:
+        return made_up_dict(rng, depth - 1)
+    if kind == 7:
+        return [made_up_part(rng, depth - 1) for _ in range(rng.randrange(3))]
+    return [1, True, 1.0, -0.0, None, "text"][kind]
+
+
+def containers(part: Any) -> set[int]:
+    """Return the ids of all that can be mutated in a value."""
+    if isinstance(part, BaseMessage):
+        inner: list[Any] = [part.__dict__, part.model_extra, part.model_fields_set]
+    elif isinstance(part, dict):
+        inner = list(part.values())
+    elif isinstance(part, list):
+        inner = part
+    else:
+        return {id(part)} if isinstance(part, set) else set()
+    return {id(part)}.union(*map(containers, inner))
+
+
 def test_a_mutated_copy_is_stored_when_it_is_put(saver: RowtrailSaver) -> None:
     put(saver, [HumanMessage("one", id="1"), AIMessage("two", id="2")])
     got(saver)

@@ -6,6 +6,7 @@ import marshal
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
@@ -18,32 +19,36 @@ from rowtrail_langgraph.values._memo import (
     EMPTY,
     IMMUTABLE,
     MARSHAL_VERSION,
-    Exact,
     fields_snapshot,
     snapshot_of,
 )
 
 MAX_SHAPES = 256
 """A program has a dozen: what is not among these is made once more, and costs a few bytes."""
+CHUNK = 500
+"""Messages that are made at a time: a cache of the processor holds them (8,000 at once: +15 %)."""
 
 
 class _Shape:
     """What messages of one class have in common that were given the same fields."""
 
-    __slots__ = ("dicts", "fields_set", "kind", "lists")
+    __slots__ = ("dicts", "fields_set", "kind", "lists", "nested")
 
     def __init__(
         self,
         kind: type[BaseMessage],
         dicts: Sequence[str],
         lists: Sequence[str],
+        nested: Sequence[str],
         fields_set: frozenset[str],
     ) -> None:
         self.kind = kind
         self.dicts = dicts
-        """Fields that are an empty dict: each message has its own."""
+        """Fields that are a dict of texts, numbers and the like: each message has its own."""
         self.lists = lists
-        """Fields that are an empty list, likewise."""
+        """Fields that are such a list, likewise."""
+        self.nested = nested
+        """Fields with more in them that can be mutated."""
         self.fields_set = fields_set
 
 
@@ -56,15 +61,19 @@ class _MessageTemplate:
     __slots__ = ("shape", "snapshot")
 
     def __init__(self, message: BaseMessage) -> None:
-        fields = message.__dict__
-        dicts = tuple(name for name, part in fields.items() if type(part) is dict and not part)
-        lists = tuple(name for name, part in fields.items() if type(part) is list and not part)
-        self.shape = _shape(type(message), dicts, lists, frozenset(fields_set_of(message)))
-        self.snapshot = fields_snapshot(fields)
+        fields = fields_snapshot(message.__dict__)
+        names: dict[object, list[str]] = {dict: [], list: [], None: []}
+        for name, part in fields.items():
+            kind = type(part)
+            if kind not in IMMUTABLE:
+                names[kind if kind in EMPTY and _is_flat(part) else None].append(name)
+        fields_set = frozenset(fields_set_of(message))
+        self.shape = _shape(type(message), *map(tuple, names.values()), fields_set)
+        self.snapshot = fields
 
     def instantiate(self) -> BaseMessage:
         """Return a new message that shares nothing mutable with another."""
-        return _messages([self])[0]
+        return _chunk([self])[0]
 
 
 _shape_of = attrgetter("shape")
@@ -75,29 +84,56 @@ _template_of = attrgetter("template")
 
 
 def _messages(templates: Sequence[_MessageTemplate]) -> list[BaseMessage]:
+    """Return a new message of each template."""
+    chunks = (templates[at : at + CHUNK] for at in range(0, len(templates), CHUNK))
+    return list(chain.from_iterable(map(_chunk, chunks)))
+
+
+def _chunk(templates: Sequence[_MessageTemplate]) -> list[BaseMessage]:
     """Return a new message of each template.
 
     Hardly anything is done for one message at a time: of long threads this is what is read.
     """
     messages: list[BaseMessage] = list(map(object.__new__, map(_kind_of, templates)))
-    snapshots: list[dict[str, Any]] = list(map(_snapshot_of, templates))
-    fields = list(map(dict.copy, snapshots))
+    fields: list[dict[str, Any]] = list(map(dict.copy, map(_snapshot_of, templates)))
     by_shape: dict[_Shape, list[dict[str, Any]]] = defaultdict(list)
     for shape, each in zip(map(_shape_of, templates), fields, strict=True):
         by_shape[shape].append(each)
     for shape, of_shape in by_shape.items():
         for name in shape.dicts:
             for each in of_shape:
-                each[name] = {}
+                each[name] = each[name].copy()
         for name in shape.lists:
             for each in of_shape:
-                each[name] = []
-    if Exact in set(map(type, snapshots)):
-        for each, snapshot in zip(fields, snapshots, strict=True):
-            if isinstance(snapshot, Exact):
-                each.update(snapshot.loaded())
+                each[name] = each[name][:]
+        for name in shape.nested:
+            for each in of_shape:
+                each[name] = _copied(each[name])
     set_states(messages, fields, map(set, map(_fields_set_of, templates)))
     return messages
+
+
+def _is_flat(part: dict[Any, Any] | list[Any]) -> bool:
+    """Return whether nothing in a dict or a list can be mutated."""
+    values = part.values() if isinstance(part, dict) else part
+    return IMMUTABLE.issuperset(map(type, values))
+
+
+def _copied(part: Any) -> Any:
+    """Return a copy of plain data that shares nothing mutable with it.
+
+    A third of the time that it takes to load it from bytes.
+    """
+    kind = type(part)
+    if kind is dict:
+        found = part.copy()
+        for key, value in part.items():
+            if type(value) not in IMMUTABLE:
+                found[key] = _copied(value)
+        return found
+    if kind is list:
+        return [value if type(value) in IMMUTABLE else _copied(value) for value in part]
+    return marshal.loads(marshal.dumps(part, MARSHAL_VERSION))  # noqa: S302 - our own bytes
 
 
 class _PlainTemplate:
