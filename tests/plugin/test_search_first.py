@@ -18,7 +18,7 @@ from rowtrail.history._background import is_filling
 from rowtrail.history._finding import Filter
 from rowtrail.history._index_file import with_index
 from rowtrail.history._numbering import BLOCK, Numbering
-from rowtrail.history.searching import go_on_filling, search, stop_filling
+from rowtrail.history.searching import build_index, go_on_filling, search, stop_filling
 
 STEPS = 40
 
@@ -179,3 +179,26 @@ def test_numbers_never_come_twice() -> None:
 
     assert len(given) == len(set(given))
     assert min(given) > 0
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_the_index_takes_at_most_half_of_the_journal(
+    db: Path, monkeypatch: pytest.MonkeyPatch, newest_first: bool
+) -> None:
+    draw = random.Random(5)
+    words = [
+        "".join(draw.choices("abcdefghijklmnopqrst", k=draw.randint(2, 9))) for _ in range(800)
+    ]
+    with Journal(db, durability="normal") as journal:
+        for run in range(8):
+            with journal.run(f"run-{run}"):
+                for _ in range(250):
+                    note(" ".join(draw.choices(words, k=draw.randint(8, 60))))
+    monkeypatch.setattr("rowtrail.history._search.FILL_S", 0.0)
+    while newest_first and "steps were searched" in ask(db, "xyz")[1]:
+        pass
+
+    build_index(str(db))
+
+    index = db.with_name(f"{db.name}-search")
+    assert index.stat().st_size <= db.stat().st_size / 2

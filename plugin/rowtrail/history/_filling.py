@@ -48,7 +48,7 @@ RECENT_STEPS = 10_000
 the index looks whether it was."""
 
 MERGED_AFTER = 1_000
-"""After so many steps in one go, it pays to merge the index of words."""
+"""After so many steps it pays to merge the index of words, for whoever is not waited for."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -88,10 +88,10 @@ def fill(
         UnusableError: The index belongs to another journal, and was deleted.
     """
     with index.snapshot():
-        state, marks = index.state(), dict(index.all("open_steps"))
+        state, marks = index.state(), _marks(index)
     is_behind = source.read(lambda tx: _is_behind(tx, state, marks))
     until = float("inf") if seconds is None else time.monotonic() + seconds
-    filled, begun = Filled(1, 1), None
+    filled = Filled(1, 1)
     while is_behind:
         with index.transaction():
             filled, is_behind = source.read(lambda tx: _Page(index, tx, seconds is not None).read())
@@ -101,10 +101,19 @@ def fill(
             runs = None
         if time.monotonic() > until:
             return filled
-        begun = filled.read if begun is None else begun
-    if begun is not None and filled.read - begun > MERGED_AFTER:
-        index.compact()
+    if seconds is None:
+        _merge(index)
     return filled
+
+
+def _merge(index: IndexFile) -> None:
+    """Merge the index of words where many steps came to it since, however they came."""
+    with index.snapshot():
+        state = index.state()
+    if state["after"] - state["merged"] > MERGED_AFTER:
+        index.compact()
+        with index.transaction():
+            index.set_state(merged=state["after"])
 
 
 def _read_runs(index: IndexFile, source: Readable, runs: tuple[int, ...], until: float) -> None:
@@ -156,6 +165,11 @@ def _is_same_journal(tx: Tx, state: dict[str, Any]) -> bool:
     return seen is not None and bool(seen["at"] == state["after_at"])
 
 
+def _marks(index: IndexFile) -> dict[int, str]:
+    """Return how the steps that may still change looked."""
+    return {step: mark for step, mark, _ in index.all("open_steps")}
+
+
 def _changed(tx: Tx, marks: dict[int, str]) -> Iterator[int]:
     """Yield the open steps that look otherwise than they did, or are gone."""
     if not marks:
@@ -184,7 +198,14 @@ class _Page:
         generation = str(tx.value("meta_value", key="generation"))
         stale: list[int] = []
         if not state:
-            state |= {"after": 0, "after_at": 0, "embedded": 0, "asked": 0, "gaps": "[]"}
+            state |= {
+                "after": 0,
+                "after_at": 0,
+                "asked": 0,
+                "gaps": "[]",
+                "embedded": 0,
+                "merged": 0,
+            }
             state |= Numbering.first(tx.value("search_newest_step") or 0)
             index.set_state(journal_id=tx.value("meta_value", key="journal_id"), **state)
         elif generation != state["generation"]:
@@ -193,7 +214,7 @@ class _Page:
         is_whole = not int(generation) & 1
         index.set_state(generation=generation if is_whole else f"{generation} so far")
         self.numbering = Numbering.of(state)
-        self._take(sorted(_changed(tx, dict(index.all("open_steps")))))
+        self._take(sorted(_changed(tx, _marks(index))))
         self._take(sorted(stale))
         self._see_new(state)
         gaps: list[list[int]] = json.loads(state["gaps"])
@@ -260,6 +281,7 @@ class _Page:
             row["id"]: (row["run"], row["at"]) for row in self.tx.all("search_marks", steps=last)
         }
         reread: list[int] = []
+        gone: list[int] = []
         newest = state["after"]
         state |= {"after": 0, "after_at": 0}
         for run, started_at, step, at in known:
@@ -267,28 +289,29 @@ class _Page:
                 if state["after"] < step <= newest:
                     state |= {"after": step, "after_at": at}
                 continue
-            self._forget_run(run)
+            gone.append(run)
             if alive.get(run) == started_at:  # somebody deletes it, and has not come to its end
                 reread += [row["id"] for row in self.tx.all("steps_of_run", run=run)]
                 reread += [-row["id"] for row in self.tx.all("questions_of_run", run=run)]
-        self._forget_unused()
+        self._forget_runs(gone)
         gaps = ([lo, min(hi, state["after"])] for lo, hi in json.loads(state["gaps"]))
         state["gaps"] = json.dumps([gap for gap in gaps if gap[0] <= gap[1]])
         return reread
 
-    def _forget_run(self, run: int) -> None:
-        index = self.index
-        self.unused += [doc for (doc,) in index.all("docs_of_run", run=run)]
-        logs = [log for (log,) in index.all("logs_of_run", run=run)]
+    def _forget_runs(self, gone: list[int]) -> None:
+        index, runs = self.index, json.dumps(gone)
+        self.unused += [doc for (doc,) in index.all("docs_of_runs", runs=runs)]
+        logs = [log for (log,) in index.all("logs_of_runs", runs=runs)]
         for what in (
-            "spots_of_run_delete",
-            "steps_of_run_delete",
-            "spans_of_run_delete",
-            "run_delete",
+            "spots_of_runs_delete",
+            "steps_of_runs_delete",
+            "spans_of_runs_delete",
+            "runs_delete",
         ):
-            index.run(what, run=run)
+            index.run(what, runs=runs)
         for log in logs:
             index.run("log_docs_delete_unseen", log=log)
+        self._forget_unused()
 
     def _forget_unused(self) -> None:
         found = self.index.all("docs_unused", docs=json.dumps(self.unused)) if self.unused else []
@@ -314,38 +337,51 @@ class _Page:
         self.index.set_state(**facts)
 
     def _take(self, steps: list[int]) -> None:
-        """Take in steps, in their order; questions have numbers below zero."""
+        """Take in steps, in their order; questions have numbers below zero.
+
+        Those that were read before, and can no longer change, are passed by.
+        """
+        index = self.index
+        open_docs = {step: docs for step, _, docs in index.all("open_steps")}
+        known = {step for (step,) in index.all("steps_known", steps=json.dumps(steps))}
+        steps = [step for step in steps if step not in known or step in open_docs]
         if not steps:
             return
         left = set(steps)
-        prompts = Prompts(self.index, min(steps), self._read_messages)
+        prompts = Prompts(index, min(steps), self._read_messages)
         for row in self.tx.iter("search_steps", steps=self.tx.array(steps)):
             left.discard(row["id"])
             if row["pieces"] is not None:
                 prompts.note(row)
+            self._forget_texts(row["id"], open_docs)
             self._note(row, row["kind"], texts_of_step(row), may_change=_may_change(row))
         for row in self.tx.iter("search_questions", steps=json.dumps(steps)):
             left.discard(row["id"])
+            self._forget_texts(row["id"], open_docs)
             self._note(row, "question", texts_of_question(row), may_change=bool(row["is_open"]))
         for step in left:  # deleted; what it said goes with its run
-            self.index.run("open_step_forget", step=step)
+            index.run("open_step_forget", step=step)
         self._forget_unused()
 
+    def _forget_texts(self, step: int, open_docs: dict[int, str]) -> None:
+        """Forget what a step said before; only one that may change has said something."""
+        docs = open_docs.get(step)
+        if docs is not None:
+            self.index.run("spots_of_step_delete", step=step, docs=docs)
+            self.unused += json.loads(docs)
+
     def _note(self, row: Row, kind: str, texts: dict[str, str | None], *, may_change: bool) -> None:
-        """Note where the texts of a step or a question stand, in place of what was noted before."""
+        """Note where the texts of a step or a question stand."""
         index, step, run = self.index, row["id"], row["run"]
-        docs = [doc for (doc,) in index.all("docs_of_step", step=step)]
-        if docs:
-            index.run("spots_of_step_delete", step=step)
-            self.unused += docs
         index.run("step_note", step=step, run=run, kind=KINDS.index(kind), at=row["at"])
+        docs: list[int] = []
         for place, text in texts.items():
             for part in parts_of(text, place=place):
-                doc = self._doc(part)
-                index.run("spot_insert", doc=doc, step=step, place=PLACES.index(place))
+                docs.append(self._doc(part))
+                index.run("spot_insert", doc=docs[-1], step=step, place=PLACES.index(place))
         index.run("run_note", run=run, started_at=row["run_started_at"], step=step, at=row["at"])
         if may_change:
-            index.run("open_step_note", step=step, mark=row["mark"])
+            index.run("open_step_note", step=step, mark=row["mark"], docs=json.dumps(docs))
         else:
             index.run("open_step_forget", step=step)
 

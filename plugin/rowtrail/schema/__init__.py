@@ -298,7 +298,7 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
         yield name, re.sub(r"--[^\n]*", "", block).strip().rstrip(";")
 
 
-SEARCH_VERSION = 3
+SEARCH_VERSION = 4
 """Version of the search index (`PRAGMA user_version`); a file of another one is built anew."""
 
 SEARCH_APPLICATION_ID = 0x726F7773
@@ -315,6 +315,6 @@ def search_tables() -> list[str]:
 def search_statements() -> dict[str, str]:
     """Return every named statement over a search index."""
     found = dict(_named(_read("search_statements.sql")))
-    for macro in ("within", "tokenizer"):
+    for macro in ("within", "is_within", "gone", "tokenizer"):
         found = {name: text.replace(f"@{macro}", found[macro]) for name, text in found.items()}
     return found

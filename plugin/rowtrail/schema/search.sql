@@ -5,7 +5,7 @@
 
 -- journal_id, generation, after and after_at (the newest step that was seen, and when it began),
 -- gaps (ranges of steps up to it that are still to be read, the newest first, as JSON),
--- filled_at (when a background process read its last page),
+-- filled_at (when a background process read its last page), merged (`after` when the words were merged),
 -- asked (the newest question that was read), next_doc (the number of the next text),
 -- dims and probe (of the embedder), embedded (the last doc up to which every one has its vector).
 CREATE TABLE state (
@@ -41,21 +41,21 @@ CREATE TABLE step (
     kind INTEGER NOT NULL,   -- its place in llm, tool, function, question
     at   INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX step_run ON step (run);
--- Steps that may still change, and how they looked.
+-- Steps that may still change, how they looked, and the texts that they said, as JSON.
 CREATE TABLE open_step (
     step INTEGER PRIMARY KEY,
-    mark TEXT NOT NULL
+    mark TEXT NOT NULL,
+    docs TEXT NOT NULL
 ) STRICT;
 
--- Where a text is said by a step.
+-- Where a text is said by a step. No index by step, which would cost a twentieth of the journal: steps
+-- that are read again have their texts in open_step, and what deletes runs reads all of it once.
 CREATE TABLE spot (
     doc   INTEGER NOT NULL,
     step  INTEGER NOT NULL,
     place INTEGER NOT NULL,   -- its place in arguments, result, error, message, question, answer
     PRIMARY KEY (doc, step, place)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX spot_step ON spot (step);
 
 -- Where a text is a message of prompts: at a position of a log of the journal. A prompt is a range of
 -- positions, and only what is new to its run is noted: a long conversation takes a row for each call,

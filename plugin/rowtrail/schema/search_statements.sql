@@ -40,11 +40,11 @@ ON CONFLICT (id) DO UPDATE SET run = excluded.run, kind = excluded.kind, at = ex
 SELECT id FROM step WHERE id IN (SELECT value FROM json_each(:steps));
 
 -- name: open_steps
-SELECT step, mark FROM open_step;
+SELECT step, mark, docs FROM open_step;
 
 -- name: open_step_note
-INSERT INTO open_step (step, mark) VALUES (:step, :mark)
-ON CONFLICT (step) DO UPDATE SET mark = excluded.mark;
+INSERT INTO open_step (step, mark, docs) VALUES (:step, :mark, :docs)
+ON CONFLICT (step) DO UPDATE SET mark = excluded.mark, docs = excluded.docs;
 
 -- name: open_step_forget
 DELETE FROM open_step WHERE step = :step;
@@ -56,11 +56,8 @@ WHERE step <= :before AND (mark LIKE 'failed %' OR mark LIKE 'superseded %');
 -- name: spot_insert
 INSERT INTO spot (doc, step, place) VALUES (:doc, :step, :place) ON CONFLICT DO NOTHING;
 
--- name: docs_of_step
-SELECT DISTINCT doc FROM spot WHERE step = :step;
-
 -- name: spots_of_step_delete
-DELETE FROM spot WHERE step = :step;
+DELETE FROM spot WHERE doc IN (SELECT value FROM json_each(:docs)) AND step = :step;
 
 -- name: spans_before
 SELECT lo, hi FROM span WHERE run = :run AND log = :log AND step < :step;
@@ -80,25 +77,29 @@ DELETE FROM span WHERE run = :run AND log = :log AND lo = :lo;
 -- name: log_doc_insert
 INSERT INTO log_doc (log, pos, doc) VALUES (:log, :pos, :doc) ON CONFLICT DO NOTHING;
 
--- name: docs_of_run
-SELECT s.doc FROM step st JOIN spot s ON s.step = st.id WHERE st.run = :run
+-- name: gone
+-- The runs that are forgotten; @gone stands for this.
+(SELECT value FROM json_each(:runs))
+
+-- name: docs_of_runs
+SELECT doc FROM spot WHERE step IN (SELECT id FROM step WHERE run IN @gone)
 UNION SELECT ld.doc FROM span s JOIN log_doc ld ON ld.log = s.log AND ld.pos >= s.lo AND ld.pos < s.hi
-WHERE s.run = :run AND ld.doc <> 0;
+WHERE s.run IN @gone AND ld.doc <> 0;
 
--- name: logs_of_run
-SELECT DISTINCT log FROM span WHERE run = :run;
+-- name: logs_of_runs
+SELECT DISTINCT log FROM span WHERE run IN @gone;
 
--- name: spots_of_run_delete
-DELETE FROM spot WHERE step IN (SELECT id FROM step WHERE run = :run);
+-- name: spots_of_runs_delete
+DELETE FROM spot WHERE step IN (SELECT id FROM step WHERE run IN @gone);
 
--- name: steps_of_run_delete
-DELETE FROM step WHERE run = :run;
+-- name: steps_of_runs_delete
+DELETE FROM step WHERE run IN @gone;
 
--- name: spans_of_run_delete
-DELETE FROM span WHERE run = :run;
+-- name: spans_of_runs_delete
+DELETE FROM span WHERE run IN @gone;
 
--- name: run_delete
-DELETE FROM run WHERE id = :run;
+-- name: runs_delete
+DELETE FROM run WHERE id IN @gone;
 
 -- name: log_docs_delete_unseen
 DELETE FROM log_doc WHERE log = :log AND NOT EXISTS (
@@ -148,23 +149,34 @@ DELETE FROM vector;
 SELECT count(*) FROM (SELECT 1 FROM text WHERE text MATCH :match LIMIT :limit);
 
 -- name: within
--- The texts that a filter leaves; @within below stands for this.
-SELECT s.doc FROM step st JOIN spot s ON s.step = st.id
-WHERE (:runs IS NULL OR st.run IN (SELECT value FROM json_each(:runs)))
-  AND (:kind IS NULL OR st.kind = :kind) AND st.at BETWEEN :since AND :until
+-- The texts that a filter leaves; @within stands for this.
+SELECT s.doc FROM spot s WHERE s.step IN (
+    SELECT st.id FROM step st WHERE (:runs IS NULL OR st.run IN (SELECT value FROM json_each(:runs)))
+      AND (:kind IS NULL OR st.kind = :kind) AND st.at BETWEEN :since AND :until)
 UNION ALL SELECT ld.doc
 FROM span s JOIN log_doc ld ON ld.log = s.log AND ld.pos >= s.lo AND ld.pos < s.hi
 WHERE (:runs IS NULL OR s.run IN (SELECT value FROM json_each(:runs)))
-  AND coalesce(:kind, 0) = 0 AND s.at BETWEEN :since AND :until;
+  AND coalesce(:kind, 0) = 0 AND s.at BETWEEN :since AND :until
+
+-- name: is_within
+-- Whether a filter leaves a text, for some texts of many; @is_within stands for this.
+(EXISTS (
+    SELECT 1 FROM spot s JOIN step st ON st.id = s.step
+    WHERE s.doc = text.rowid AND (:runs IS NULL OR st.run IN (SELECT value FROM json_each(:runs)))
+      AND (:kind IS NULL OR st.kind = :kind) AND st.at BETWEEN :since AND :until)
+ OR EXISTS (
+    SELECT 1 FROM log_doc ld JOIN span s ON s.log = ld.log AND s.lo <= ld.pos AND s.hi > ld.pos
+    WHERE ld.doc = text.rowid AND ld.doc <> 0
+      AND (:runs IS NULL OR s.run IN (SELECT value FROM json_each(:runs)))
+      AND coalesce(:kind, 0) = 0 AND s.at BETWEEN :since AND :until))
 
 -- name: keyword_best
--- The filter comes after the ranking: the unary plus keeps its rows from being matched one by one.
 SELECT rowid, -bm25(text) FROM text
-WHERE text MATCH :match AND (:all OR +rowid IN (@within)) ORDER BY rank LIMIT :limit;
+WHERE text MATCH :match AND (:all OR @is_within) ORDER BY rank LIMIT :limit;
 
 -- name: keyword_newest
 SELECT rowid, 0.0 FROM text
-WHERE text MATCH :match AND (:all OR +rowid IN (@within)) ORDER BY rowid DESC LIMIT :limit;
+WHERE text MATCH :match AND (:all OR @is_within) ORDER BY rowid DESC LIMIT :limit;
 
 -- name: vectors_nearest
 SELECT v.doc, vec_distance_cosine(vec_int8(v.value), vec_int8(:vector)) AS distance
