@@ -148,7 +148,7 @@ def test_show_finds_a_run_by_id_by_prefix_and_as_the_last(
 
 
 def test_show_lists_attempts_and_steps_in_order(cli: Cli, agent_db: Path) -> None:
-    done = cli("show", "run-3", "--db", agent_db)
+    done = cli("show", "run-3", "--view", "table", "--db", agent_db)
 
     table = done.lines[done.lines.index([]) :]
     attempts, steps = table[1:4], table[5:]
@@ -193,7 +193,7 @@ def test_long_run_is_shown_in_pages(cli: Cli, journal: Journal, db: Path) -> Non
         for number in range(450):
             add(number, 1)
 
-    done = cli("show", "long", "--db", db)
+    done = cli("show", "long", "--view", "table", "--db", db)
     shown = cli("show", "long", "--db", db, "--json").json
 
     assert [line[0] for line in done.lines[-450:]] == [str(n) for n in range(1, 451)]
@@ -374,9 +374,23 @@ def test_files_that_are_no_journal_are_named(cli: Cli, tmp_path: Path, agent_db:
 
 
 def test_an_option_before_the_command_is_told_its_place(cli: Cli) -> None:
-    for wrong in (["--db", "x.db", "runs"], ["--json", "show", "@last"]):
+    for wrong in (["--limit", "3", "runs"], ["--json", "show", "@last"]):
         done = cli(*wrong)
         assert (done.code, "Options go after the command" in done.err) == (2, True), done
+
+
+def test_the_journal_is_named_before_or_behind_the_command(
+    cli: Cli, agent_db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWTRAIL_DB", "elsewhere.db")
+    behind = cli("runs", "--db", agent_db)
+    before = cli("--db", agent_db, "runs")
+    both = cli("--db", agent_db, "runs", "--db", agent_db)
+    two = cli("--db", agent_db, "runs", "--db", "other.db")
+
+    assert (before.code, before.out) == (0, behind.out) == (both.code, both.out)
+    assert (two.code, two.out) == (2, "")
+    assert "names two journals" in two.err
 
 
 def test_a_file_that_cannot_be_repaired_is_not_said_to_be(cli: Cli, tmp_path: Path) -> None:

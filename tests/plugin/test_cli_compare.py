@@ -13,6 +13,7 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
+from rowtrail.adapter import ANSWERS, llm_request, record, scope_here
 from rowtrail.history import diff, why
 from rowtrail.history._compare import differences, essence
 from rowtrail.history._remedy import remedy
@@ -317,3 +318,75 @@ def test_hostile_depth_and_text_are_compared_and_printed_safely(
     assert done.code == 0
     assert not set(done.out) & set("\x1b\u202e")
     assert differences(deep, [deep], 5)
+
+
+def say(messages: list[dict[str, Any]], answer: str) -> dict[str, Any]:
+    """Ask a model with a prompt of messages."""
+    scope = scope_here("model", "read")
+    assert scope is not None
+    request = llm_request(scope, "model", messages, {"temperature": 0})
+    given = {"role": "assistant", "content": answer}
+    record(scope, request, lambda: given, ANSWERS)
+    return given
+
+
+def talk(journal: Journal, questions: list[str], *, thread: str = "talk") -> None:
+    """Ask questions one after the other, a run each, with all that was said before."""
+    said: list[dict[str, Any]] = [SYSTEM]
+    for n, question in enumerate(questions):
+        with journal.run(f"{thread}-{n}", thread_id=thread):
+            said.append(user(question))
+            said.append(say(said, f"answer to {question}"))
+
+
+def test_runs_of_one_thread_are_compared_by_what_was_asked_newly(journal: Journal) -> None:
+    talk(journal, ["cats?", "dogs?", "dogs?", "birds?"])
+
+    (same,) = diff(journal.store, "talk-1", "talk-2")
+    (changed,) = diff(journal.store, "talk-2", "talk-3")
+
+    assert (same.mark, same.differences) == ("same", ())
+    assert changed.mark == "changed"
+    paths = [difference.path for difference in changed.differences]
+    assert paths == ["input.messages[0].content", "output.content"]
+    assert (changed.differences[0].a, changed.differences[0].b) == ("dogs?", "birds?")
+
+
+def test_runs_of_two_threads_are_compared_whole(journal: Journal) -> None:
+    talk(journal, ["cats?", "dogs?"], thread="one")
+    talk(journal, ["mice?", "dogs?"], thread="two")
+
+    (pair,) = diff(journal.store, "one-1", "two-1")
+
+    assert pair.mark == "changed"
+    assert pair.differences[0].path == "input.messages[1].content"
+
+
+@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.parametrize("new_run", [False, True])
+def test_why_says_where_only_the_input_was_appended_again(
+    cli: Cli, journal: Journal, db: Path, again: int, new_run: bool
+) -> None:
+    with pytest.raises(KeyboardInterrupt), journal.run("run", thread_id="thread"):
+        say([SYSTEM, user("Plan a trip.")], "a plan")
+        die()
+    with journal.run("later" if new_run else "run", thread_id="thread"):
+        say([SYSTEM, *[user("Plan a trip.")] * (again + 1)], "a plan")
+
+    done = cli("why", "@last", "--db", db)
+
+    assert done.code == 0
+    assert "the only change is the input, which was appended again" in done.out
+
+
+@pytest.mark.parametrize("added", ["Plan another trip.", "plan a trip."])
+def test_another_input_is_not_taken_for_the_same(
+    cli: Cli, journal: Journal, db: Path, added: str
+) -> None:
+    with pytest.raises(KeyboardInterrupt), journal.run("run", thread_id="thread"):
+        say([SYSTEM, user("Plan a trip.")], "a plan")
+        die()
+    with journal.run("run", thread_id="thread"):
+        say([SYSTEM, user("Plan a trip."), user(added)], "a plan")
+
+    assert "appended again" not in cli("why", "@last", "--db", db).out

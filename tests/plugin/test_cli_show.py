@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 import rowtrail
 from rowtrail import InDoubtError, Journal
-from rowtrail.cli import _runs
 from tests.plugin.conftest import Cli
 
 
@@ -116,11 +116,26 @@ def test_an_encoding_without_the_characters_gets_plain_ones(resumed: Path) -> No
     assert "\\u" not in text
 
 
-def test_a_narrow_terminal_leaves_out_columns_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr(_runs, "terminal_columns", lambda: 100)
-    narrow = [_runs.COLUMNS[i].title for i in _runs._shown()]  # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(_runs, "terminal_columns", lambda: 110)
+def test_the_time_between_attempts_is_no_work(cli: Cli, resumed: Path) -> None:
+    (run,) = cli("runs", "--db", resumed, "--json").json
+    shown = cli("show", "run", "--db", resumed)
 
-    assert "saved" not in narrow and "status" in narrow
-    assert len(_runs._shown()) == len(_runs.COLUMNS)  # pyright: ignore[reportPrivateUsage]
+    spans = [1000 * (moment(run["ended_at"]) - moment(run["started_at"]))]
+    assert run["worked_ms"] + 250 < spans[0], "the pause was 300 ms"
+    assert "try 1" in shown.out and "try 2" in shown.out
+
+
+def moment(iso: str) -> float:
+    return datetime.fromisoformat(iso).timestamp()
+
+
+def test_a_tree_says_what_differs_what_came_of_it_and_in_which_attempt(
+    cli: Cli, resumed: Path
+) -> None:
+    lines = cli("show", "run", "--db", resumed).lines
+
+    rows = [line for line in lines if line and line[0].isdecimal()]
+    assert [row[:2] for row in rows] == [["1", "think"], ["2", "send"], ["3", "think"]]
+    assert rows[0][2:] == ['"thought"', "done,", "replayed", "1", *rows[0][6:]]
+    assert "a@example.org" in rows[1] and "?" in rows[1]
+    assert rows[2][4] == "2", "the second attempt made it"

@@ -9,6 +9,7 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
+from rowtrail.adapter import ANSWERS, llm_request, record, scope_here
 from rowtrail.journal import Request, active_scope, begin_call, fingerprint_of
 from rowtrail.usage import Usage
 from tests.plugin.conftest import Cli
@@ -110,7 +111,7 @@ def test_every_grouping_counts_the_same_calls(cli: Cli, spent: Path) -> None:
         refused()
     totals = {
         by: cli("spend", "--by", by, "--db", spent, "--json").json["total"]["calls"]
-        for by in ("model", "day", "thread", "agent")
+        for by in ("model", "day", "thread", "agent", "node")
     }
 
     assert totals == dict.fromkeys(totals, 3)
@@ -125,7 +126,7 @@ def test_a_tool_has_the_tokens_of_the_calls_inside_it(cli: Cli, spent: Path) -> 
     assert (tools["fail"]["failed"], tools["fail"]["input_tokens"]) == (1, 0)
 
 
-@pytest.mark.parametrize("by", ["model", "day", "thread", "agent", "tool"])
+@pytest.mark.parametrize("by", ["model", "day", "thread", "agent", "node", "tool"])
 def test_the_total_is_that_of_all_groups(cli: Cli, spent: Path, by: str) -> None:
     whole = cli("spend", "--by", by, "--db", spent, "--json").json
     limited = cli("spend", "--by", by, "--limit", 1, "--db", spent, "--json")
@@ -133,6 +134,8 @@ def test_the_total_is_that_of_all_groups(cli: Cli, spent: Path, by: str) -> None
 
     assert limited.json["total"] == whole["total"]
     for column, value in whole["total"].items():
+        if column == "runs":  # a run has several agents and nodes
+            continue
         known = [row[column] for row in whole["rows"] if row[column] is not None]
         assert value == (sum(known) if known else None), column
     assert len(limited.json["rows"]) == 1
@@ -144,7 +147,7 @@ def test_nothing_spent_ends_with_3(cli: Cli, spent: Path, tmp_path: Path) -> Non
     Journal(tmp_path / "empty.db").close()
 
     assert cli("spend", "--db", tmp_path / "empty.db").code == 3
-    for by in ("model", "day", "thread", "agent", "tool"):
+    for by in ("model", "day", "thread", "agent", "node", "tool"):
         done = cli("spend", "--by", by, "--since", "2999-01-01", "--db", spent)
         assert (done.code, done.out) == (3, ""), by
 
@@ -175,3 +178,23 @@ def test_many_threads_are_read_in_pages(
     listed = cli("threads", "--limit", 30, "--db", db, "--json").json
 
     assert sorted(row["thread_id"] for row in listed) == [f"thread-{n:02}" for n in range(10, 40)]
+
+
+def test_agents_that_worked_at_once_under_one_name_are_one(
+    cli: Cli, journal: Journal, db: Path
+) -> None:
+    def think(agent: str) -> None:
+        scope = scope_here(agent, "read", agent=agent)
+        assert scope is not None
+        messages = [{"role": "user", "content": agent}]
+        answer = {"role": "assistant", "content": "yes"}
+        record(scope, llm_request(scope, "m", messages, {}), lambda: answer, ANSWERS)
+
+    names = ("clerk", "clerk#2", "clerk#13", "C#", "#3", "agent7", "boss")
+    with journal.run("run", agent="boss"):
+        for name in names:
+            think(name)
+
+    calls = {name: row["calls"] for name, row in groups(cli, db, "agent").items()}
+
+    assert calls == {"clerk": 3, "C#": 1, "#3": 1, "agent7": 1, "boss": 1}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from rowtrail_langgraph.importing._threads import ImportProgress, ImportReport
@@ -31,6 +32,13 @@ class _Mismatch(click.ClickException):
     exit_code = MISMATCH
 
 
+def _given_before(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Take the journal that is named before the command where none is named behind it."""
+    is_own = ctx.get_parameter_source("db") is ParameterSource.COMMANDLINE
+    before: str | None = ctx.find_root().params.get("db")
+    return value if is_own or before is None or ctx.parent is None else before
+
+
 @click.group("import", short_help="Take over what other programs stored.")
 def command() -> None:
     """Take over what other programs stored into a journal.
@@ -50,6 +58,7 @@ def command() -> None:
     default=DEFAULT_PATH,
     show_default=True,
     show_envvar=True,
+    callback=_given_before,
     help="The journal; made if it does not exist.",
 )
 @click.option("--thread", "thread_ids", metavar="ID", multiple=True, help="Only this thread.")

@@ -70,7 +70,8 @@ COMMANDS = {
 @click.version_option(
     __version__, "--version", prog_name="rowtrail", message="%(prog)s %(version)s"
 )
-def main() -> None:
+@click.option("--db", metavar="PATH", help="The journal; it may stand behind the command, too.")
+def main(db: str | None) -> None:
     """Ask a journal what an agent did: its runs, its calls, what they cost and what failed.
 
     \b

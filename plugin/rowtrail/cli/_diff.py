@@ -12,7 +12,7 @@ import click
 from rowtrail.cli import _figures as show
 from rowtrail.cli._differences import differences_text
 from rowtrail.cli._journal import db_option, find_run, json_option, open_journal, run_argument
-from rowtrail.cli._output import Style, json_rows, print_pieces
+from rowtrail.cli._output import Cell, Style, json_rows, print_cells, print_pieces, print_text
 from rowtrail.history import Pair, Place, diff, json_text
 
 INDENT = "    "
@@ -43,7 +43,8 @@ def command(run_a: str, run_b: str, with_same: bool, db: str, as_json: bool) -> 
 
     Each RUN is an id, the beginning of one, or @last. `=` same (with --all), `~` the same request
     was answered otherwise, `*` another request, `-` only in the first, `+` only in the second. Ids
-    and usage do not count. With --json, one object: `a`, `b`, `pairs`, `counts`.
+    and usage do not count; of two runs of one thread, only what was asked newly does. With --json,
+    one object: `a`, `b`, `pairs`, `counts`.
 
     \b
     Example:
@@ -60,7 +61,7 @@ def command(run_a: str, run_b: str, with_same: bool, db: str, as_json: bool) -> 
         for pair in pairs:
             _print(pair)
         said = ", ".join(f"{counts[kind]:,} {word}" for kind, word in _WORDS.items())
-        click.echo(f"{show.text(a).text} and {show.text(b).text}: {said}")
+        print_text(f"{show.text(a).text} and {show.text(b).text}: {said}")
 
 
 def _kind(pair: Pair) -> str:
@@ -83,10 +84,11 @@ def _print(pair: Pair) -> None:
     steps = " / ".join(f"step {p.step_id}" for p in (pair.a, pair.b) if p is not None)
     where = "" if place.node is None else f"{show.text(place.node).text}: "
     head = f"{sign} #{place.seq} {where}{place.kind} {show.text(place.name).text} ({steps})"
-    click.echo(click.style(head, **style))
+    print_cells([Cell(head, style)])
     if pair.mark in ("answer", "changed"):
         text = differences_text(pair.differences, "first", "second")
-        click.echo(INDENT + text.replace("\n", f"\n{INDENT}"))
+        for line in text.split("\n"):
+            print_cells([Cell(f"{INDENT}{line}")])
 
 
 def _as_json(a: str, b: str, pairs: Iterator[Pair], counts: Counter[str]) -> Iterator[str]:

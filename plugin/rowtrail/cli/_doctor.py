@@ -16,7 +16,7 @@ import click
 from rowtrail import __version__, schema
 from rowtrail.cli._group import Failure
 from rowtrail.cli._journal import db_option, json_option, open_journal
-from rowtrail.cli._output import Style
+from rowtrail.cli._output import Style, print_text
 from rowtrail.engine.files import (
     MEMORY_FILE_SYSTEMS,
     NETWORK_FILE_SYSTEMS,
@@ -116,9 +116,11 @@ def _print(findings: list[Finding]) -> None:
     width = max(len(finding.check) for finding in findings)
     for finding in findings:
         mark = click.style(finding.level.ljust(4), **_STYLES[finding.level])
-        click.echo(f"{mark}  {finding.check.ljust(width)}  {visible(finding.says)}")
+        print_text(
+            visible(finding.says), title=f"{mark}  {finding.check.ljust(width)}", is_bold=False
+        )
         if finding.remedy is not None:
-            click.echo(f"{' ' * (width + 8)}{visible(finding.remedy)}")
+            print_text(visible(finding.remedy), title=" " * (width + 6), is_bold=False)
 
 
 def _journal(db: str, *, full: bool, steps: int) -> Iterator[Finding]:

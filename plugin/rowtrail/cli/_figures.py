@@ -6,10 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from rowtrail._clock import Clock
-from rowtrail.cli._output import Cell, Style
+from rowtrail.cli._output import NO_VALUE, Cell, Style
 from rowtrail.history import cell_text
 
-UNKNOWN = "-"
+UNKNOWN = NO_VALUE
+
+EXACT_BELOW = 10_000
+"""Larger numbers are rounded to three digits."""
 
 _STYLES: dict[str, Style] = {
     "done": {"fg": "green"},
@@ -46,9 +49,25 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun.replace('_', ' ')}{plural}"
 
 
+def rounded(value: int | None) -> Cell:
+    """Return a number to three digits, such as `12.3k`; --json is exact."""
+    return Cell(rounded_text(value) if value else UNKNOWN)
+
+
+def rounded_text(value: int) -> str:
+    """Return a number to three digits where it is large, such as `12.3k` or `4.56M`."""
+    if value < EXACT_BELOW:
+        return f"{value:,}"
+    for unit, size in (("k", 10**3), ("M", 10**6), ("G", 10**9)):
+        if value < 999.5 * size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value / 10**12:,.0f}T"
+
+
 def tokens(taken: int | None, given: int | None) -> Cell:
-    """Return tokens in and out."""
-    return Cell(f"{taken or 0:,}/{given or 0:,}" if taken or given else UNKNOWN)
+    """Return tokens in and out, rounded."""
+    text = f"{rounded_text(taken or 0)}/{rounded_text(given or 0)}"
+    return Cell(text if taken or given else UNKNOWN)
 
 
 def money(usd: float | None) -> Cell:
@@ -63,6 +82,11 @@ def moment(iso: str | None) -> Cell:
     return Cell(cell_text(iso)[:19].replace("T", " ") or UNKNOWN)
 
 
+def minute(iso: str | None) -> Cell:
+    """Return a time in UTC, to the minute."""
+    return Cell(cell_text(iso)[:16].replace("T", " ") or UNKNOWN)
+
+
 def duration(ms: float | None) -> Cell:
     """Return a duration with its unit."""
     return Cell(UNKNOWN if ms is None else duration_text(ms))
@@ -70,10 +94,10 @@ def duration(ms: float | None) -> Cell:
 
 def duration_text(ms: float) -> str:
     """Return milliseconds in the unit that suits them."""
-    if ms < 1000:
+    if ms < 999.5:
         return f"{ms:.0f} ms"
     seconds = ms / 1000
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -46,11 +46,13 @@ SHOWN_CHARS = 100
 
 COLUMNS = (
     Column("step", right=True),
-    Column("run", width=80),
-    Column("node", width=24, is_flexible=True),
+    Column("run", width=80, is_flexible=True, is_id=True),
+    Column("thread", width=32, is_flexible=True, is_id=True, is_rare=True),
+    Column("agent", width=24, is_flexible=True, is_rare=True, rank=2),
+    Column("node", width=24, is_flexible=True, rank=3),
     Column("call", width=40, is_flexible=True),
-    Column("effect"),
-    Column("started"),
+    Column("effect", rank=4),
+    Column("started", rank=1),
     Column("arguments", width=SHOWN_CHARS, is_flexible=True),
 )
 _ON_RESUME = {
@@ -134,10 +136,12 @@ def _line(row: StepRow) -> tuple[Cell, ...]:
     return (
         show.text(row["step_id"]),
         show.text(row["run_id"]),
+        show.text(row["thread_id"]),
+        show.text(row["agent"]),
         show.text(row["node"] or row["scope"]),
         Cell(f"{row['kind']} {show.text(row['name']).text}"),
         show.text(row["effect"]),
-        show.moment(row["started_at"]),
+        show.minute(row["started_at"]),
         Cell(shorten(show.text(row["input"]).text, SHOWN_CHARS)),
     )
 

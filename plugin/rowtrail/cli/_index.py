@@ -12,6 +12,7 @@ import click
 
 from rowtrail.cli._embedder import embedder_option
 from rowtrail.cli._journal import db_option, json_option, open_journal
+from rowtrail.cli._output import print_text
 
 if TYPE_CHECKING:
     from rowtrail.history.searching import EmbedderLike, Progress
@@ -49,7 +50,7 @@ def command(
         click.echo(json.dumps(found.as_dict()))
         return
     vectors = f", {found.vectors:,} vectors" if found.vectors else ""
-    click.echo(f"{found.texts:,} texts{vectors} in {found.path}")
+    print_text(f"{found.texts:,} texts{vectors} in {found.path}")
 
 
 @contextmanager

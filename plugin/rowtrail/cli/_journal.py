@@ -8,18 +8,24 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from rowtrail import history
 from rowtrail.cli._group import Failure, NotFound
+from rowtrail.cli._output import say
 from rowtrail.errors import RowtrailError, StorageError, UsageError
 from rowtrail.history import LAST, Reader, exists, is_lasting, visible
 from rowtrail.journal import DB_VARIABLE, DEFAULT_PATH, Journal
 
+PARAMETER = "db"
+"""Its name, before the command and behind it."""
+
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def db_option(command: F) -> F:
-    """Add `--db`."""
+    """Add `--db`: without it, the command takes the one before it, `rowtrail --db PATH runs`."""
     return click.option(
         "--db",
         metavar="PATH",
@@ -27,8 +33,19 @@ def db_option(command: F) -> F:
         default=DEFAULT_PATH,
         show_default=True,
         show_envvar=True,
+        callback=_given_before,
         help="The journal.",
     )(command)
+
+
+def _given_before(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    before: str | None = ctx.find_root().params.get(PARAMETER)
+    is_own = ctx.get_parameter_source(PARAMETER) is ParameterSource.COMMANDLINE
+    if before is None or ctx.parent is None:
+        return value
+    if is_own and value != before:
+        raise click.UsageError(f"--db names two journals, {before!r} and {value!r}: give one")
+    return before
 
 
 def json_option(command: F) -> F:
@@ -66,7 +83,12 @@ def run_argument(name: str, *, required: bool = True) -> Callable[[F], F]:
 
 
 def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    path = ctx.params.get("db") or os.environ.get(DB_VARIABLE) or DEFAULT_PATH
+    path = (
+        ctx.params.get("db")
+        or ctx.find_root().params.get(PARAMETER)
+        or os.environ.get(DB_VARIABLE)
+        or DEFAULT_PATH
+    )
     try:
         with open_journal(path) as reader:
             ids = history.run_ids_beginning_with(reader, incomplete)
@@ -84,7 +106,10 @@ def record_dead(reader: Reader) -> None:
 
 def find_run(reader: Reader, text: str) -> str:
     """Return the id of the run that `text` means; a text that means none is a wrong argument."""
-    return _found(history.find_run, reader, text)
+    found = _found(history.resolve_run, reader, text)
+    if found.note is not None:
+        say(found.note)
+    return found.run_id
 
 
 def find_thread(reader: Reader, text: str) -> str:
@@ -92,7 +117,7 @@ def find_thread(reader: Reader, text: str) -> str:
     return _found(history.find_thread, reader, text)
 
 
-def _found(find: Callable[[Reader, str], str], reader: Reader, text: str) -> str:
+def _found(find: Callable[[Reader, str], T], reader: Reader, text: str) -> T:
     try:
         return find(reader, text)
     except UsageError as error:

@@ -10,7 +10,7 @@ import click
 from rowtrail.cli._figures import counted
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._listing import MAX_ROWS
-from rowtrail.cli._output import confirm
+from rowtrail.cli._output import confirm, print_text
 from rowtrail.cli._when import age
 
 if TYPE_CHECKING:
@@ -109,6 +109,6 @@ def _print(report: Pruned, verb: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_dict()))
         return
-    click.echo(f"{verb}: {_counts(report)}")
+    print_text(f"{verb}: {_counts(report)}")
     if report.file_bytes_after != report.file_bytes_before:
-        click.echo(f"file: {report.file_bytes_before:,} -> {report.file_bytes_after:,} bytes")
+        print_text(f"file: {report.file_bytes_before:,} -> {report.file_bytes_after:,} bytes")

@@ -6,6 +6,7 @@ import click
 
 from rowtrail.cli._figures import counted
 from rowtrail.cli._journal import json_option, open_journal
+from rowtrail.cli._output import print_text
 from rowtrail.cli._verify import tell_rows
 
 SHOWN_LOSSES = 50
@@ -38,11 +39,11 @@ def command(broken: str, fixed: str, dry_run: bool, as_json: bool) -> None:
         click.echo(json_text(built.as_dict()))
         return
     for loss in built.losses[:SHOWN_LOSSES]:
-        click.echo(visible(f"{loss.row}: {loss.says}"))
+        print_text(visible(f"{loss.row}: {loss.says}"))
     if built.loss_count > SHOWN_LOSSES:
         click.echo(f"... and {built.loss_count - SHOWN_LOSSES:,} more: --json has 1,000 of them")
     rows = ", ".join(counted(count, table) for table, count in built.copied.items() if count)
     kept = "would be saved" if dry_run else "saved"
-    click.echo(visible(f"{kept}: {rows or 'no rows'}; {counted(built.loss_count, 'loss')}"))
+    print_text(visible(f"{kept}: {rows or 'no rows'}; {counted(built.loss_count, 'loss')}"))
     if not dry_run:
-        click.echo(visible(f"{fixed} is sound; {broken} is as it was"))
+        print_text(visible(f"{fixed} is sound; {broken} is as it was"))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from functools import partial
 from typing import cast, get_args
 
 import click
 
-from rowtrail._clock import Clock
 from rowtrail.cli import _figures as show
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
@@ -20,35 +18,32 @@ from rowtrail.cli._journal import (
     record_dead,
 )
 from rowtrail.cli._listing import Listing, limit_option
-from rowtrail.cli._output import Cell, Column, say, terminal_columns
+from rowtrail.cli._output import Cell, Column, say
 from rowtrail.cli._when import iso, since_option
-from rowtrail.history import list_runs, pages, urgent_runs_first
-from rowtrail.history.rows import RunRow, RunStatus
+from rowtrail.history import cell_text, list_runs, pages, urgent_runs_first
+from rowtrail.history.rows import ListedRun, RunStatus
 
 PAGE_ROWS = 200
 """A read of some milliseconds, after which a writer may go on."""
 
 STATUSES = get_args(RunStatus)
 COLUMNS = (
-    Column("run", width=80),
-    Column("thread", width=24, is_flexible=True),
-    Column("agent", width=20, is_flexible=True),
+    Column("run", width=80, is_flexible=True, is_id=True),
+    Column("thread", width=32, is_flexible=True, is_id=True),
+    Column("agent", width=24, is_flexible=True, rank=1),
     Column("status"),
+    Column("waiting for", width=60, is_flexible=True, is_rare=True),
     Column("started"),
-    Column("duration", right=True),
-    Column("attempts", right=True),
-    Column("steps", right=True),
-    Column("llm", right=True),
-    Column("tools", right=True),
-    Column("in doubt", right=True),
-    Column("tokens in/out", right=True),
-    Column("saved", right=True),
-    Column("cost", right=True),
+    Column("duration", right=True, rank=3),
+    Column("attempts", right=True, rank=8),
+    Column("steps", right=True, rank=5),
+    Column("llm", right=True, rank=7),
+    Column("tools", right=True, rank=7),
+    Column("in doubt", right=True, rank=6),
+    Column("tokens in/out", right=True, rank=2),
+    Column("saved", right=True, rank=9),
+    Column("cost", right=True, rank=4),
 )
-
-WIDE_COLUMNS = 110
-"""What the widest of the columns take that are always there."""
-ONLY_IF_WIDE = ("attempts", "steps", "saved")
 
 
 @click.command("runs", short_help="List runs: crashed and in doubt first, then the newest.")
@@ -73,8 +68,10 @@ def command(
     """List runs: those that crashed or have steps in doubt first, then the others, each the newest
     first. Without one, the exit code is 3.
 
-    A run whose process is found dead is written down as crashed. `saved` are the tokens that replay
-    saved; an unknown cost is `-`. With --json, an array of rows of the view `runs`.
+    A run whose process is found dead is written down as crashed. `duration` is what its processes
+    worked, without the time between them; `saved` are the tokens that replay saved; an unknown cost
+    is `-`. Large numbers are rounded, and a narrow terminal gets fewer columns; with --json, an
+    array of exact rows of the view `runs`.
 
     \b
     Example:
@@ -95,12 +92,7 @@ def command(
         )
         every = pages if newest else urgent_runs_first
         found = Listing(every(listing, limit=limit + 1, first=PAGE_ROWS), limit)
-        shown = _shown()
-        has_rows = found.print(
-            [COLUMNS[i] for i in shown],
-            lambda row: [_line(row)[i] for i in shown],
-            as_json=as_json,
-        )
+        has_rows = found.print(COLUMNS, _line, as_json=as_json)
     if not has_rows:
         filters = {"thread": named, "agent": agent, "status": status}
         raise NotFound(_nothing(db, filters, since))
@@ -108,29 +100,22 @@ def command(
         say(f"only the first {limit:,} runs: --limit N lists more, the filters fewer")
 
 
-def _shown() -> list[int]:
-    """Return which columns there is room for; a file or a pipe has room for all."""
-    is_narrow = sys.stdout.isatty() and terminal_columns() < WIDE_COLUMNS
-    return [
-        i for i, column in enumerate(COLUMNS) if not (is_narrow and column.title in ONLY_IF_WIDE)
-    ]
-
-
-def _line(row: RunRow) -> tuple[Cell, ...]:
+def _line(row: ListedRun) -> tuple[Cell, ...]:
     return (
         show.text(row["run_id"]),
         show.text(row["thread_id"]),
         show.text(row["agent"]),
         show.status(row["status"]),
-        show.moment(row["started_at"]),
-        show.duration(show.between_ms(row["started_at"], row["ended_at"], Clock())),
+        Cell(cell_text(row["waiting_for"])),
+        show.minute(row["started_at"]),
+        show.duration(row["worked_ms"]),
         show.number(row["attempts"]),
         show.number(row["steps"]),
         show.number(row["llm_calls"]),
         show.number(row["tool_calls"]),
         show.number(row["in_doubt"]),
         show.tokens(row["input_tokens"], row["output_tokens"]),
-        show.number(row["saved_tokens"]),
+        show.rounded(row["saved_tokens"]),
         show.money(row["cost_usd"]),
     )
 

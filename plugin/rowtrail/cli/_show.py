@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -26,13 +25,16 @@ from rowtrail.cli._output import (
     Cell,
     Column,
     json_rows,
+    print_cells,
     print_fields,
     print_pieces,
     print_table,
+    print_text,
     shorten,
     terminal_columns,
 )
 from rowtrail.cli._timeline import MAX_CELLS, MIN_CELLS, Axis, millis, tree_order
+from rowtrail.cli._tree import print_tree
 from rowtrail.errors import UnknownIdError
 from rowtrail.history import (
     LAST,
@@ -50,7 +52,7 @@ from rowtrail.history import (
     timeline,
     visible,
 )
-from rowtrail.history.rows import AttemptRow, RunRow, StepLine, StepRow
+from rowtrail.history.rows import AttemptRow, ListedRun, StepLine, StepRow
 
 LINE_CHARS = 100
 """The width at which text is read easily."""
@@ -77,7 +79,11 @@ STEPS = (
     Column("output", width=LINE_CHARS, is_flexible=True),
 )
 JSON_COLUMNS = frozenset(("input", "output"))
-VIEWS = ("timeline", "table")
+VIEWS = ("tree", "timeline", "table")
+MAX_ATTEMPTS = 5
+"""More are counted."""
+MUCH_LONGER = 1.2
+"""A run whose processes worked most of its time is not said to have waited."""
 MAX_DEPTH = 8
 """Deeper indentation leaves no room for the text."""
 WIDE_COLUMNS = 110
@@ -90,22 +96,28 @@ WIDE_COLUMNS = 110
 @click.option(
     "--view",
     type=click.Choice(VIEWS),
-    help="A bar over time for each step, or what went in and came out. The default is the timeline "
-    "on a terminal, else the table.",
+    default="tree",
+    show_default=True,
+    help="Who called what, a bar over time for each step, or what went in and came out.",
 )
+@click.option("--all", "with_all", is_flag=True, help="A line for each step of the tree.")
 @db_option
 @json_option
-def command(run: str, step: str | None, view: str | None, db: str, as_json: bool) -> None:
-    """Show RUN, its attempts, and its steps: a tree and a timeline, or a table.
+def command(run: str, step: str | None, view: str, with_all: bool, db: str, as_json: bool) -> None:
+    """Show RUN, its attempts, and its steps: a tree by agent, a timeline, or a table.
 
-    RUN is an id, the beginning of one, or @last. In the timeline, pauses between attempts are left
-    out and bars of replayed steps are hollow. In the table, of a prompt the last message is shown.
-    `!` marks what failed, `?` what is in doubt, `~` what was superseded. With --json, one object:
-    `run`, `attempts`, `steps`, with the columns of the views; with --step, the step alone.
+    RUN is an id, the beginning of one, a thread (its last run), or @last. The tree fits a screen:
+    calls that look alike are one line, of tools with the argument that differs, and branches are
+    folded with a count; what failed, runs or is in doubt keeps its line. In the timeline, pauses
+    between attempts are left out and bars of replayed steps are hollow. In the table, of a prompt
+    the last message is shown. `!` marks what failed, `?` what is in doubt or asked, `~` what was
+    superseded. With --json, one object: `run`, `attempts`, `steps`, with the columns of the views;
+    with --step, the step alone.
 
     \b
     Example:
       rowtrail show @last
+      rowtrail show report-42 --all
       rowtrail show report-42 --view timeline
       rowtrail show report-42 --step 17
     """  # noqa: D301  (click reads the backspace)
@@ -117,11 +129,10 @@ def command(run: str, step: str | None, view: str | None, db: str, as_json: bool
         elif as_json:
             print_pieces(_as_json(reader, run_id))
         else:
-            chosen = view or ("timeline" if sys.stdout.isatty() else "table")
-            _print_run(reader, run_id, with_bars=chosen == "timeline")
+            _print_run(reader, run_id, view, with_all=with_all)
 
 
-def _fetch_run(reader: Reader, run_id: str) -> RunRow:
+def _fetch_run(reader: Reader, run_id: str) -> ListedRun:
     row = fetch_run(reader, run_id)
     if row is None:  # deleted since it was found
         raise UnknownIdError(f"the run {run_id!r} is gone", kind="run", value=run_id)
@@ -151,10 +162,13 @@ def _as_json(reader: Reader, run_id: str) -> Iterator[str]:
     yield "}"
 
 
-def _print_run(reader: Reader, run_id: str, *, with_bars: bool) -> None:
+def _print_run(reader: Reader, run_id: str, view: str, *, with_all: bool) -> None:
     row = _fetch_run(reader, run_id)
-    print_fields(_header(row))
     attempts = pages(partial(list_attempts, reader, run_id))
+    if view == "tree":
+        print_tree(reader, run_id, used_lines=_print_short(row, attempts), with_all=with_all)
+        return
+    print_fields(_header(row))
     click.echo()
     print_table(ATTEMPTS, ([_attempt_line(attempt) for attempt in page] for page in attempts))
     steps = pages(partial(list_step_lines, reader, run_id, chars=LINE_CHARS))
@@ -162,10 +176,70 @@ def _print_run(reader: Reader, run_id: str, *, with_bars: bool) -> None:
     click.echo()
     if first is None:
         click.echo("no steps")
-    elif with_bars:
+    elif view == "timeline":
         _print_timeline(_axis(reader, run_id), chain([first], steps))
     else:
         print_table(STEPS, ([_step_line(step) for step in page] for page in chain([first], steps)))
+
+
+def _print_short(row: ListedRun, attempts: Iterator[Page[AttemptRow]]) -> int:
+    """Print a run and its attempts in few lines, and return how many."""
+    fields = [
+        ("run", show.text(row["run_id"])),
+        ("thread", show.text(row["thread_id"])),
+        ("agent", show.text(row["agent"])),
+        ("status", show.status(row["status"])),
+        ("began", show.moment(row["started_at"])),
+        ("worked", Cell(_worked(row))),
+        ("calls", Cell(_calls(row))),
+        ("waits for", show.text(row["waiting_for"])),
+        ("error", show.text(row["error"])),
+    ]
+    shown = [field for field in fields if field[1].text != show.UNKNOWN]
+    lines = print_fields(shown)
+    if row["attempts"] > 1:
+        first = next(attempts, Page(())).rows[:MAX_ATTEMPTS]
+        for attempt in first:
+            print_cells(_attempt_cells(attempt))
+        lines += len(first)
+        if row["attempts"] > len(first):
+            click.echo(f"  ... {row['attempts'] - len(first):,} more attempts")
+            lines += 1
+    click.echo()
+    return lines + 1
+
+
+def _worked(row: ListedRun) -> str:
+    elapsed = show.between_ms(row["started_at"], row["ended_at"], Clock())
+    worked = show.duration_text(row["worked_ms"])
+    if elapsed is None or elapsed < MUCH_LONGER * row["worked_ms"] + 1000:
+        return worked
+    return f"{worked} of {show.duration_text(elapsed)}"
+
+
+def _calls(row: ListedRun) -> str:
+    parts = [
+        f"{row['llm_calls']:,} llm",
+        show.counted(row["tool_calls"], "tool"),
+        f"tokens {show.tokens(row['input_tokens'], row['output_tokens']).text}",
+    ]
+    if row["saved_tokens"]:
+        parts.append(f"saved {show.rounded(row['saved_tokens']).text}")
+    if row["cost_usd"] is not None:
+        parts.append(show.money(row["cost_usd"]).text)
+    if row["in_doubt"]:
+        parts.append(f"{row['in_doubt']:,} in doubt")
+    return ", ".join(parts)
+
+
+def _attempt_cells(row: AttemptRow) -> tuple[Cell, ...]:
+    worked = show.between_ms(row["started_at"], row["last_seen_at"], Clock())
+    return (
+        Cell(f"  try {row['n']}"),
+        Cell(f"{show.moment(row['started_at']).text}, {show.duration(worked).text}"),
+        show.status(row["outcome"]) if row["outcome"] else Cell("running"),
+        Cell(f"pid {row['pid']} on {show.text(row['host']).text}"),
+    )
 
 
 def _axis(reader: Reader, run_id: str) -> Axis:
@@ -226,10 +300,11 @@ def _print_timeline(axis: Axis, steps: Iterator[Page[StepLine]]) -> None:
         return tuple(cells[column.title] for column in columns)
 
     print_table(columns, ([line(*placed) for placed in tree_order(page.rows)] for page in steps))
-    click.echo(f"\n{axis.glyphs.legend()}")
+    click.echo()
+    print_text(axis.glyphs.legend())
 
 
-def _header(row: RunRow) -> list[tuple[str, Cell]]:
+def _header(row: ListedRun) -> list[tuple[str, Cell]]:
     elapsed = show.between_ms(row["started_at"], row["ended_at"], Clock())
     fields = [
         ("run", show.text(row["run_id"])),
@@ -294,7 +369,10 @@ def _print_step(row: StepRow, as_json: bool) -> None:
     print_fields(fields)
     for name in sorted(JSON_COLUMNS):
         if values[name] is not None:
-            click.echo(f"\n{click.style(name, bold=True)}\n{_pretty(values[name])}")
+            click.echo()
+            print_text(name, style={"bold": True})
+            for line in _pretty(values[name]).split("\n"):
+                print_text(line)
 
 
 def _pretty(value: Any) -> str:

@@ -14,7 +14,7 @@ from rowtrail.cli._journal import (
     open_journal,
     run_argument,
 )
-from rowtrail.cli._output import say
+from rowtrail.cli._output import Cell, print_cells, say
 from rowtrail.cli._when import MAX_SECONDS, Seconds
 from rowtrail.history import Follower, Reader, fetch_run, json_text
 from rowtrail.history.rows import Event
@@ -67,7 +67,10 @@ def command(
             status = None if run_id is None else _status(reader, run_id)
             news = follower.news()
             for event in news:
-                click.echo(json_text(event) if as_json else _line(event))
+                if as_json:
+                    click.echo(json_text(event))
+                else:
+                    print_cells(_cells(event))
             if status is not None and status != GOING_ON and not news:
                 say(f"run {run_id} is {status}")
                 return
@@ -80,26 +83,25 @@ def _status(reader: Reader, run_id: str) -> str:
     return "gone" if row is None else row["status"]
 
 
-def _line(event: Event) -> str:
+def _cells(event: Event) -> list[Cell]:
+    state = show.status(event["status"])
     if event["event"] == "replayed":
-        state = click.style("replayed", fg="blue")
-    else:
-        cell = show.status(event["status"])
-        state = click.style(cell.text, **(cell.style or {}))
+        state = Cell("replayed", {"fg": "blue"})
     where = f"{show.text(event['node']).text}: " if event["node"] else ""
-    parts = [
-        show.moment(event["at"]).text[11:],
-        show.text(event["run_id"]).text,
-        f"#{event['seq']}",
-        f"{where}{event['kind']} {show.text(event['name']).text}",
+    cells = [
+        Cell(show.moment(event["at"]).text[11:]),
+        show.text(event["run_id"]),
+        Cell(f"#{event['seq']}"),
+        Cell(f"{where}{event['kind']} {show.text(event['name']).text}"),
         state,
     ]
     if event["duration_ms"] is not None:
-        parts.append(show.duration(event["duration_ms"]).text)
+        cells.append(show.duration(event["duration_ms"]))
     if event["input_tokens"] or event["output_tokens"]:
-        parts.append(f"{show.tokens(event['input_tokens'], event['output_tokens']).text} tokens")
+        taken = show.tokens(event["input_tokens"], event["output_tokens"])
+        cells.append(Cell(f"{taken.text} tokens"))
     if event["cost_usd"] is not None:
-        parts.append(show.money(event["cost_usd"]).text)
+        cells.append(show.money(event["cost_usd"]))
     if event["error"]:
-        parts.append(show.text(event["error"]).text)
-    return "  ".join(parts)
+        cells.append(show.text(event["error"]))
+    return cells

@@ -20,11 +20,11 @@ PAGE_ROWS = 1_000
 """A read of some milliseconds, after which a writer may go on."""
 
 COLUMNS = (
-    Column("thread", width=80),
+    Column("thread", width=80, is_flexible=True, is_id=True),
     Column("runs", right=True),
-    Column("steps", right=True),
-    Column("tokens in/out", right=True),
-    Column("first"),
+    Column("steps", right=True, rank=1),
+    Column("tokens in/out", right=True, rank=2),
+    Column("first", rank=3),
     Column("last"),
 )
 
@@ -62,6 +62,6 @@ def _line(row: ThreadRow) -> tuple[Cell, ...]:
         show.number(row["runs"]),
         show.number(row["steps"]),
         show.tokens(row["input_tokens"], row["output_tokens"]),
-        show.moment(row["first_at"]),
-        show.moment(row["last_at"]),
+        show.minute(row["first_at"]),
+        show.minute(row["last_at"]),
     )

@@ -10,7 +10,7 @@ import click
 from rowtrail.cli._figures import counted
 from rowtrail.cli._group import Failure
 from rowtrail.cli._journal import db_option, json_option, open_journal
-from rowtrail.cli._output import say
+from rowtrail.cli._output import print_text, say
 
 if TYPE_CHECKING:
     from rowtrail.verify import Fault, Verification
@@ -81,13 +81,13 @@ def print_verification(found: Verification) -> None:
 
     for fault in found.faults[:SHOWN_FAULTS]:
         for line in _lines(fault):
-            click.echo(visible(line))
+            print_text(visible(line))
     if found.fault_count > SHOWN_FAULTS:
-        click.echo(f"... and {found.fault_count - SHOWN_FAULTS:,} more: --json has 1,000 of them")
+        print_text(f"... and {found.fault_count - SHOWN_FAULTS:,} more: --json has 1,000 of them")
     for note in found.notes:
-        click.echo(visible(f"note: {note}"))
+        print_text(visible(f"note: {note}"))
     if found.orphans is not None and any(found.orphans.values()):
-        click.echo(
+        print_text(
             f"note: nothing refers to {found.orphans['items']:,} items with "
             f"{found.orphans['bytes']:,} bytes and to {found.orphans['lists']:,} lists: "
             "`rowtrail prune` deletes them"
@@ -95,7 +95,7 @@ def print_verification(found: Verification) -> None:
     rows = ", ".join(counted(count, table) for table, count in found.rows.items() if count)
     verdict = "sound" if found.ok else "NOT SOUND"
     without = ", without hashes" if found.quick else ""
-    click.echo(f"{verdict}: {rows or 'no rows'}{without}")
+    print_text(f"{verdict}: {rows or 'no rows'}{without}")
 
 
 def _lines(fault: Fault) -> Iterator[str]:

@@ -9,7 +9,7 @@ import click
 from rowtrail.cli import _figures as show
 from rowtrail.cli._differences import differences_text
 from rowtrail.cli._journal import db_option, json_option, open_journal
-from rowtrail.cli._output import Cell, print_fields
+from rowtrail.cli._output import Cell, print_fields, print_text
 from rowtrail.history import Why, find_step, json_text, visible, why
 
 
@@ -36,7 +36,10 @@ def command(step: str, db: str, as_json: bool) -> None:
         return
     print_fields(_fields(found))
     for name, text in _details(found):
-        click.echo(f"\n{click.style(name, bold=True)}\n{text}")
+        click.echo()
+        print_text(name, style={"bold": True})
+        for line in text.split("\n"):
+            print_text(line)
 
 
 def _fields(found: Why) -> list[tuple[str, Cell]]:

@@ -15,10 +15,12 @@ from rowtrail.history._follow import Follower
 from rowtrail.history._named import NamedQuery, named_queries
 from rowtrail.history._names import (
     LAST,
+    FoundRun,
     find_run,
     find_step,
     find_thread,
     newest_step,
+    resolve_run,
     run_ids_beginning_with,
 )
 from rowtrail.history._overview import Overview, check_readable, has_dead_attempts, overview
@@ -59,6 +61,7 @@ from rowtrail.history._steps import (
 )
 from rowtrail.history._text import cell_text, json_text, visible
 from rowtrail.history._threads import list_threads
+from rowtrail.history._tree import Line, Tree, run_tree
 from rowtrail.history._why import Why, why
 
 __all__ = [
@@ -66,6 +69,8 @@ __all__ = [
     "Answer",
     "Difference",
     "Follower",
+    "FoundRun",
+    "Line",
     "Lists",
     "Moment",
     "NamedQuery",
@@ -80,6 +85,7 @@ __all__ = [
     "Span",
     "Spend",
     "SpendBy",
+    "Tree",
     "Why",
     "absolute",
     "cell_text",
@@ -114,8 +120,10 @@ __all__ = [
     "overview",
     "pages",
     "query",
+    "resolve_run",
     "resume_plan",
     "run_ids_beginning_with",
+    "run_tree",
     "schema_text",
     "spend",
     "timeline",

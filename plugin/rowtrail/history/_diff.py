@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rowtrail.history._compare import Difference, differences, essence, parsed
+from rowtrail.history._newly import Newly
 from rowtrail.history._runs import require_run
 from rowtrail.history._source import Row, Source, Tx, reader_of
 from rowtrail.history._text import json_text
@@ -58,7 +59,9 @@ def diff(source: Source, run_a: str, run_b: str) -> Iterator[Pair]:
 
     A step is recognised by its request wherever it stands, so that the order of parallel calls does
     not matter; what is left over is paired by node, kind, name and order. Steps that were set aside
-    are left out. What is kept in memory is about 300 bytes a step, not what was said.
+    are left out. Of two runs of one thread only what was asked newly counts, not the messages that
+    the thread held before the run. What is kept in memory is about 300 bytes a step, not what was
+    said.
 
     Raises:
         UnknownIdError: One of the runs is not there.
@@ -68,22 +71,46 @@ def diff(source: Source, run_a: str, run_b: str) -> Iterator[Pair]:
     differing = 0
     for run_id in (run_a, run_b):
         require_run(source, run_id)
-    for pair in _aligned(_places(source, run_a), _places(source, run_b)):
+    a, b = reader_of(source).read(lambda tx: _sides(tx, run_a, run_b))
+    for pair in _aligned(_places(source, a), _places(source, b)):
         some.append(pair)
         differing += _differs(pair)
         if differing == PAIRS_AT_ONCE:
-            yield from _detailed(source, run_a, run_b, some)
+            yield from _detailed(source, a, b, some)
             some, differing = [], 0
-    yield from _detailed(source, run_a, run_b, some)
+    yield from _detailed(source, a, b, some)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two runs; with `newly`, only that part of its prompts counts."""
+
+    run_id: str
+    newly: Newly | None
+
+
+def _sides(tx: Tx, run_a: str, run_b: str) -> tuple[_Side, _Side]:
+    threads = {
+        row["run_id"]: row["thread"]
+        for row in tx.all("threads_of_runs", runs=tx.array([run_a, run_b]))
+    }
+    thread = threads.get(run_a)
+    if thread is None or thread != threads.get(run_b) or run_a == run_b:
+        return _Side(run_a, None), _Side(run_b, None)
+    return _Side(run_a, Newly.of(tx, run_a)), _Side(run_b, Newly.of(tx, run_b))
 
 
 def _differs(pair: Pair) -> bool:
     return pair.mark in ("answer", "changed")
 
 
-def _places(source: Source, run_id: str) -> list[Place]:
+def _places(source: Source, side: _Side) -> list[Place]:
     def work(tx: Tx) -> list[Place]:
-        return [_place(row) for row in tx.iter("step_places", run_id=run_id)]
+        new = {} if side.newly is None else side.newly.fingerprints(tx)
+        places = [_place(row) for row in tx.iter("step_places", run_id=side.run_id)]
+        return [
+            place._replace(fingerprint=new.get(place.seq, place.fingerprint)) for place in places
+        ]
 
     return reader_of(source).read(work)
 
@@ -154,35 +181,43 @@ def _pair(a: Place, b: Place | None) -> Pair:
     return Pair("same" if is_same else "answer", a, b)
 
 
-def _detailed(source: Source, run_a: str, run_b: str, pairs: list[Pair]) -> Iterator[Pair]:
+def _detailed(source: Source, a: _Side, b: _Side, pairs: list[Pair]) -> Iterator[Pair]:
     """Add to each pair that differs where it does."""
     differing = [pair for pair in pairs if _differs(pair)]
-    rows_a = _rows(source, run_a, [pair.a for pair in differing])
-    rows_b = _rows(source, run_b, [pair.b for pair in differing])
+    rows_a = _rows(source, a, [pair.a for pair in differing])
+    rows_b = _rows(source, b, [pair.b for pair in differing])
     for pair in pairs:
         found: tuple[Difference, ...] = ()
         if pair.a is not None and pair.b is not None and pair.mark != "same":
-            a, b = rows_a.get(pair.a.seq), rows_b.get(pair.b.seq)
-            if a is not None and b is not None:  # else deleted meanwhile
-                found = tuple(_row_differences(a, b, is_changed=pair.mark == "changed"))
+            left, right = rows_a.get(pair.a.seq), rows_b.get(pair.b.seq)
+            if left is not None and right is not None:  # else deleted meanwhile
+                found = tuple(_row_differences(left, right, is_changed=pair.mark == "changed"))
         yield Pair(pair.mark, pair.a, pair.b, found)
 
 
-def _rows(source: Source, run_id: str, places: list[Place | None]) -> dict[int, Row]:
+def _rows(source: Source, side: _Side, places: list[Place | None]) -> dict[int, dict[str, Any]]:
     seqs = [place.seq for place in places if place is not None]
     if not seqs:
         return {}
-    rows = reader_of(source).read(
-        lambda tx: tx.all("steps_by_seq", run_id=run_id, seqs=tx.array(seqs))
-    )
-    return {row["seq"]: row for row in rows}
+
+    def work(tx: Tx) -> dict[int, dict[str, Any]]:
+        new = {} if side.newly is None else side.newly.inputs(tx, seqs)
+        found: dict[int, dict[str, Any]] = {}
+        for row in tx.all("steps_by_seq", run_id=side.run_id, seqs=tx.array(seqs)):
+            asked = new[row["seq"]] if row["seq"] in new else parsed(row["input"])
+            found[row["seq"]] = {**dict(row), "input": asked, "output": parsed(row["output"])}
+        return found
+
+    return reader_of(source).read(work)
 
 
-def _row_differences(a: Row, b: Row, *, is_changed: bool) -> Iterator[Difference]:
+def _row_differences(
+    a: dict[str, Any], b: dict[str, Any], *, is_changed: bool
+) -> Iterator[Difference]:
     if a["status"] != b["status"]:
         yield Difference("status", a["status"], b["status"])
     for column in ("input", "output") if is_changed else ("output",):
-        for found in differences(parsed(a[column]), parsed(b[column]), MAX_DIFFERENCES):
+        for found in differences(a[column], b[column], MAX_DIFFERENCES):
             joint = "" if not found.path or found.path.startswith("[") else "."
             yield Difference(f"{column}{joint}{found.path}", found.a, found.b)
     if a["error"] != b["error"]:

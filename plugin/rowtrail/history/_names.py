@@ -2,24 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rowtrail.errors import UnknownIdError, UsageError
 from rowtrail.history._source import Source, reader_of
 
 LAST = "@last"
 MAX_CANDIDATES = 10
 """As many ids as an error can name and stay readable."""
+CUT = "…"
+"""Stands in an id for its middle, in a table without room for all of it."""
 BEYOND = "\U0010ffff"
 """Sorts after every character that an id begins with."""
 
 
+@dataclass(frozen=True)
+class FoundRun:
+    """The run that a text means.
+
+    Attributes:
+        run_id: The run.
+        note: What a person has to know about it, such as that the text is a thread; or None.
+    """
+
+    run_id: str
+    note: str | None = None
+
+
 def find_run(source: Source, text: str) -> str:
-    """Return the id of the run that `text` means: an id, the beginning of one id, or `@last`.
+    """Return the id of the run that `text` means.
+
+    It is an id, the beginning of one, its two ends as a narrow table shows them (`support…2026`),
+    `@last`, or a thread, which means its last run.
 
     Raises:
         UnknownIdError: There is none.
         UsageError: Several ids begin so, or the text is empty.
     """
-    return _find(source, "run", text, "run_newest", "run_ids_between")
+    return resolve_run(source, text).run_id
+
+
+def resolve_run(source: Source, text: str) -> FoundRun:
+    """Return the run that `text` means as `find_run` does, with a note where it is a thread.
+
+    Raises:
+        UnknownIdError: There is none.
+        UsageError: Several ids begin so, or the text is empty.
+    """
+    try:
+        return FoundRun(_find(source, "run", text, "run_newest", "run_ids_between"))
+    except UnknownIdError:
+        if text == LAST:
+            raise
+        try:
+            thread = find_thread(source, text)
+        except (UnknownIdError, UsageError):
+            thread = None
+        if thread is None:
+            raise
+    last = reader_of(source).read(lambda tx: tx.value("run_last_of_thread", thread_id=thread))
+    if last is None:
+        raise UnknownIdError(
+            f"{text!r} is a thread without a run: `rowtrail runs` lists runs",
+            kind="run",
+            value=text,
+        )
+    return FoundRun(str(last), f"{thread!r} is a thread; its last run is {last}")
 
 
 def find_thread(source: Source, text: str) -> str:
@@ -84,8 +132,18 @@ def _find(source: Source, kind: str, text: str, newest: str, between: str) -> st
 
 
 def _beginning_with(source: Source, text: str, between: str) -> list[str]:
-    """Return the ids that begin with `text`, in order: an id that is `text` itself is the first."""
+    """Return the ids that begin with `text`, in order: an id that is `text` itself is the first.
+
+    A text with its middle cut is what an id begins and ends with, unless an id is just that.
+    """
+    head, is_cut, tail = text.partition(CUT)
+    found = _ids(source, between, text, "")
+    return _ids(source, between, head, tail) if is_cut and not found else found
+
+
+def _ids(source: Source, between: str, head: str, tail: str) -> list[str]:
+    most = MAX_CANDIDATES + 1
     rows = reader_of(source).read(
-        lambda tx: tx.all(between, first=text, last=text + BEYOND, limit=MAX_CANDIDATES + 1)
+        lambda tx: tx.all(between, first=head, last=head + BEYOND, tail=tail, limit=most)
     )
     return [str(row[0]) for row in rows]

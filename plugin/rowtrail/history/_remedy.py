@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
-from rowtrail.history._compare import differing
+from rowtrail.history._compare import MAX_DEPTH, MISSING, differing, essence
 
+INPUT_AGAIN = (
+    "Send `None` (LangGraph), or the run's own id, to go on with a run: then its input stays as it "
+    "is and what it recorded is replayed."
+)
 MAX_COMPARED = 5
 """More places are no pattern that `canonical=` could name."""
 
@@ -41,6 +46,38 @@ def remedy(recorded: Any, asked: Any, *, effect: str) -> str | None:
             "return a new message."
         )
     return None
+
+
+def is_input_again(recorded: Any, asked: Any) -> bool:
+    """Return whether a request only has messages of the user more that the recorded one had, too.
+
+    Whoever sends the input of a run that crashed once more appends it to what the thread holds.
+    """
+    places = differing(recorded, asked, MAX_COMPARED + 1)
+    if not places or len(places) > MAX_COMPARED:
+        return False
+    known = [json.dumps(essence(message), sort_keys=True) for message in _of_user(recorded, 0)]
+    return all(
+        a is MISSING
+        and path.endswith("]")
+        and _is_of_user(b)
+        and json.dumps(b, sort_keys=True) in known
+        for path, a, b in places
+    )
+
+
+def _of_user(value: Any, depth: int) -> Iterator[Any]:
+    """Yield the messages of the user in a request."""
+    if _is_of_user(value):
+        yield value
+    elif depth < MAX_DEPTH and isinstance(value, dict | list):
+        inner = cast("dict[str, Any]", value).values() if isinstance(value, dict) else value
+        for item in cast("Iterable[Any]", inner):
+            yield from _of_user(item, depth + 1)
+
+
+def _is_of_user(value: Any) -> bool:
+    return isinstance(value, dict) and cast("dict[str, Any]", value).get("role") == "user"
 
 
 def _masking(places: list[tuple[str, Any, Any]]) -> list[tuple[str, str]] | None:

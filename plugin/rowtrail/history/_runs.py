@@ -10,14 +10,14 @@ from typing import Any, cast, get_args
 from rowtrail.errors import UnknownIdError, UsageError
 from rowtrail.history._page import DEFAULT_ROWS, Listing, Moment, Page, millis_of, pages
 from rowtrail.history._source import Only, Source, Tx, reader_of
-from rowtrail.history.rows import AttemptRow, RunRow, RunStatus
+from rowtrail.history.rows import AttemptRow, ListedRun, RunStatus
 
 AFTER_ALL = 2**63 - 1
 """Above every row id."""
 
 EVERYTHING = Only()
 
-_RUNS: Listing[RunRow] = Listing("runs", "runs_page", AFTER_ALL)
+_RUNS: Listing[ListedRun] = Listing("runs", "runs_page", AFTER_ALL)
 _IDS: Listing[str] = Listing("run-ids", "run_ids_page", 0, lambda tx, row: str(row["run_id"]))
 _ATTEMPTS: Listing[AttemptRow] = Listing("attempts", "attempts_page", 0)
 
@@ -34,7 +34,7 @@ def list_runs(
     only: Only | None = None,
     limit: int = DEFAULT_ROWS,
     cursor: str | None = None,
-) -> Page[RunRow]:
+) -> Page[ListedRun]:
     """Return a page of runs, the newest first.
 
     Runs that begin later are not on later pages, so that each run is on one page at most.
@@ -82,8 +82,8 @@ def _clash(asked: str | None, served: str | None) -> bool:
 
 
 def urgent_runs_first(
-    listing: Callable[..., Page[RunRow]], *, limit: int | None = None, first: int = DEFAULT_ROWS
-) -> Iterator[Page[RunRow]]:
+    listing: Callable[..., Page[ListedRun]], *, limit: int | None = None, first: int = DEFAULT_ROWS
+) -> Iterator[Page[ListedRun]]:
     """Yield pages of runs: what needs somebody's attention before the rest, each the newest first.
 
     Each run is yielded once, also where it crashes or goes on meanwhile: the ids of the urgent
@@ -133,14 +133,14 @@ def list_run_ids(
     )
 
 
-def fetch_run(source: Source, run_id: str, *, only: Only | None = None) -> RunRow | None:
+def fetch_run(source: Source, run_id: str, *, only: Only | None = None) -> ListedRun | None:
     """Return a run, None where there is no such run, or none that may be seen."""
 
-    def work(tx: Tx) -> RunRow | None:
+    def work(tx: Tx) -> ListedRun | None:
         if not is_within(tx, run_id, only):
             return None
         row = tx.one("run_shown", run_id=run_id)
-        return None if row is None else cast("RunRow", dict(row))
+        return None if row is None else cast("ListedRun", dict(row))
 
     return reader_of(source).read(work)
 

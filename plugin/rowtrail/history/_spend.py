@@ -12,13 +12,14 @@ from rowtrail.history._page import DEFAULT_ROWS, Moment, check_limit, millis_of,
 from rowtrail.history._source import Source, Tx, reader_of
 from rowtrail.history.rows import SpendRow
 
-SpendBy = Literal["model", "tool", "thread", "agent", "day"]
+SpendBy = Literal["model", "agent", "node", "tool", "thread", "day"]
 
 _STATEMENTS: dict[SpendBy, tuple[str, str | None]] = {
     "model": ("spend_by_model", "spend_of_days"),
     "day": ("spend_by_day", "spend_of_days"),
     "thread": ("spend_by_thread", "spend_of_runs"),
-    "agent": ("spend_by_agent", "spend_of_runs"),
+    "agent": ("spend_by_agent", "spend_of_calls"),
+    "node": ("spend_by_node", "spend_of_calls"),
     "tool": ("spend_by_tool", None),
 }
 _SUMS = (
@@ -52,11 +53,11 @@ def spend(
     limit: int = DEFAULT_ROWS,
     cursor: str | None = None,
 ) -> Spend:
-    """Return what was spent, by model, tool, thread, agent or UTC day.
+    """Return what was spent, by model, agent, node, tool, thread or UTC day.
 
-    Models and days are counted by the whole days since `since`, threads and agents by the runs
-    that began since, tools by their calls since. A group that grows between two pages may move to
-    the front, and is then on no later page; none is on two.
+    Models and days are counted by the whole days since `since`, threads by the runs that began
+    since, agents, nodes and tools by their calls since. A group that grows between two pages may
+    move to the front, and is then on no later page; none is on two.
 
     Args:
         source: The journal.

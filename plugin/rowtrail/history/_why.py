@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
 from rowtrail._clock import iso_utc
 from rowtrail.history._compare import MISSING, Difference, differences, essence, parsed
-from rowtrail.history._remedy import remedy
+from rowtrail.history._remedy import INPUT_AGAIN, is_input_again, remedy
 from rowtrail.history._source import Row, Source, Tx, reader_of
 from rowtrail.history._steps import step_row, unknown_step
 from rowtrail.history.rows import LateResult, NearStep, Replayed, SameStep, StepRow, WhyStep
@@ -42,6 +42,10 @@ _MEANINGS = {
     ReasonCode.SETTLED: "the same call may have happened, and it was decided what becomes of it",
     ReasonCode.NEVER: "its run was begun with rowtrail_replay='never': everything is asked live",
 }
+_INPUT_AGAIN = (
+    "the only change is the input, which was appended again: the request holds it twice, so that "
+    "an answer to it once is no answer to it"
+)
 _ASIDE_MEANINGS = {
     Aside.ASKED_AGAIN: "it was made, and its answer is not used any more, because the code after "
     "it failed on it",
@@ -100,7 +104,11 @@ def _why(tx: Tx, *, step_id: str) -> Why:
         raise unknown_step(step_id)
     code = row["reason_code"] or ReasonCode.FIRST
     aside = tx.value("step_aside", step_id=step_id)
-    nearest, found, help_ = _nearest(tx, row) if code == ReasonCode.CHANGED else (None, [], None)
+    near = _Near()
+    if code == ReasonCode.CHANGED:
+        near = _nearest(tx, row)
+    elif code == ReasonCode.FIRST:
+        near = _sent_before(tx, row)
     same = (
         tx.all("steps_same_request", run_id=row["run_id"], step_id=step_id)
         if code in (ReasonCode.FIRST, ReasonCode.CHANGED)
@@ -114,11 +122,11 @@ def _why(tx: Tx, *, step_id: str) -> Why:
             {name: value for name, value in row.items() if name in WhyStep.__annotations__},
         ),
         made=aside != Aside.NEVER_MADE,
-        because=_because(code, aside, row["reason"]),
+        because=_INPUT_AGAIN if near.is_input_again else _because(code, aside, row["reason"]),
         replayed=[_replay(replay) for replay in replayed],
-        nearest=nearest,
-        differences=found,
-        remedy=help_,
+        nearest=near.step,
+        differences=near.differences,
+        remedy=near.remedy,
         same=[cast("SameStep", dict(other)) for other in same],
         late=None if late is None else cast("LateResult", dict(late)),
     )
@@ -137,9 +145,18 @@ def _because(code: str, aside: str | None, reason: str | None) -> str:
     return _MEANINGS[ReasonCode(code)] if known else str(reason)
 
 
-def _nearest(tx: Tx, row: StepRow) -> tuple[NearStep | None, list[Difference], str | None]:
-    """Return the recorded step of the scope that is most like the step, where they differ, and what
-    to do about it.
+@dataclass(frozen=True)
+class _Near:
+    """The recorded step that comes nearest to one, where they differ, and what to do about it."""
+
+    step: NearStep | None = None
+    differences: list[Difference] = field(default_factory=list[Difference])
+    remedy: str | None = None
+    is_input_again: bool = False
+
+
+def _nearest(tx: Tx, row: StepRow) -> _Near:
+    """Return the recorded step of the scope that is most like the step.
 
     Only those that were recorded by an earlier attempt and not handed back in this one count.
     """
@@ -158,16 +175,30 @@ def _nearest(tx: Tx, row: StepRow) -> tuple[NearStep | None, list[Difference], s
         score += int(candidate["name"] == row["name"])
         if best is None or score > best[0]:
             best = (score, candidate)
-    if best is None:
-        return None, [], None
-    chosen = best[1]
-    shown = cast("NearStep", {name: chosen[name] for name in NearStep.__annotations__})
+    return _Near() if best is None else _compared(best[1], row)
+
+
+def _sent_before(tx: Tx, row: StepRow) -> _Near:
+    """Return the call of an earlier run of the thread that lacks but the input appended again."""
+    if row["kind"] != "llm" or row["thread_id"] is None:
+        return _Near()
+    asked = parsed(row["input"])
+    rows = tx.all("steps_of_earlier_runs", run_id=row["run_id"], node=row["node"], name=row["name"])
+    again = (step for step in rows if is_input_again(parsed(step["input"]), asked))
+    found = next(again, None)
+    return _Near() if found is None else _compared(found, row)
+
+
+def _compared(near: Row, row: StepRow) -> _Near:
+    shown = cast("NearStep", {name: near[name] for name in NearStep.__annotations__})
     found: list[Difference] = []
-    if chosen["name"] != row["name"]:
-        found.append(Difference("name", chosen["name"], row["name"]))
-    recorded = parsed(chosen["input"])
+    if near["name"] != row["name"]:
+        found.append(Difference("name", near["name"], row["name"]))
+    recorded, asked = parsed(near["input"]), parsed(row["input"])
     found += differences(recorded, asked, MAX_DIFFERENCES - len(found))
-    return shown, found, remedy(recorded, asked, effect=row["effect"])
+    if is_input_again(recorded, asked):
+        return _Near(shown, found, INPUT_AGAIN, is_input_again=True)
+    return _Near(shown, found, remedy(recorded, asked, effect=row["effect"]))
 
 
 def _likeness(recorded: Any, asked: Any) -> int:

@@ -14,6 +14,7 @@ __all__ = [
     "AttemptRow",
     "Event",
     "LateResult",
+    "ListedRun",
     "NearStep",
     "QuestionRow",
     "Replayed",
@@ -56,6 +57,15 @@ class RunRow(TypedDict):
     cost_usd: float | None
     saved_usd: float | None
     error: str | None
+
+
+class ListedRun(RunRow):
+    """A run as the listings show it.
+
+    `worked_ms` is how long its attempts worked, without the time between them.
+    """
+
+    worked_ms: int
 
 
 class AttemptRow(TypedDict):
@@ -127,6 +137,8 @@ class StepLine(TypedDict):
     parent_id: str | None
     scope: str
     node: str | None
+    agent: str | None
+    model: str | None
     kind: Kind
     name: str
     status: Status
@@ -216,6 +228,7 @@ class SpendRow(TypedDict, total=False):
     tool: str
     thread: str | None
     agent: str | None
+    node: str | None
     day: str
     runs: int
     calls: int

@@ -2,7 +2,7 @@
 
 -- name: step_lines_page
 -- The same with values cut to :chars characters: of a prompt the last message, of a message its text.
-SELECT v.seq AS page, v.seq, v.step_id, v.parent_id, v.scope, v.node, v.kind, v.name, v.status, v.reason, v.replays,
+SELECT v.seq AS page, v.seq, v.step_id, v.parent_id, v.scope, v.node, v.agent, v.model, v.kind, v.name, v.status, v.reason, v.replays,
        v.attempt_id, v.started_at, v.ended_at, v.duration_ms, v.input_tokens, v.output_tokens, v.cost_usd,
        (SELECT group_concat(p.at) FROM replay p WHERE p.step = CAST(v.step_id AS INTEGER)) AS replayed_ms,
        CASE v.kind

@@ -1,9 +1,14 @@
 -- Listings: `page` of the last row is what the next page takes as `:cursor`; it is not shown.
 
+-- name: @worked
+-- How long the attempts of the run `r` worked, in milliseconds: the time between them is nobody's.
+(SELECT sum(max(coalesce(wa.ended_at, wp.last_seen_at) - wa.started_at, 0))
+ FROM attempt wa JOIN process wp ON wp.id = wa.process WHERE wa.run = r.id)
+
 -- name: runs_page
 -- Newest first, by the order in which they began: a clock may have been set back since. With :urgent 1 only
 -- runs that crashed or have steps in doubt, with 0 only the others.
-SELECT r.id AS page, v.*
+SELECT r.id AS page, v.*, @worked AS worked_ms
 FROM run r @cross runs v ON v.run_id = r.run_id
 WHERE r.id < :cursor
   AND (:run_id IS NULL OR r.run_id = :run_id)
@@ -19,10 +24,15 @@ WHERE r.id < :cursor
 ORDER BY r.id DESC LIMIT :limit;
 
 -- name: run_shown
-SELECT * FROM runs WHERE run_id = :run_id;
+SELECT v.*, (SELECT @worked FROM run r WHERE r.run_id = v.run_id) AS worked_ms FROM runs v WHERE v.run_id = :run_id;
 
 -- name: run_ids_between
-SELECT run_id FROM run WHERE run_id >= :first AND run_id < :last ORDER BY run_id LIMIT :limit;
+SELECT run_id FROM run WHERE run_id >= :first AND run_id < :last
+  AND (:tail = '' OR substr(run_id, -length(:tail)) = :tail)
+ORDER BY run_id LIMIT :limit;
+
+-- name: threads_of_runs
+SELECT run_id, thread FROM run WHERE run_id IN (@each(:runs));
 
 -- name: run_within
 -- Whether there is such a run, and it is of this thread, run and agent.
@@ -42,8 +52,14 @@ ORDER BY r.id LIMIT :limit;
 -- name: run_newest
 SELECT run_id FROM run ORDER BY id DESC LIMIT 1;
 
+-- name: run_last_of_thread
+SELECT r.run_id FROM run r JOIN thread t ON t.id = r.thread
+WHERE t.thread_id = :thread_id ORDER BY r.id DESC LIMIT 1;
+
 -- name: thread_ids_between
-SELECT thread_id FROM thread WHERE thread_id >= :first AND thread_id < :last ORDER BY thread_id LIMIT :limit;
+SELECT thread_id FROM thread WHERE thread_id >= :first AND thread_id < :last
+  AND (:tail = '' OR substr(thread_id, -length(:tail)) = :tail)
+ORDER BY thread_id LIMIT :limit;
 
 -- name: thread_newest
 -- Of the newest run, else the newest of all: a saver that captures nothing makes threads without runs.
@@ -111,6 +127,10 @@ WHERE q.answered_at IS NULL AND q.asked_at || ' ' || q.question_id < :cursor
   AND (:run_id IS NULL OR q.run_id = :run_id) AND (:thread_id IS NULL OR q.thread_id = :thread_id)
 ORDER BY page DESC LIMIT :limit;
 
+-- name: questions_asked
+-- What was asked in a run, answered or not, in its order.
+SELECT * FROM questions WHERE run_id = :run_id ORDER BY asked_at, question_id LIMIT :limit;
+
 -- name: step_newest
 SELECT CAST(max(id) AS TEXT) FROM step;
 
@@ -138,6 +158,15 @@ JOIN scope osc ON osc.run = o.id
 JOIN step os ON os.scope = osc.id AND os.fingerprint = s.fingerprint AND os.status = 'done'
 WHERE r.run_id = :run_id ORDER BY o.id DESC, os.id LIMIT 3;
 
+-- name: steps_of_earlier_runs
+-- LLM calls of a node in the two runs of the thread before a run, the newest first.
+SELECT v.step_id, v.seq, v.name, v.status, v.input
+FROM steps v
+WHERE v.kind = 'llm' AND v.name = :name AND (v.node = :node OR (v.node IS NULL AND :node IS NULL)) AND v.run_id IN (
+    SELECT o.run_id FROM run r JOIN run o ON o.thread = r.thread AND o.id < r.id
+    WHERE r.run_id = :run_id ORDER BY o.id DESC LIMIT 2)
+ORDER BY v.seq DESC LIMIT 20;
+
 -- name: step_places
 SELECT step_id, seq, node, kind, name, status, fingerprint, output, error
 FROM steps WHERE run_id = :run_id AND status <> 'superseded' ORDER BY seq;
@@ -145,6 +174,25 @@ FROM steps WHERE run_id = :run_id AND status <> 'superseded' ORDER BY seq;
 -- name: steps_by_seq
 SELECT seq, status, input, output, error
 FROM steps WHERE run_id = :run_id AND seq IN (@each(:seqs));
+
+-- name: items_of_earlier_runs
+-- What the runs of the thread before a run were sent by prompts, and answered.
+WITH earlier (step) AS (
+    SELECT s.id FROM run r JOIN run o ON o.thread = r.thread AND o.id < r.id
+    JOIN scope sc ON sc.run = o.id JOIN step s ON s.scope = sc.id
+    WHERE r.run_id = :run_id AND s.kind <> 'function')
+SELECT i.id AS item, i.text FROM item i WHERE i.id IN (
+    SELECT s.output FROM earlier e JOIN step s ON s.id = e.step
+    UNION SELECT li.item FROM earlier e JOIN step s ON s.id = e.step JOIN list_item li ON li.list = s.prompt);
+
+-- name: prompt_items
+-- The messages of the prompts of a run, or of one step of it.
+SELECT s.seq, (SELECT p.text FROM item p WHERE p.id = s.input) AS parameters, li.position, li.item, i.text,
+       json_extract(i.text, '$.role') AS role
+FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
+JOIN list_item li ON li.list = s.prompt JOIN item i ON i.id = li.item
+WHERE r.run_id = :run_id AND (:seq IS NULL OR s.seq = :seq)
+ORDER BY s.seq, li.position;
 
 -- name: threads_page
 -- The last active first. Times have one length, so that texts which begin with them sort as they do.

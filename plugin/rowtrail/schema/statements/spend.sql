@@ -42,14 +42,41 @@ SELECT g.* FROM (
     FROM run r LEFT JOIN thread t ON t.id = r.thread LEFT JOIN made m ON m.run = r.id WHERE :since IS NULL OR r.started_at >= :since
     GROUP BY r.thread) g @the_next;
 
+-- name: @called
+-- The LLM calls of agents and nodes, counted as those of models are, and what was replayed of any kind. Agents that
+-- are told apart only since they worked at once (`name#2`) are one.
+called AS (
+    SELECT c.*, CASE WHEN c.base <> c.full_name AND c.base LIKE '_%#' THEN substr(c.base, 1, length(c.base) - 1)
+                     ELSE c.full_name END AS agent
+    FROM (
+        SELECT s.id, sc.run, coalesce(sc.agent, r.agent) AS full_name, rtrim(coalesce(sc.agent, r.agent), '0123456789') AS base,
+               sc.node, s.input_tokens, s.output_tokens, s.cost_usd,
+               s.kind = 'llm' AND s.duration_us IS NOT NULL AND s.status IN ('done', 'superseded') AS is_made
+        FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+        WHERE (s.kind = 'llm' OR EXISTS (SELECT 1 FROM replay p WHERE p.step = s.id))
+          AND (:since IS NULL OR s.started_at >= :since)) c),
+kept AS (
+    SELECT p.step, sum(p.saved_input_tokens + p.saved_output_tokens) AS tokens, sum(p.saved_usd) AS usd
+    FROM replay p JOIN step s ON s.id = p.step
+    WHERE :since IS NULL OR s.started_at >= :since GROUP BY p.step)
+
+-- name: @call_sums
+count(DISTINCT c.run) AS runs, coalesce(sum(CASE WHEN c.is_made THEN 1 ELSE 0 END), 0) AS calls, coalesce(sum(c.input_tokens), 0) AS input_tokens,
+           coalesce(sum(c.output_tokens), 0) AS output_tokens, sum(c.cost_usd) AS cost_usd,
+           coalesce(sum(k.tokens), 0) AS saved_tokens, sum(k.usd) AS saved_usd
+    FROM called c LEFT JOIN kept k ON k.step = c.id
+
 -- name: spend_by_agent
-WITH @made
-SELECT g.* FROM (
-    SELECT r.agent, coalesce(r.agent, '') AS page, count(*) AS runs, coalesce(sum(m.calls), 0) AS calls,
-           sum(r.input_tokens) AS input_tokens, sum(r.output_tokens) AS output_tokens, sum(r.cost_usd) AS cost_usd,
-           sum(r.saved_tokens) AS saved_tokens, sum(r.saved_usd) AS saved_usd
-    FROM run r LEFT JOIN made m ON m.run = r.id WHERE :since IS NULL OR r.started_at >= :since
-    GROUP BY r.agent) g @the_next;
+WITH @called
+SELECT g.* FROM (SELECT c.agent, coalesce(c.agent, '') AS page, @call_sums GROUP BY c.agent) g @the_next;
+
+-- name: spend_by_node
+WITH @called
+SELECT g.* FROM (SELECT c.node, coalesce(c.node, '') AS page, @call_sums GROUP BY c.node) g @the_next;
+
+-- name: spend_of_calls
+WITH @called
+SELECT @call_sums;
 
 -- name: spend_of_runs
 WITH @made
