@@ -80,14 +80,11 @@ def test_a_temporary_journal_leaves_nothing() -> None:
         journal.runs()
 
 
-def test_ids_of_the_real_clock_sort_by_time() -> None:
+def test_ids_of_the_real_clock_differ_in_their_beginnings() -> None:
     clock = Clock()
-    first = clock.new_id()
-    time.sleep(0.005)
     ids = [clock.new_id() for _ in range(200)]
-    assert all(first < later for later in ids)
-    assert len(set(ids)) == 200
-    assert {len(found) for found in ids} == {20}
+    assert len({found[:8] for found in ids}) == 200
+    assert {len(found) for found in ids} == {16}
 
 
 @pytest.mark.parametrize("ms", [0, 1, 999, 1_795_000_000_123, -1])

@@ -70,10 +70,14 @@ def _of_user(value: Any, depth: int) -> Iterator[Any]:
     """Yield the messages of the user in a request."""
     if _is_of_user(value):
         yield value
-    elif depth < MAX_DEPTH and isinstance(value, dict | list):
-        inner = cast("dict[str, Any]", value).values() if isinstance(value, dict) else value
-        for item in cast("Iterable[Any]", inner):
-            yield from _of_user(item, depth + 1)
+        return
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inner = cast("dict[str, Any]", value).values()
+    elif isinstance(value, list):
+        inner = cast("Sequence[Any]", value)
+    for item in inner if depth < MAX_DEPTH else ():
+        yield from _of_user(item, depth + 1)
 
 
 def _is_of_user(value: Any) -> bool:
