@@ -188,6 +188,15 @@ def cost(is_here: bool) -> None:
     assert has_prices() is (paid is not None) is is_here, paid
 
 
+def fast(is_here: bool) -> None:
+    """What is stored is the same; who writes it is another."""
+    from rowtrail.content import _plain
+
+    value = {"ä": [1, 2.5, None, True], "\u2028": '"'}
+    quick = _plain.write_fast(value)
+    assert quick == (_plain.write_plain(value) if is_here else None), quick
+
+
 def mcp(is_here: bool) -> None:
     if not is_here:
         with missing("mcp", "mcp"):
@@ -263,6 +272,7 @@ def pydantic_ai(is_here: bool) -> None:
 ACTIONS: dict[str, Callable[[bool], None]] = {
     "clients": clients,
     "cost": cost,
+    "fast": fast,
     "langgraph": langgraph,
     "mcp": mcp,
     "openai-agents": openai_agents,
@@ -271,7 +281,7 @@ ACTIONS: dict[str, Callable[[bool], None]] = {
     "tokens": tokens,
 }
 
-ALSO_BRINGS = {"openai-agents": {"mcp"}}
+ALSO_BRINGS = {"langgraph": {"fast"}, "openai-agents": {"mcp"}}
 """Extras whose packages need those of other extras."""
 
 if __name__ == "__main__":
