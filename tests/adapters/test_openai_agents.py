@@ -578,6 +578,13 @@ async def test_a_session_is_the_thread_and_gets_each_item_once(bench: Bench) -> 
     await bench.run("run", agent, "How deep?", run_id="second", session=session)
     assert (await session.get_items())[:4] == before
     assert len(await session.get_items()) == 6
+    said = "SELECT role, run_id, status FROM conversation ORDER BY position"
+    first = ["user", "assistant", "tool", "assistant"]
+    assert bench.rows(said) == [
+        *((role, "r", "current") for role in first),
+        *((role, "second", "current") for role in ("user", "assistant")),
+    ]
+    assert bench.rows("SELECT role FROM conversation WHERE step_id IS NULL") == [("user",)] * 2
     assert bench.rows("SELECT thread_id, runs FROM threads") == [("rivers", 2)]
     session.close()
 

@@ -291,7 +291,7 @@ FROM (SELECT k.thread_id, k.item, k.place, k.checkpoint, k.pos, k.id,
 WHERE d.item IS NOT NULL
 WINDOW version AS (PARTITION BY d.thread_id, coalesce(d.id, d.item) ORDER BY d.checkpoint, d.pos);
 
-CREATE VIEW conversation AS   -- each message of a thread once, those that were edited or removed too
+CREATE VIEW conversation_of_states AS   -- private: the conversation of threads with checkpoints
 -- What is not in the newest state stands behind what is there and was said before it.
 SELECT m.thread_id,
        row_number() OVER (PARTITION BY m.thread_id ORDER BY m.behind, m.place IS NULL, m.first_checkpoint, m.first_pos, m.number) - 1 AS position,
@@ -311,6 +311,99 @@ FROM (SELECT k.*, CASE k.number WHEN 1 THEN k.made_by END AS step,
       FROM message_made k) m
 JOIN item i ON i.id = m.item JOIN checkpoint c ON c.id = m.checkpoint
 LEFT JOIN step s ON s.id = m.step LEFT JOIN scope sc ON sc.id = s.scope;
+
+-- Threads without checkpoints, and runs without a thread, have the conversation that their models were sent.
+-- SQLite hands a condition down through a UNION ALL only where no window stands in its arms: such arms are views.
+
+CREATE VIEW asked_run AS   -- private: these runs; `alone`: the run, where it has no thread
+SELECT t.thread_id, 0 AS alone, r.id AS run, r.agent, r.started_at
+FROM thread t CROSS JOIN run r ON r.thread = t.id
+WHERE NOT EXISTS (SELECT 1 FROM checkpoint c WHERE c.thread = t.id)
+UNION ALL
+SELECT NULL, lone.id, lone.id, lone.agent, lone.started_at FROM run lone WHERE lone.thread IS NULL;
+
+CREATE VIEW asked_call AS   -- private: their LLM calls outside tools, each with the next one
+-- Each window in a SELECT of its own: two of them would keep a condition on the thread from being handed down.
+SELECT q.*, q.step = max(q.step) OVER (PARTITION BY q.thread_id, q.alone, q.agent) AS is_newest
+FROM (SELECT k.*, lead(k.list) OVER (PARTITION BY k.thread_id, k.alone, k.run, k.agent ORDER BY k.seq) AS next_of_agent
+      FROM (SELECT g.thread_id, g.alone, g.run, g.started_at, coalesce(sc.agent, g.agent) AS agent, s.id AS step, s.seq, s.output,
+                   s.prompt AS list, l.length,
+                   (SELECT li.item FROM log_item li WHERE li.log = l.log
+                       AND li.pos = json_extract(l.pieces, '$[#-1][1]') + json_extract(l.pieces, '$[#-1][2]') - 1) AS last_item,
+                   lead(s.prompt) OVER (PARTITION BY g.thread_id, g.alone, g.run ORDER BY s.seq) AS next_of_run
+            FROM asked_run g CROSS JOIN scope sc ON sc.run = g.run CROSS JOIN step s ON s.scope = sc.id
+            LEFT JOIN step p ON p.id = s.parent LEFT JOIN list l ON l.id = s.prompt
+            WHERE s.kind = 'llm' AND s.status <> 'superseded'
+              AND (p.id IS NULL OR p.kind = 'function' AND p.parent IS NULL)) k) q;
+
+CREATE VIEW said_in_call AS   -- private: what they were sent and answered, where the next does not hold all of it and more
+SELECT a.thread_id, a.alone, a.run, a.started_at, a.step AS call, li.position, li.item, NULL AS step, a.is_newest
+FROM asked_call a CROSS JOIN list_item li ON li.list = a.list
+WHERE NOT EXISTS (SELECT 1 FROM list n CROSS JOIN list_item x ON x.list = n.id
+                  WHERE n.id = a.next_of_agent AND n.length > a.length AND x.item = a.last_item)
+UNION ALL
+SELECT a.thread_id, a.alone, a.run, a.started_at, a.step, coalesce(a.length, 0), a.output, a.step, a.is_newest
+FROM asked_call a
+WHERE a.output IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM list n CROSS JOIN list_item x ON x.list = n.id
+                  WHERE n.id IN (a.next_of_agent, a.next_of_run) AND n.length > a.length AND x.item = a.last_item);
+
+CREATE VIEW said_once AS   -- private: each of these messages, numbered as often as it was sent
+-- What is sent again is known by its words, and by which of the same words in its call it is.
+SELECT e.*, max(e.is_newest) OVER same AS is_current, max(e.step) OVER same AS own_step,
+       row_number() OVER (PARTITION BY e.thread_id, e.alone, e.role, e.content, e.tool_calls, e.tool_call_id, e.nth ORDER BY e.call) AS number
+FROM (SELECT d.*, row_number() OVER (PARTITION BY d.thread_id, d.alone, d.call, d.role, d.content, d.tool_calls, d.tool_call_id
+                                     ORDER BY d.position) AS nth
+      FROM (SELECT w.*, coalesce(json_extract(i.text, '$.role'), CASE WHEN w.step IS NOT NULL THEN 'assistant' END) AS role,
+                   @text(i.text) AS content,
+                   json_extract(i.text, '$.tool_calls') AS tool_calls,
+                   json_extract(i.text, '$.tool_call_id') AS tool_call_id
+            FROM said_in_call w JOIN item i ON i.id = w.item) d
+      WHERE d.role IS NOT 'assistant' OR d.content <> '' OR d.tool_calls IS NOT NULL) e
+WINDOW same AS (PARTITION BY e.thread_id, e.alone, e.role, e.content, e.tool_calls, e.tool_call_id, e.nth);
+
+CREATE VIEW said_by AS   -- private: each once, with the newest step of its run that made it
+-- Steps come along as rows of their own, so that a query about a thread reads its steps alone.
+SELECT f.*, coalesce(f.own_step, max(f.maker) OVER (PARTITION BY f.thread_id, f.alone, f.run, f.made)) AS step
+FROM (SELECT o.thread_id, o.alone, o.run, o.started_at, o.call, o.position, o.item, o.role, o.is_current, o.own_step, NULL AS maker,
+             CASE o.role WHEN 'tool' THEN 'tool ' || o.tool_call_id
+                         WHEN 'assistant' THEN 'llm ' || coalesce(json_extract(o.tool_calls, '$[0].id'), o.content) END AS made
+      FROM said_once o WHERE o.number = 1
+      UNION ALL
+      SELECT a.thread_id, a.alone, a.run, NULL, NULL, NULL, NULL, NULL, NULL, NULL, a.step, 'llm ' || @text(i.text)
+      FROM asked_call a JOIN item i ON i.id = a.output
+      UNION ALL
+      SELECT a.thread_id, a.alone, a.run, NULL, NULL, NULL, NULL, NULL, NULL, NULL, a.step,
+             'llm ' || json_extract(tool_call.value, '$.id')
+      FROM asked_call a JOIN item i ON i.id = a.output CROSS JOIN json_each(i.text, '$.tool_calls') AS tool_call
+      UNION ALL
+      SELECT g.thread_id, g.alone, g.run, NULL, NULL, NULL, NULL, NULL, NULL, NULL, s.id, 'tool ' || s.tool_call_id
+      FROM asked_run g CROSS JOIN scope sc ON sc.run = g.run CROSS JOIN step s ON s.scope = sc.id
+      WHERE s.kind = 'tool' AND s.status <> 'superseded' AND s.tool_call_id IS NOT NULL) f;
+
+CREATE VIEW conversation_of_calls AS   -- private: the conversation of threads without checkpoints
+SELECT m.thread_id, m.position,
+       @utc(m.at) AS at,
+       (SELECT r.run_id FROM run r WHERE r.id = m.run) AS run_id,
+       CAST(m.step AS TEXT) AS step_id,
+       CASE WHEN m.step IS NOT NULL THEN coalesce(m.agent, (SELECT r.agent FROM run r WHERE r.id = m.made_in)) END AS agent,
+       m.role,
+       json_extract(i.text, '$.name') AS name,
+       @text(i.text) AS content,
+       json_extract(i.text, '$.tool_calls') AS tool_calls,
+       json_extract(i.text, '$.tool_call_id') AS tool_call_id,
+       CASE WHEN m.is_current THEN 'current' ELSE 'removed' END AS status
+FROM (SELECT k.thread_id, k.run, k.item, k.role, k.is_current, k.step, sc.agent, sc.run AS made_in,
+             row_number() OVER said - 1 AS position, max(coalesce(s.started_at, k.started_at)) OVER said AS at
+      FROM said_by k LEFT JOIN step s ON s.id = k.step LEFT JOIN scope sc ON sc.id = s.scope
+      WHERE k.item IS NOT NULL
+      WINDOW said AS (PARTITION BY k.thread_id, k.alone ORDER BY k.call, k.position)) m
+JOIN item i ON i.id = m.item;
+
+CREATE VIEW conversation AS   -- each message of a thread once, those that were edited or removed too
+SELECT * FROM conversation_of_states
+UNION ALL
+SELECT * FROM conversation_of_calls;
 
 CREATE VIEW replays AS   -- recorded results handed back instead of a call
 SELECT CAST(p.step AS TEXT) AS step_id,
