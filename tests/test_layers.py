@@ -62,6 +62,7 @@ PUBLIC_SUBMODULES = {
     "rowtrail.journal",
     "rowtrail.journal.places",
     "rowtrail.journal.questions",
+    "rowtrail.lazy",
     "rowtrail.replay",
     "rowtrail.usage",
     "rowtrail.vocabulary",

@@ -11,9 +11,10 @@ processes, and a chat model's `stream_events(version="v3")` called directly in a
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rowtrail.extras import Package, needed
+from rowtrail.lazy import lazy
 
 with needed(Package("langgraph", "1.2.15", extra="langgraph"), by="rowtrail_langgraph"):
     import_module("langgraph.pregel")
@@ -22,14 +23,28 @@ with needed(Package("langgraph-checkpoint", "4.3", extra="langgraph"), by="rowtr
 with needed(Package("langchain-core", "1.4.7", extra="langgraph"), by="rowtrail_langgraph"):
     import_module("langchain_core.messages")
 
-from rowtrail_langgraph._history import history_tool
 from rowtrail_langgraph.capture import install, uninstall
-from rowtrail_langgraph.explicit import awrap_tool_call, wrap_tool_call
-from rowtrail_langgraph.importing import ImportProgress, ImportReport, import_sqlite_saver
 from rowtrail_langgraph.saver import RowtrailSaver
 
 if TYPE_CHECKING:
+    from rowtrail_langgraph._history import history_tool
+    from rowtrail_langgraph.explicit import awrap_tool_call, wrap_tool_call
     from rowtrail_langgraph.explicit.middleware import JournalMiddleware
+    from rowtrail_langgraph.importing import ImportProgress, ImportReport, import_sqlite_saver
+else:  # 50 ms that an agent on a saver does not need; JournalMiddleware needs langchain, too
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "rowtrail_langgraph._history": ["history_tool"],
+            "rowtrail_langgraph.explicit": ["awrap_tool_call", "wrap_tool_call"],
+            "rowtrail_langgraph.explicit.middleware": ["JournalMiddleware"],
+            "rowtrail_langgraph.importing": [
+                "ImportProgress",
+                "ImportReport",
+                "import_sqlite_saver",
+            ],
+        },
+    )
 
 __all__ = [
     "ImportProgress",
@@ -43,11 +58,3 @@ __all__ = [
     "uninstall",
     "wrap_tool_call",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "JournalMiddleware":  # needs langchain, which nothing else here does
-        from rowtrail_langgraph.explicit.middleware import JournalMiddleware
-
-        return JournalMiddleware
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

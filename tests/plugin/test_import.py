@@ -42,6 +42,16 @@ SLOW = {
 ALL_NAMES = "from rowtrail import *"
 JOURNAL = {"dataclasses", "rowtrail.adapter", "rowtrail.engine", "rowtrail.journal"}
 """What `import rowtrail` leaves to whoever uses one of its names."""
+ROOMS_OF_STEPS = {
+    *("_clock", "adapter", "content", "engine", "errors", "journal", "lazy", "replay"),
+    *("usage", "vocabulary"),
+}
+LEFT_TO_WHO_ASKS = {
+    *("rowtrail.cli", "rowtrail.history", "rowtrail.retention", "rowtrail.verify"),
+    *("rowtrail_langgraph._history", "rowtrail_langgraph.demo", "rowtrail_langgraph.explicit"),
+    "rowtrail_langgraph.importing",
+}
+"""What `import rowtrail_langgraph` leaves to whoever uses it."""
 SQLITE = {"rowtrail.engine.sqlite", "sqlite3"}
 """What is left to whoever opens a journal."""
 
@@ -95,7 +105,39 @@ def test_import_loads_nothing_slow_that_may_never_be_used(tmp_path: Path) -> Non
 def test_import_leaves_the_journal_to_who_uses_it(tmp_path: Path) -> None:
     modules = loaded_by("import rowtrail; rowtrail.RowtrailError, rowtrail.errors", tmp_path)
 
-    assert modules & (JOURNAL | SQLITE | SLOW) == set()
+    # not even typing, re and enum, which take longer than all of these
+    assert modules <= {"rowtrail", "rowtrail.errors", "rowtrail.lazy", "__future__"}
+
+
+def test_a_name_loads_its_own_room_only(tmp_path: Path) -> None:
+    modules = loaded_by("from rowtrail import Journal, step", tmp_path)
+
+    rooms = {".".join(name.split(".")[:2]) for name in modules if name.startswith("rowtrail.")}
+    assert rooms == {f"rowtrail.{room}" for room in ROOMS_OF_STEPS}
+
+
+def test_the_adapter_for_langgraph_loads_what_a_resume_needs(tmp_path: Path) -> None:
+    frameworks = "import langgraph.graph, langchain_core.language_models.chat_models"
+    loaded = loaded_by(frameworks, tmp_path)
+
+    modules = loaded_by(f"{frameworks}; import rowtrail_langgraph", tmp_path) - loaded
+
+    rooms = {".".join(name.split(".")[:2]) for name in modules if name.startswith("rowtrail")}
+    assert rooms & LEFT_TO_WHO_ASKS == set()
+    others = {
+        name for name in modules - set(sys.builtin_module_names) if not name.startswith("rowtrail")
+    }
+    # it records tools, and stores documents
+    assert {name.partition(".")[0] for name in others} <= {"langchain_core", "pydantic", "pkgutil"}
+    assert modules & SLOW == set()
+
+
+def test_every_name_of_the_adapter_for_langgraph_is_there_and_listed(tmp_path: Path) -> None:
+    loaded_by(
+        "import rowtrail_langgraph as package; assert set(dir(package)) >= set(package.__all__); "
+        "print([getattr(package, name) for name in package.__all__], file=sys.stderr)",
+        tmp_path,
+    )
 
 
 def test_every_public_name_is_there_and_listed(tmp_path: Path) -> None:
