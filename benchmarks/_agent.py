@@ -40,7 +40,7 @@ def measure(size: Size, folder: Path, against: Path | None) -> list[Row]:
     contenders = _contenders(against)
     samples: dict[tuple[str, str], list[float]] = {}
     tell(f"agent: {size.agent_runs} runs each")
-    with opened(contenders, folder, 0) as workers:
+    with opened(contenders, folder, size) as workers:
         in_turns(workers, CHUNK, CHUNK)  # what the first run imports and compiles
         for key, each in in_turns(workers, size.agent_runs, CHUNK).items():
             samples[key] = [one * 1e3 for one in each]

@@ -29,6 +29,7 @@ WORKLOAD = "concurrency"
 ASYNC, SQLITE = "AsyncSqliteSaver", "SqliteSaver"
 SHORT, LONG = 10, 100  # messages of a thread
 START_TIMEOUT_S = 120.0
+START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PROCESS_ROUNDS = 3  # each takes as long as the processes write
 
 Samples = dict[int, dict[str, list[float]]]
@@ -155,7 +156,8 @@ def _fairness(shares: list[Share]) -> float:
 
 
 def _write_together(name: str, path: Path, size: Size) -> list[Share]:
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(START_METHOD)
+    context.set_forkserver_preload([__name__])  # one import, not one for each process
     barrier, queue = context.Barrier(size.processes), context.Queue()
     processes = [
         context.Process(target=_write, args=(name, str(path), n, size.seconds, barrier, queue))

@@ -1,7 +1,8 @@
 """Contenders that take turns, each in a process of its own.
 
 A process of its own keeps the threads, caches and hooks of one contender out of the figures of the
-others, and lets rowtrail run beside another checkout of itself (`--against`).
+others, and lets rowtrail run beside another checkout of itself (`--against`). Where nothing but
+whether they work is of interest, those that need no other checkout share the process that asks.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 from benchmarks._row import OTHER, ROWTRAIL
 from benchmarks._scratch import remove_database
+from benchmarks._size import Size
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,8 +53,49 @@ def with_other(opens: str, against: Path | None) -> list[Contender]:
     return [here] if against is None else [here, Contender(OTHER, opens, against)]
 
 
-class Worker:
-    """The process of a contender, and the file that it works on."""
+class Worker(Protocol):
+    """A contender that is open, and the file that it works on."""
+
+    path: Path
+
+    def wait(self) -> None:
+        """Wait until the contender is open."""
+        ...
+
+    def work(self, first: int, count: int) -> list[float]:
+        """Let the contender do `count` operations; return the seconds of each."""
+        ...
+
+    def close(self) -> None:
+        """Close the contender and remove its file."""
+        ...
+
+
+class Here:
+    """A contender in this process, in a context of its own: its run is not that of the others."""
+
+    def __init__(self, contender: Contender, path: Path, number: int) -> None:
+        self.path = path
+        self._stack = ExitStack()
+        self._context = copy_context()
+        opened = _named(contender.opens)(path, number)
+        self._work = self._context.run(self._stack.enter_context, opened)
+
+    def wait(self) -> None:
+        """Return at once."""
+
+    def work(self, first: int, count: int) -> list[float]:
+        """Do `count` operations."""
+        return self._context.run(self._work, first, count)
+
+    def close(self) -> None:
+        """Close the contender and remove its file."""
+        self._context.run(self._stack.close)
+        remove_database(self.path)
+
+
+class Apart:
+    """A contender in a process of its own."""
 
     def __init__(self, contender: Contender, path: Path, number: int) -> None:
         self.path = path
@@ -92,14 +136,15 @@ class Worker:
 
 @contextmanager
 def opened(
-    contenders: Mapping[K, Contender], folder: Path, number: int
+    contenders: Mapping[K, Contender], folder: Path, size: Size
 ) -> Generator[dict[K, Worker]]:
-    """Start the process of each contender, and end them all."""
+    """Open the contenders, and close them all."""
     with ExitStack() as stack:
         workers: dict[K, Worker] = {}
         for key, contender in contenders.items():
             path = folder / f"contender-{len(workers)}.db"
-            workers[key] = Worker(contender, path, number)
+            place = Apart if size.is_apart or contender.source is not None else Here
+            workers[key] = place(contender, path, 0)
             stack.callback(workers[key].close)
         for worker in workers.values():
             worker.wait()
@@ -119,18 +164,25 @@ def in_turns(
 
 def environment(source: Path | None) -> dict[str, str]:
     """Return the environment of a process that imports rowtrail from a checkout."""
-    if source is None:
-        return dict(os.environ)
-    paths = [str(source / "plugin"), str(source / "adapters"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    env = dict(os.environ)
+    # a user's Python keeps what it compiled; a start that compiles all modules takes twice as long
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    if source is not None:
+        paths = [str(source / "plugin"), str(source / "adapters"), env.get("PYTHONPATH", "")]
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return env
+
+
+def _named(opens: str) -> Opens:
+    module, _, name = opens.partition(":")
+    named: Opens = getattr(import_module(module), name)
+    return named
 
 
 def _serve(opens: str, path: str, number: str) -> None:
-    module, _, name = opens.partition(":")
     # what a library prints must not get between the answers
     out, sys.stdout = sys.stdout, sys.stderr
-    open_contender: Any = getattr(import_module(module), name)
-    with open_contender(Path(path), int(number)) as work:
+    with _named(opens)(Path(path), int(number)) as work:
         print("[]", file=out, flush=True)
         for line in sys.stdin:
             first, count = map(int, line.split())

@@ -12,7 +12,7 @@ from pathlib import Path
 import rowtrail
 from benchmarks._contenders import Work, in_turns, opened, with_other
 from benchmarks._progress import tell
-from benchmarks._row import Bar, Row
+from benchmarks._row import NO_OTHER, OTHER, Bar, Row
 from benchmarks._size import Size
 
 BAR_BYTES = 300.0
@@ -23,14 +23,14 @@ def measure(size: Size, folder: Path, against: Path | None) -> list[Row]:
     tell(f"memory: a run of {size.memory_steps:,} steps, after {size.memory_start:,}")
     contenders = {each.name: each for each in with_other(f"{__name__}:long_run", against)}
     samples: dict[str, list[float]] = {}
-    with opened(contenders, folder, 0) as workers:
+    with opened(contenders, folder, size) as workers:
         before = in_turns(workers, size.memory_start, size.memory_start)
         after = in_turns(workers, size.memory_steps, size.memory_steps)
         for name in workers:
             samples[name] = [(after[name][0] - before[name][0]) / size.memory_steps]
     return [
         Row("memory", "resident memory per step of a long run", "bytes", samples,
-            (Bar("at most", BAR_BYTES),),
+            (Bar("at most", BAR_BYTES),), {} if OTHER in samples else {OTHER: NO_OTHER},
             note=f"over {size.memory_steps:,} steps, after {size.memory_start:,} of the same run"),
     ]  # fmt: skip
 

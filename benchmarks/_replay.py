@@ -33,7 +33,7 @@ def measure(size: Size, folder: Path, against: Path | None) -> list[Row]:
     if _dbos.is_installed():
         contenders["each", DBOS] = Contender(DBOS, f"{__name__}:dbos_replays")
     count = size.replayed
-    with opened(contenders, folder, 0) as workers:
+    with opened(contenders, folder, size) as workers:
         for number in range(size.rounds):
             tell(f"replay: round {number + 1} of {size.rounds}, {count} steps each")
             in_turns(workers, count, count)  # every other turn records

@@ -28,6 +28,7 @@ class Size:
         journal_steps: Steps of the large journal.
         queries: How often each query of the large journal is asked.
         searched: Messages that are searched.
+        is_apart: Whether each contender has a process of its own.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Size:
     journal_steps: int
     queries: int
     searched: int
+    is_apart: bool = True
 
     @property
     def is_full(self) -> bool:
@@ -114,6 +116,7 @@ TINY = Size(
     journal_steps=2_000,
     queries=2,
     searched=300,
+    is_apart=False,
 )
 
 SIZES = {size.name: size for size in (FULL, QUICK, TINY)}

@@ -89,14 +89,15 @@ def _resume(size: Size, folder: Path, against: Path | None) -> list[Row]:
 def _in_turns(
     commands: Mapping[str, Command], times: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return the CPU and the wall seconds of each process, after one that is not counted."""
+    """Return the CPU and the wall seconds of each process; of several, the first is not counted."""
     cpu_s: dict[str, list[float]] = {name: [] for name in commands}
     wall_s: dict[str, list[float]] = {name: [] for name in commands}
-    for number in range(times + 1):
+    uncounted = int(times > 1)
+    for number in range(times + uncounted):
         for name, command in commands.items():
             command.prepare()
             cpu, wall = _run(command.arguments, command.source)
-            if number:
+            if number >= uncounted:
                 cpu_s[name].append(cpu)
                 wall_s[name].append(wall)
     return cpu_s, wall_s

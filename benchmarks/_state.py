@@ -35,7 +35,7 @@ def measure(size: Size, folder: Path, against: Path | None) -> list[Row]:
         )
     }
     tell(f"state: get_tuple of {SHORT:,} and {LONG:,} messages, {size.reads} each")
-    with opened(contenders, folder, 0) as workers:
+    with opened(contenders, folder, size) as workers:
         in_turns(workers, 1, 1)  # the first read decodes what later ones find
         for key, each in in_turns(workers, size.reads, 1).items():
             samples[key] = [one * 1e3 for one in each]

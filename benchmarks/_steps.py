@@ -32,7 +32,7 @@ def measure(size: Size, folder: Path, against: Path | None) -> list[Row]:
     """Return the rows of journaled steps."""
     p50: dict[str, Samples] = {}
     grown: Samples = {}
-    with opened(_contenders(against), folder, 0) as workers:
+    with opened(_contenders(against), folder, size) as workers:
         # what a file begins with is not what a step costs
         before = {key: committed_bytes(worker.path) for key, worker in workers.items()}
         for number in range(size.rounds):

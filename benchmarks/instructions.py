@@ -35,6 +35,7 @@ KINDS = {
 }
 BARS = {"write": (Bar("at most", 480, any_size=True),)}
 
+CALLGRIND = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={os.devnull}")
 _COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -79,27 +80,32 @@ def is_installed() -> bool:
 def per_step(opens: str, folder: Path, source: Path | None = None) -> float:
     """Return the instructions of one step of a contender."""
     tell(f"instructions: {opens.partition(':')[2]}" + (f" of {source}" if source else ""))
+    _contend(opens, folder, source, 1)  # compiles the modules, which only the first process does
     few = _instructions(opens, folder, source, WARM_UP)
     many = _instructions(opens, folder, source, WARM_UP + STEPS)
     return (many - few) / STEPS
 
 
 def _instructions(opens: str, folder: Path, source: Path | None, steps: int) -> int:
+    found = _COLLECTED.search(_contend(opens, folder, source, steps, *CALLGRIND))
+    if found is None:
+        raise RuntimeError("valgrind counted nothing")
+    return int(found[1])
+
+
+def _contend(opens: str, folder: Path, source: Path | None, steps: int, *under: str) -> str:
+    """Let a contender make steps, under a program that watches it; return what was logged."""
     path = folder / "counted.db"
-    asked = f"{WARM_UP + STEPS} 0\n0 {steps}\n"  # both make the texts of all steps
-    command = [
-        "valgrind", "--tool=callgrind", f"--callgrind-out-file={os.devnull}",
-        sys.executable, "-m", "benchmarks._contenders", opens, str(path), "0",
-    ]  # fmt: skip
-    env = {**environment(source), "PYTHONHASHSEED": "0"}  # the same order of sets in both runs
+    asked = f"{WARM_UP + STEPS} 0\n0 {steps}\n"  # all make the texts of all steps
+    command = [*under, sys.executable, "-m", "benchmarks._contenders", opens, str(path), "0"]
+    env = {**environment(source), "PYTHONHASHSEED": "0"}  # the same order of sets in all runs
     done = subprocess.run(
         command, cwd=ROOT, env=env, input=asked, capture_output=True, text=True, check=False
     )
     remove_database(path)
-    found = _COLLECTED.search(done.stderr)
-    if done.returncode or found is None:
-        raise RuntimeError(f"valgrind ended with {done.returncode}: {done.stderr[-2000:]}")
-    return int(found[1])
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stderr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
