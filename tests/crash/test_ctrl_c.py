@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -22,48 +20,11 @@ from rowtrail.adapter import ListOfChunks, StreamForm, record_stream, scope_here
 from rowtrail.journal import run_scope
 from rowtrail_langgraph import RowtrailSaver
 from tests._sample import IS_FULL
-
-PACKAGES = ("rowtrail", "rowtrail_langgraph")
-
-
-class CtrlC:
-    """Raises KeyboardInterrupt at the n-th such instruction in rowtrail's own code.
-
-    CPython looks for signals as a Python function is entered, or a generator goes on, and as a C
-    function returns. What comes in a finalizer is not raised but printed, so none comes there.
-    """
-
-    def __init__(self, at: int) -> None:
-        self.where: str | None = None
-        """The instruction, None where the code had fewer of them."""
-        self._left = at
-
-    def __enter__(self) -> CtrlC:
-        sys.setprofile(self._look)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
-
-    def _look(self, frame: FrameType, event: str, what: Any) -> None:
-        if event not in ("call", "c_return") or not _is_ours(frame):
-            return
-        self._left -= 1
-        if self._left == 0:
-            sys.setprofile(None)
-            name = getattr(what, "__name__", "")
-            self.where = f"{frame.f_code.co_name}:{frame.f_lineno} {event} {name}"
-            raise KeyboardInterrupt
+from tests.crash._instructions import AtInstruction
 
 
-def _is_ours(frame: FrameType) -> bool:
-    package, _, _ = frame.f_globals.get("__name__", "").partition(".")
-    around: FrameType | None = frame
-    while around is not None:
-        if around.f_code.co_name == "__del__":
-            return False
-        around = around.f_back
-    return package in PACKAGES
+def raise_ctrl_c() -> None:
+    raise KeyboardInterrupt
 
 
 Work = Callable[[Journal, str], Any]
@@ -230,7 +191,7 @@ def wrong_after_ctrl_c(work: Callable[[str], None], each: int, *, more_than: int
 
 def interrupted(at: int, work: Callable[[str], None], name: str) -> str | None:
     """Return the instruction at which the work was interrupted, None where it has fewer."""
-    with CtrlC(at) as ctrl_c, suppress(KeyboardInterrupt):
+    with AtInstruction(at, raise_ctrl_c) as ctrl_c, suppress(KeyboardInterrupt):
         work(name)
     return ctrl_c.where
 

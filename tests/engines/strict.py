@@ -26,7 +26,18 @@ from typing import Any, Self, TypeVar
 
 from rowtrail import schema
 from rowtrail._clock import Clock
-from rowtrail.engine import Durability, ProcessIdentity, Row, Tx, WriteKey, current_process
+from rowtrail.engine import (
+    Durability,
+    NewResult,
+    NewStep,
+    NoteResult,
+    NoteStep,
+    ProcessIdentity,
+    Row,
+    Tx,
+    WriteKey,
+    current_process,
+)
 from rowtrail.engine._asking import EVERYTHING
 from rowtrail.engine.reading import Found, Only
 from rowtrail.errors import ClosedError
@@ -302,6 +313,32 @@ class StrictStore:
     ) -> T:
         return await asyncio.shield(asyncio.wrap_future(self.submit(work, key=key)))
 
+    def begin_step(self, step: NewStep, note: NoteStep, *, key: WriteKey | None = None) -> bool:
+        return self.write(lambda tx: _begin_step(tx, step, note), key=key)
+
+    async def abegin_step(
+        self, step: NewStep, note: NoteStep, *, key: WriteKey | None = None
+    ) -> bool:
+        return await self.awrite(lambda tx: _begin_step(tx, step, note), key=key)
+
+    def complete_step(
+        self, result: NewResult, note: NoteResult, *, key: WriteKey | None = None
+    ) -> bool:
+        try:
+            self.write(lambda tx: _complete_step(tx, result, note), key=key)
+        except RefusedError:
+            return False
+        return True
+
+    async def acomplete_step(
+        self, result: NewResult, note: NoteResult, *, key: WriteKey | None = None
+    ) -> bool:
+        try:
+            await self.awrite(lambda tx: _complete_step(tx, result, note), key=key)
+        except RefusedError:
+            return False
+        return True
+
     def submit(self, work: Callable[[Tx], T], *, key: WriteKey | None = None) -> Future[T]:
         if self._is_closed:
             raise ClosedError(f"{self.where!r} was closed", path=self.where)
@@ -422,6 +459,46 @@ class StrictStore:
 
     def close_unowned(self) -> bool:
         return not self._is_closed
+
+
+class RefusedError(Exception):
+    """A result is not written: a transaction has to decide."""
+
+
+def _begin_step(tx: Tx, step: NewStep, note: NoteStep) -> bool:
+    now = tx.now_ms()
+    try:
+        row = tx.insert("step_begin", now=now, **step._asdict())
+    except sqlite3.IntegrityError:
+        return False
+    tx.value("run_count_step", run=step.run, kind=step.kind)
+    note(row, now)
+    return True
+
+
+def _complete_step(tx: Tx, result: NewResult, note: NoteResult) -> None:
+    value = {name: getattr(result, name) for name in ("digest", "type", "text", "data")}
+    item = tx.insert_absent("item_insert", **value)
+    changed = tx.changed(
+        "step_complete",
+        **dict.fromkeys(SPENT),
+        id=result.step,
+        attempt=result.attempt,
+        duration_us=result.duration_us,
+        output=item or tx.value("item_by_digest", digest=result.digest),
+        seal=result.seal,
+        interrupts=result.interrupts,
+    )
+    if not changed or tx.all("step_twins", id=result.step):
+        raise RefusedError
+    note()
+
+
+SPENT = (
+    *("reason_code", "reason", "model", "provider", "input_tokens", "output_tokens"),
+    *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "tokens_source", "cost_usd"),
+)
+"""What a call that uses no model has none of."""
 
 
 class StrictReader:

@@ -90,10 +90,15 @@ def test_tasks_that_share_a_context_give_back_no_call_of_each_other(journal: Jou
     assert rows(journal) == [("r", "done")] * 20
 
 
+BEGINS = [("write", 0), ("begin_step", 1)]
+"""How the row of a step is written, and which step of its scope that is."""
+
+
+@pytest.mark.parametrize(("method", "steps_before"), BEGINS)
 def test_a_run_that_the_collector_ends_gives_back_no_call_of_another(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, method: str, steps_before: int
 ) -> None:
-    original = SqliteStore.write
+    original = getattr(SqliteStore, method)
 
     def write(self: SqliteStore, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
@@ -107,18 +112,21 @@ def test_a_run_that_the_collector_ends_gives_back_no_call_of_another(
             next(self.held)
 
     with journal.run("r"):
+        for _ in range(steps_before):
+            send("before")
         contextvars.copy_context().run(Cycle)
-        monkeypatch.setattr(SqliteStore, "write", write)
+        monkeypatch.setattr(SqliteStore, method, write)
         send("a")
-    assert rows(journal) == [("r", "done")]
+    assert rows(journal) == [("r", "done")] * (steps_before + 1)
 
 
+@pytest.mark.parametrize(("method", "steps_before"), BEGINS)
 def test_a_handler_that_makes_a_step_just_before_a_call_has_it_made_once_or_not_at_all(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, method: str, steps_before: int
 ) -> None:
     """A signal's handler runs between any two instructions: here, between a row and its call."""
     made: list[str] = []
-    original = SqliteStore.write
+    original = getattr(SqliteStore, method)
     asked: Iterator[bool] = iter(())
 
     @step(kind="tool", name="pay", effect="write")
@@ -132,8 +140,10 @@ def test_a_handler_that_makes_a_step_just_before_a_call_has_it_made_once_or_not_
         return result
 
     with journal.run("r"):
+        for _ in range(steps_before):
+            send("before")
         asked = iter([True])
-        monkeypatch.setattr(SqliteStore, "write", write)
+        monkeypatch.setattr(SqliteStore, method, write)
         with pytest.raises(UsageError, match="handler"):
             pay("a")
         monkeypatch.undo()

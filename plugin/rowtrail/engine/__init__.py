@@ -18,10 +18,15 @@ from rowtrail.engine._engines import (
 )
 from rowtrail.engine._ids import id_text
 from rowtrail.engine._process import ProcessIdentity, current_process
+from rowtrail.engine._steps import NewResult, NewStep, NoteResult, NoteStep
 
 __all__ = [
     "NORMAL",
     "Durability",
+    "NewResult",
+    "NewStep",
+    "NoteResult",
+    "NoteStep",
     "ProcessIdentity",
     "Row",
     "Source",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from rowtrail._clock import Clock
     from rowtrail.engine._asking import Found, Only, Params
+    from rowtrail.engine._steps import NewResult, NewStep, NoteResult, NoteStep
 
 T = TypeVar("T")
 
@@ -227,6 +228,56 @@ class Store(Source, Protocol):
         self, work: Callable[[Tx], T], *, key: WriteKey | None = None, synced: bool | None = None
     ) -> T:
         """As `write`, for coroutines; committed also when the awaiting task is cancelled."""
+        ...
+
+    def begin_step(self, step: NewStep, note: NoteStep, *, key: WriteKey | None = None) -> bool:
+        """Write the row of a step where nothing recorded stands against it: one round trip.
+
+        It is a transaction as those of `write` are, on disk before it returns where the step
+        changes the world. The run counts it, and its idempotency key has its `n`.
+
+        Args:
+            step: The row.
+            note: Called before another transaction of the key begins, also where the exception of
+                a signal's handler is about to be raised here; again if it was undone meanwhile.
+            key: What it belongs to.
+
+        Returns:
+            False where nothing was written, and a transaction has to decide: its run is gone, its
+            scope has the request already or so many like it that it is another one, or the
+            `thread` has one in doubt.
+
+        Raises:
+            StorageError: As `write`.
+        """
+        ...
+
+    async def abegin_step(
+        self, step: NewStep, note: NoteStep, *, key: WriteKey | None = None
+    ) -> bool:
+        """As `begin_step`, for coroutines; committed also when the task is cancelled."""
+        ...
+
+    def complete_step(
+        self, result: NewResult, note: NoteResult, *, key: WriteKey | None = None
+    ) -> bool:
+        """Write what a step returned, where nobody has decided about it: one round trip.
+
+        It is a transaction as those of `write` are; `note` as for `begin_step`.
+
+        Returns:
+            False where nothing was written, and a transaction has to decide: the step is neither
+            running nor in doubt, or others were in doubt with it.
+
+        Raises:
+            StorageError: As `write`.
+        """
+        ...
+
+    async def acomplete_step(
+        self, result: NewResult, note: NoteResult, *, key: WriteKey | None = None
+    ) -> bool:
+        """As `complete_step`, for coroutines; committed also when the task is cancelled."""
         ...
 
     def submit(self, work: Callable[[Tx], T], *, key: WriteKey | None = None) -> Future[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +19,7 @@ from rowtrail.journal._flow import Flow, Write, adrive, drive, finish, launch
 from rowtrail.journal._log import log
 from rowtrail.journal._owners import Owner
 from rowtrail.journal._request import Key, Request
-from rowtrail.journal._steps import Spent, Started, complete_step, fail_step, leave_step
+from rowtrail.journal._steps import Spent, Started, completing, fail_step, leave_step
 from rowtrail.journal._unstored import warn_not_stored
 from rowtrail.replay import leaves_in_doubt
 from rowtrail.usage import Usage, price_usd
@@ -222,16 +223,15 @@ class Call:
         attempt, recorder = self._scope.attempt, self._recorder
         asked = self.asked() if interrupts is None else interrupts
 
-        def completing(output: Prepared | None, reason: str | None) -> Write:
-            def work(tx: Tx) -> None:
-                spent = self._spent(started, usage, model, provider)
-                complete_step(
-                    tx, recorder, started, output, reason=reason, spent=spent, interrupts=asked
-                )
-                self._settle(tx)
-
-            return Write(work)
-
+        spends = started.request.kind == "llm" or usage is not None or bool(model or provider)
+        write = partial(
+            completing,
+            recorder,
+            started,
+            settle=self._settle,
+            spend=partial(self._spent, started, usage, model, provider) if spends else None,
+            interrupts=asked,
+        )
         try:
             self._scope.note_end(is_failure=False)
             output, reason = self._encode(result)
@@ -240,25 +240,26 @@ class Call:
                     f"answered by {usage.answered_by}: the model was not asked, nothing was paid"
                 )
             try:
-                yield completing(output, reason)
+                yield from write(output, reason=reason)
             except StorageError:
                 raise
             except Exception as error:  # too big for a row, or out of memory: the call was made
-                yield completing(None, f"not stored: {type(error).__name__}: {error}")
+                yield from write(None, reason=f"not stored: {type(error).__name__}: {error}")
             attempt.open.discard(started.row)
         except StorageError as error:
             raise self._lost(started, result, error) from error
         finally:
             recorder.calls.pop(started.row, None)
 
-    def _settle(self, tx: Tx) -> None:
-        """Note that what became of the call is written, unless that is undone."""
+    def _settle(self, tx: Tx | None) -> None:
+        """Note that what became of the call is written, unless the transaction is undone."""
 
         def undone() -> None:
             self.is_settled = False
 
         self.is_settled = True
-        tx.after_rollback(undone)
+        if tx is not None:
+            tx.after_rollback(undone)
 
     def _spent(
         self, started: Started, usage: Usage | None, model: str | None, provider: str | None

@@ -14,7 +14,7 @@ from rowtrail.journal._current import owner_here
 from rowtrail.journal._doubt import pass_questions_by, resolve_doubt
 from rowtrail.journal._ending import supersede_answer
 from rowtrail.journal._failure import rebuilt_failure
-from rowtrail.journal._flow import Flow, Read, Write, adrive, drive
+from rowtrail.journal._flow import Begin, Flow, Read, Write, adrive, drive
 from rowtrail.journal._log import log
 from rowtrail.journal._matching import (
     Doubtful,
@@ -30,7 +30,7 @@ from rowtrail.journal._owners import Owner, give_back_unmade
 from rowtrail.journal._prefetched import Prefetched
 from rowtrail.journal._request import Key, Request
 from rowtrail.journal._single_flight import await_owner
-from rowtrail.journal._steps import Started, start_step
+from rowtrail.journal._steps import Started, new_step, start_step, started_step
 from rowtrail.replay import Aside, Decision, Live, Raise, ReasonCode, Replay, Resolve, Wait, decide
 
 
@@ -66,7 +66,8 @@ async def abegin_again(scope: Scope) -> None:
 class _Unmade:
     """The number that a request has taken, and the row that may be written for it.
 
-    Both methods may be called by a finalizer: they take no lock and wait for nothing.
+    `free_number` and `take_back` may be called by a finalizer: they take no lock and wait for
+    nothing.
     """
 
     __slots__ = ("_numbered", "_scope", "key", "rows")
@@ -77,6 +78,21 @@ class _Unmade:
         """The row of its step, once a transaction has written it."""
         self._scope = scope
         self._numbered = [key]
+
+    def note(self, row: int, owner: Owner) -> None:
+        """Note the row, and who will make the call; a handler may have given it back already."""
+        self.rows[:] = [row]
+        self._scope.attempt.recorder.calls[row] = owner
+        if owner.is_given_back:
+            self.take_back()
+
+    def lose(self, owner: Owner, error: BaseException) -> None:
+        """Note that the row could not be written: none may count as its owner any more."""
+        if not isinstance(error, Exception):
+            owner.forgo()  # cancelled: the row may still be written
+        owner.keep()
+        for row in self.rows:
+            self._scope.attempt.recorder.calls.pop(row, None)
 
     def free_number(self) -> None:
         """Give the number to the next request like it, once."""
@@ -121,6 +137,9 @@ def _find_or_start(scope: Scope, request: Request, unmade: _Unmade) -> Flow[Call
             if call is not None:
                 return call
     _ = request.input  # encoded on this thread: a transaction must not wait for it
+    begun = yield from _begin_at_once(scope, request, unmade)
+    if begun is not None:
+        return begun
     while True:
         verdict = yield from _verdict(scope, request, unmade, decided)
         decision = verdict.decision
@@ -196,6 +215,32 @@ def _replayable(scope: Scope, request: Request, key: Key) -> Flow[Row | None]:
     return found[-1]
 
 
+def _begin_at_once(scope: Scope, request: Request, unmade: _Unmade) -> Flow[Call | None]:
+    """Put the row of a request on disk where nothing can be recorded of it; None: look closer."""
+    code = _code(scope, request, _code_of_new(scope, request))
+    step = new_step(scope, request, unmade.key, code)
+    if step is None:
+        return None
+    owner = owner_here(scope.attempt, unmade.take_back)
+    started: list[Started] = []
+
+    def note(row: int, at_ms: int) -> None:
+        unmade.note(row, owner)
+        if request.effect != "read":
+            scope.attempt.claims.take(row, scope.claimant(unmade.key))
+        started[:] = [started_step(scope, request, unmade.key, step, row, at_ms)]
+
+    try:
+        yield Begin(step, note)
+    except BaseException as error:
+        unmade.lose(owner, error)
+        raise
+    if not started:
+        owner.keep()
+        return None
+    return Call(scope, request, unmade.key, started=started[0], owner=owner)
+
+
 def _verdict(
     scope: Scope, request: Request, unmade: _Unmade, decided: ReasonCode | None
 ) -> Flow[Verdict]:
@@ -203,7 +248,6 @@ def _verdict(
 
     Ctrl-C may come at any instruction of this: whoever holds the owner makes the call.
     """
-    calls = scope.attempt.recorder.calls
     owner = owner_here(scope.attempt, unmade.take_back)
     question = Question(scope, request, unmade.key, decided, owner)
 
@@ -211,20 +255,15 @@ def _verdict(
         verdict = question.decide(tx)
         if verdict.started is not None:
             # Before it is committed: from then on others ask whether it goes on.
-            calls[verdict.started.row] = owner
-            unmade.rows[:] = [verdict.started.row]
+            unmade.note(verdict.started.row, owner)
         return verdict
 
     try:
         # No power cut may take the row of a call that changes the world, once it is made. That of
         # any other it may: nothing depends on it, and the call is made again.
         verdict: Verdict = yield Write(decide_it, synced=request.effect != "read")
-    except BaseException as error:  # none may count as its owner any more
-        if not isinstance(error, Exception):
-            owner.forgo()  # cancelled: the row may still be written
-        owner.keep()
-        for row in unmade.rows:
-            calls.pop(row, None)
+    except BaseException as error:
+        unmade.lose(owner, error)
         raise
     if verdict.started is None:
         owner.keep()
@@ -267,6 +306,19 @@ def _failed_again(scope: Scope, request: Request, key: Key, row: Row) -> Call:
     error = rebuilt_failure(row["failure"])
     assert error is not None, "only what can be built again is raised again"
     raise error
+
+
+def _code_of_new(scope: Scope, request: Request) -> ReasonCode:
+    """Return why a call is made of which nothing is recorded."""
+    return ReasonCode.CHANGED if scope.has_diverged(request) else ReasonCode.FIRST
+
+
+def _code(scope: Scope, request: Request, code: ReasonCode) -> ReasonCode:
+    """Return why a call is made, also where that is decided for the whole run or request."""
+    if request.not_told_apart is not None:
+        return ReasonCode.NOT_TOLD_APART
+    keeps_doubts = scope.attempt.begun.keeps_doubts
+    return ReasonCode.NEVER if keeps_doubts and code == ReasonCode.FIRST else code
 
 
 class Verdict(NamedTuple):
@@ -343,7 +395,7 @@ class Question(NamedTuple):
                 reason=None,
                 answers=None,
             )
-        code = self._code(decision)
+        code = _code(scope, request, self.decided or decision.code)
         doubt = Doubtful(twin, other) if twin is not None or other is not None else None
         started = start_step(
             tx, scope, scope_row, request, key, code=code, before=before, doubt=doubt
@@ -354,14 +406,6 @@ class Question(NamedTuple):
         if request.effect != "read":
             attempt.claims.take(started.row, scope.claimant(key))
         return Verdict(decision, None, started, self.owner)
-
-    def _code(self, decision: Live) -> ReasonCode:
-        """Return why a call is made, also where that is decided for the whole run or request."""
-        code = self.decided or decision.code
-        if self.request.not_told_apart is not None:
-            return ReasonCode.NOT_TOLD_APART
-        keeps_doubts = self.scope.attempt.begun.keeps_doubts
-        return ReasonCode.NEVER if keeps_doubts and code == ReasonCode.FIRST else code
 
     def _refuse_divergence(self, decision: Live) -> None:
         scope, request = self.scope, self.request

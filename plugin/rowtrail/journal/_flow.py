@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rowtrail.engine import Store, Tx, WriteKey
+from rowtrail.engine import NewResult, NewStep, NoteResult, NoteStep, Store, Tx, WriteKey
 from rowtrail.errors import StorageError, UsageError
 from rowtrail.journal._log import log
 
@@ -23,6 +23,22 @@ class Write:
 
     work: Callable[[Tx], Any]
     synced: bool | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Begin:
+    """Wait for the row of a step to be committed (`Store.begin_step`)."""
+
+    step: NewStep
+    note: NoteStep
+
+
+@dataclass(eq=False, slots=True)
+class Complete:
+    """Wait for the result of a step to be committed (`Store.complete_step`)."""
+
+    result: NewResult
+    note: NoteResult
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +62,7 @@ class Ask:
     question: Callable[[], Any]
 
 
-Wait = Write | Read | Sleep | Ask
+Wait = Write | Begin | Complete | Read | Sleep | Ask
 Flow = Generator[Wait, Any, T]
 
 
@@ -110,6 +126,10 @@ async def adrive(flow: Flow[T], store: Store, key: WriteKey | None = None) -> T:
 def _now(wait: Wait, store: Store, key: WriteKey | None) -> Any:
     if isinstance(wait, Write):
         return store.write(wait.work, key=key, synced=wait.synced)
+    if isinstance(wait, Begin):
+        return store.begin_step(wait.step, wait.note, key=key)
+    if isinstance(wait, Complete):
+        return store.complete_step(wait.result, wait.note, key=key)
     if isinstance(wait, Read):
         return store.read(wait.work)
     if isinstance(wait, Sleep):
@@ -126,6 +146,10 @@ def _now(wait: Wait, store: Store, key: WriteKey | None) -> Any:
 async def _later(wait: Wait, store: Store, key: WriteKey | None) -> Any:
     if isinstance(wait, Write):
         return await store.awrite(wait.work, key=key, synced=wait.synced)
+    if isinstance(wait, Begin):
+        return await store.abegin_step(wait.step, wait.note, key=key)
+    if isinstance(wait, Complete):
+        return await store.acomplete_step(wait.result, wait.note, key=key)
     if isinstance(wait, Read):
         return await store.aread(wait.work)
     if isinstance(wait, Sleep):

@@ -34,6 +34,11 @@ class Replays:
         if len(self._waiting) == MAX_WAITING:
             self._store.submit(self.write)
 
+    @property
+    def are_waiting(self) -> bool:
+        """Return whether a row of a replay is to be written yet."""
+        return bool(self._waiting)
+
     def write(self, tx: Tx) -> None:
         """Write the rows of the replays so far; they wait again if the transaction is undone."""
         if not self._waiting:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 from rowtrail.content import Prepared
-from rowtrail.engine import Row, Tx
+from rowtrail.engine import NewResult, NewStep, Row, Tx
 from rowtrail.errors import UsageError
 from rowtrail.journal._attempt import Attempt, Scope
 from rowtrail.journal._decisions import set_twins_aside, settle_twins
+from rowtrail.journal._flow import Complete, Flow, Write
 from rowtrail.journal._log import log
 from rowtrail.journal._matching import Doubtful
 from rowtrail.journal._recorder import Recorder
@@ -110,6 +112,115 @@ def start_step(
         scope_row,
         started_at,
         recorder.store.clock.elapsed_s(),
+    )
+
+
+def new_step(scope: Scope, request: Request, key: Key, code: ReasonCode) -> NewStep | None:
+    """Return the row of a call of which nothing can be recorded, None where something may be.
+
+    Or where more than this row is to be written.
+    """
+    attempt, scope_row = scope.attempt, scope.known_row
+    arguments = None if request.kind == "llm" else text_in_row(request.input.encoded)
+    if (
+        scope_row is None
+        or arguments is None
+        or request.prompt is not None
+        or attempt.replay_always
+        or attempt.recorder.replays.are_waiting
+        or (attempt.strict and code == ReasonCode.CHANGED)
+        or (request.effect != "read" and _may_stand_for_another(scope))
+    ):
+        return None
+    doubts_count = request.effect == "write" and not attempt.begun.keeps_doubts
+    return NewStep(
+        run=attempt.run,
+        attempt=attempt.row,
+        scope=scope_row,
+        kind=request.kind,
+        name=request.name,
+        effect=request.effect,
+        reason_code=code,
+        reason=sentence(code, request.effect),
+        fingerprint=request.fingerprint,
+        n=key[2],
+        arguments=arguments,
+        parent=scope.parent_row,
+        tool_call_id=request.tool_call_id,
+        masked=request.masked_fingerprint,
+        object_free=request.object_free_fingerprint,
+        thread=attempt.thread if doubts_count else None,
+    )
+
+
+def _may_stand_for_another(scope: Scope) -> bool:
+    """Return whether a call that changes the world may be one that is recorded elsewhere."""
+    attempt = scope.attempt
+    return attempt.continues or attempt.has_doubts or any(scope.generation)
+
+
+def started_step(
+    scope: Scope, request: Request, key: Key, step: NewStep, row: int, at_ms: int
+) -> Started:
+    """Return a step whose row was written at once."""
+    attempt = scope.attempt
+    clock_s = attempt.recorder.store.clock.elapsed_s()
+    return Started(
+        row, request, key, step.n, None, step.run, step.attempt, step.scope, at_ms, clock_s
+    )
+
+
+def completing(
+    recorder: Recorder,
+    started: Started,
+    output: Prepared | None,
+    *,
+    settle: Callable[[Tx | None], None],
+    spend: Callable[[], Spent] | None,
+    reason: str | None,
+    interrupts: int,
+) -> Flow[None]:
+    """Write a step's result: in one statement, or where more is to be written, a transaction.
+
+    Args:
+        recorder: What the step is written with.
+        started: The step.
+        output: Its result, None where that cannot be stored.
+        settle: Called once the result is written, with the transaction if that may be undone yet.
+        spend: Returns what the call used, None where it used nothing; it may take long, and is
+            called in a transaction.
+        reason: Why the result is not stored, or who gave it.
+        interrupts: How many answers of people the call consumed.
+    """
+    if output is not None and reason is None and spend is None:
+        result = _new_result(recorder, started, output, interrupts)
+        if (yield Complete(result, lambda: settle(None))):
+            return
+
+    def work(tx: Tx) -> None:
+        spent = Spent() if spend is None else spend()
+        complete_step(
+            tx, recorder, started, output, reason=reason, spent=spent, interrupts=interrupts
+        )
+        settle(tx)
+
+    yield Write(work)
+
+
+def _new_result(
+    recorder: Recorder, started: Started, output: Prepared, interrupts: int
+) -> NewResult:
+    encoded, (fingerprint, _, n) = output.encoded, started.key
+    return NewResult(
+        step=started.row,
+        attempt=started.attempt,
+        duration_us=_duration_us(recorder, started),
+        interrupts=interrupts,
+        seal=recorder.content.seal(encoded, fingerprint, n),
+        type=encoded.type,
+        text=encoded.text,
+        data=encoded.data,
+        digest=output.digest,
     )
 
 

@@ -266,6 +266,15 @@ def _arguments(statement: str, start: int) -> tuple[list[str], int]:
 
 
 @cache
+def of_the_writer(dialect: Dialect) -> tuple[str, ...]:
+    """Return what the connection that writes has in its temporary schema, in order."""
+    folder = _folder().joinpath(dialect.folder, "writer")
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    return tuple(statement for text in texts for _, statement in _named(text))
+
+
+@cache
 def step_changes(dialect: Dialect) -> dict[str, Change]:
     """Return the named statements that are marked as changing steps, and how each does.
 

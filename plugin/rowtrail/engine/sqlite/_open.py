@@ -11,6 +11,7 @@ import time
 
 from rowtrail import schema
 from rowtrail.engine._contract import Durability
+from rowtrail.engine.sqlite._alone import prepare_writer
 from rowtrail.engine.sqlite._faults import BUSY_TIMEOUT_MS, named_errors
 from rowtrail.engine.sqlite._form import is_current, take_over
 from rowtrail.engine.sqlite._home import HOME, MEMORY, Home, move_home, recorded_home, wal_of
@@ -96,6 +97,7 @@ def _try_to_open(
             is_same = watch is not None and before is not None and watch.file == before.file
             if is_at_home and is_same and watch is not None:
                 connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
+                prepare_writer(connection)
                 return connection, watch
     except BaseException:  # Ctrl-C too: nobody else would close it
         connection.close()
@@ -125,16 +127,21 @@ def _set_up(connection: sqlite3.Connection, path: str, durability: Durability, n
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # pruning gives pages back
     set_durability(connection, durability)
-    if sys.platform == "darwin":
-        connection.execute("PRAGMA fullfsync = 1")  # fsync alone leaves data in the drive's cache
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+    _tune(connection)
     # Before the switch: what a new file is, and whose, stands in the file itself, not in a WAL.
     _migrate(connection, path, now_ms)
     if path != MEMORY:
         _switch_to_wal(connection, path)
     return _is_at_home(connection, path)
+
+
+def _tune(connection: sqlite3.Connection) -> None:
+    """Set what each connection that writes has for itself."""
+    if sys.platform == "darwin":
+        connection.execute("PRAGMA fullfsync = 1")  # fsync alone leaves data in the drive's cache
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
 
 
 def _is_at_home(connection: sqlite3.Connection, path: str) -> bool:
@@ -152,20 +159,36 @@ def set_durability(connection: sqlite3.Connection, durability: Durability) -> No
 
 def open_reader(path: str) -> sqlite3.Connection:
     """Open a connection that cannot write."""
-    from urllib.parse import quote
-
     with named_errors(path):
-        connection = sqlite3.connect(
-            f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro",
-            uri=True,
-            timeout=BUSY_TIMEOUT_MS / 1000,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
+        connection = _open_existing(path, "ro", BUSY_TIMEOUT_MS)
         connection.execute("PRAGMA query_only = 1")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     return connection
+
+
+def open_second_writer(path: str) -> sqlite3.Connection:
+    """Open another connection that writes to a journal that is open, and waits for no other."""
+    connection = _open_existing(path, "rw", 0)
+    try:
+        _tune(connection)
+        prepare_writer(connection)
+    except BaseException:  # Ctrl-C too: nobody else would close it
+        connection.close()
+        raise
+    return connection
+
+
+def _open_existing(path: str, mode: str, wait_ms: int) -> sqlite3.Connection:
+    from urllib.parse import quote
+
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}",
+        uri=True,
+        timeout=wait_ms / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
 
 
 def _create_private(path: str) -> None:

@@ -12,6 +12,8 @@ from rowtrail._clock import Clock
 from rowtrail.engine._asking import EVERYTHING, Found, Only, Params
 from rowtrail.engine._contract import NORMAL, Durability, Row, Tx, WriteKey
 from rowtrail.engine._process import HEARTBEATS_UNTIL_STALE, STALE_AFTER_MS, current_process
+from rowtrail.engine._steps import NewResult, NewStep, NoteResult, NoteStep
+from rowtrail.engine.sqlite._alone import BeginStep, CompleteStep, Statement
 from rowtrail.engine.sqlite._faults import named_errors
 from rowtrail.engine.sqlite._home import MEMORY, beside_file, note_closed, note_open
 from rowtrail.engine.sqlite._jobs import Awaited, Job, Promised
@@ -97,6 +99,38 @@ class SqliteStore:
         self._refuse_child()
         result: T = self.writer.write(work, synced=synced)
         return result
+
+    def begin_step(self, step: NewStep, note: NoteStep, *, key: WriteKey | None = None) -> bool:
+        """Write the row of a step where nothing recorded stands against it."""
+        return self._write_alone(BeginStep(step, note, self.clock.now_ms))
+
+    async def abegin_step(
+        self, step: NewStep, note: NoteStep, *, key: WriteKey | None = None
+    ) -> bool:
+        """As `begin_step`, for coroutines."""
+        return await self._awrite_alone(BeginStep(step, note, self.clock.now_ms))
+
+    def complete_step(
+        self, result: NewResult, note: NoteResult, *, key: WriteKey | None = None
+    ) -> bool:
+        """Write what a step returned, where nobody has decided about it."""
+        return self._write_alone(CompleteStep(result, note))
+
+    async def acomplete_step(
+        self, result: NewResult, note: NoteResult, *, key: WriteKey | None = None
+    ) -> bool:
+        """As `complete_step`, for coroutines."""
+        return await self._awrite_alone(CompleteStep(result, note))
+
+    def _write_alone(self, statement: Statement) -> bool:
+        if self.writer.is_in_transaction:
+            raise RuntimeError("a transaction cannot wait for another one")
+        self._refuse_child()
+        return self.writer.write_alone(statement)
+
+    async def _awrite_alone(self, statement: Statement) -> bool:
+        # Not on the thread of the event loop: a sync of the disk would hold up every coroutine.
+        return await self.awrite(self.writer.as_work(statement), synced=statement.synced)
 
     @property
     def is_in_transaction(self) -> bool:
@@ -239,6 +273,7 @@ class SqliteStore:
         self._between_commits(self._checkpoint)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        self.writer.unsynced.begin()
         if checkpoint_wal(connection):
             self.writer.unsynced.note(is_synced=True)
 
@@ -299,8 +334,9 @@ class SqliteStore:
 
     def disown(self) -> None:
         """Give up, in a child process, the connections inherited from its parent."""
-        for connection in (self.connection, *self._readers.idle()):
-            leak(connection)
+        for connection in (self.connection, self.writer.main.connection, *self._readers.idle()):
+            if connection is not None:
+                leak(connection)
 
     def _refuse_child(self) -> None:
         if os.getpid() != self.pid:

@@ -194,13 +194,15 @@ def _noting(
 
 
 def _encodable(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters with what UTF-8 cannot hold escaped, the same way every time."""
-    return {
-        name: value.encode("utf-8", "backslashreplace").decode()
-        if isinstance(value, str)
-        else value
-        for name, value in params.items()
-    }
+    """Return the parameters with what UTF-8 cannot hold escaped."""
+    return {name: encodable(value) for name, value in params.items()}
+
+
+def encodable(value: Any) -> Any:
+    """Return a parameter with what UTF-8 cannot hold escaped, the same way every time."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def begin(connection: sqlite3.Connection, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 
 from rowtrail.engine.sqlite._home import wal_of
 
@@ -29,14 +30,23 @@ class Unsynced:
     def __init__(self, path: str) -> None:
         self.changed: set[int] = set()
         """Steps that the transaction under way changes."""
+        self.commits = 0
+        """How many commits `note` was told of."""
         self._wal_path = wal_of(path)
         self._wal = b""
         self._lock = threading.Lock()
-        self._seen: set[int] = set()
-        """Steps of commits before the last look at the WAL."""
-        self._new: set[int] = set()
-        """Steps of commits since."""
-        self._commits = 0
+        self._seen: dict[int, int] = {}
+        """Steps of commits before the last look at the WAL, and how many commits there were."""
+        self._new: dict[int, int] = {}
+        """Steps of commits since, likewise."""
+        self._apart: deque[tuple[int, bool, int]] = deque(maxlen=MAX_NOTED)
+        self._not_looked = 0
+
+    def begin(self) -> None:
+        """Take over what the main thread has noted: a commit that begins now syncs that, too."""
+        if self._apart:
+            with self._lock:
+                self._take_apart()
 
     def note(self, *, is_synced: bool) -> None:
         """Note that what was changed is committed."""
@@ -45,30 +55,53 @@ class Unsynced:
                 self._seen.clear()
                 self._new.clear()
             else:
-                self._new |= self.changed
-                self._commits += 1
-                if self._commits >= LOOK_EACH:
-                    self._look()
+                self._new.update(dict.fromkeys(self.changed, self.commits))
+                self._not_looked += 1
+            self.commits += 1
             self.changed.clear()
+            self._take_apart()  # what was committed beside this one may have come after its sync
+            if self._not_looked >= LOOK_EACH:
+                self._look()
+
+    def note_apart(self, step: int, *, is_synced: bool, before: int) -> None:
+        """Note a commit of the main thread, which takes no lock.
+
+        Args:
+            step: What it changed.
+            is_synced: Whether it was.
+            before: How many `commits` there were when it began: only those were synced with it.
+        """
+        self._apart.append((step, is_synced, before))
 
     def steps(self) -> frozenset[int]:
         """Return the steps whose newest change may not be on disk."""
         with self._lock:
+            self._take_apart()
             self._look()
-            return frozenset(self._seen | self._new | self.changed)
+            return frozenset((*self._seen, *self._new, *self.changed))
+
+    def _take_apart(self) -> None:
+        for _ in range(len(self._apart)):
+            step, is_synced, before = self._apart.popleft()
+            if not is_synced:
+                self._new[step] = before - 1
+                self._not_looked += 1
+            elif self._seen or self._new:
+                self._seen = {step: at for step, at in self._seen.items() if at >= before}
+                self._new = {step: at for step, at in self._new.items() if at >= before}
 
     def _look(self) -> None:
-        self._commits = 0
+        self._not_looked = 0
         wal = self._header()
         if wal is None:
             return
         if wal != self._wal:
             self._seen.clear()
             self._wal = wal
-        self._seen |= self._new
+        self._seen.update(self._new)
         self._new.clear()
         if len(self._seen) > MAX_NOTED:
-            self._seen = set(sorted(self._seen)[MAX_NOTED // 2 :])
+            self._seen = dict(sorted(self._seen.items())[MAX_NOTED // 2 :])
 
     def _header(self) -> bytes | None:
         # SQLite holds no locks on the WAL itself, so that closing a handle of ours drops none.

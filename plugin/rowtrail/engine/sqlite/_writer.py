@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from rowtrail._clock import Clock
 from rowtrail.engine._contract import Durability
+from rowtrail.engine.sqlite._alone import Statement
 from rowtrail.engine.sqlite._faults import storage_error
 from rowtrail.engine.sqlite._jobs import Awaited, Job, WaitedFor, wake_all
+from rowtrail.engine.sqlite._main_thread import MainThread
 from rowtrail.engine.sqlite._open import set_durability
 from rowtrail.engine.sqlite._tx import SqliteTx, begin
 from rowtrail.engine.sqlite._unsynced import Unsynced
@@ -44,8 +46,8 @@ class Writer:
     A job either commits whole or leaves nothing. Jobs that wait while a commit runs share the next
     one: the price of a durable commit is one sync of the disk, however many jobs it holds. Where
     nobody else has work, a caller that would wait commits on its own thread: two changes of
-    threads cost a sixth of a durable step. Not on the main thread: there a signal's handler may
-    raise, or close the journal, in the middle of what must be kept.
+    threads cost a sixth of a durable step. On the main thread only what is one statement: there a
+    signal's handler may raise, or close the journal, in the middle of a transaction of several.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Writer:
         self._durability: Durability = durability
         self._level: Durability = durability  # what the connection is set to
         self._watch = watch
+        self.main = MainThread(path, watch, self.unsynced)
         self._beat = beat
         self._beat_every_s = beat_every_s
         self._beat_at = time.monotonic()
@@ -97,6 +100,49 @@ class Writer:
         waited = WaitedFor(work, synced=synced)
         self.put(waited)
         return waited.wait()
+
+    def write_alone(self, statement: Statement) -> bool:
+        """Carry out a statement that is a transaction of its own, and return what it does.
+
+        Raises:
+            ClosedError: The store was closed.
+        """
+        done: bool | None = None
+        if not self._pending and not self._turn.locked():
+            if _is_main_thread():
+                done = self.main.carry_out(statement, is_synced=self._is_synced(statement.synced))
+            else:
+                done = self._carry_out_here(statement)
+        return (
+            self.write(self.as_work(statement), synced=statement.synced) if done is None else done
+        )
+
+    def as_work(self, statement: Statement) -> Callable[[SqliteTx], bool]:
+        """Return a transaction that carries out one statement."""
+        return lambda _: statement.carry_out(self.connection, self.unsynced.changed)
+
+    def _carry_out_here(self, statement: Statement) -> bool | None:
+        """Carry out a statement on this thread, and return None where it has to queue."""
+        with self._turn:
+            if self._pending or self._is_closed:
+                return None
+            self._holder = threading.get_ident()
+            try:
+                self._watch.check()
+                self.main.wait()
+                self._set_level(is_synced=self._is_synced(statement.synced))
+                done = statement.carry_out(self.connection, self.unsynced.changed)
+                if done:
+                    self.unsynced.note(is_synced=self._level == "full")
+                return done
+            except ReplacedError:  # the next transaction says so, and saves what it can
+                return None
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                    return None
+                raise self._named(error) from error
+            finally:
+                self._holder = 0
 
     def _commit_here(self, job: Job) -> bool:
         """Commit a job on this thread, and return False where it has to queue."""
@@ -153,6 +199,7 @@ class Writer:
 
     def close(self, last: Callable[[SqliteTx], Any]) -> None:
         """Commit what is queued, then `last`, and close; further calls wait for the first."""
+        self.main.close()
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -238,7 +285,8 @@ class Writer:
         """
         try:
             self._watch.check()
-            self._set_level(batch)
+            self.main.wait()
+            self._set_level(is_synced=self._any_synced(batch))
             changes = self.connection.total_changes
             begin(self.connection, self._path)
             for job in batch:
@@ -251,7 +299,8 @@ class Writer:
         return True
 
     def _transact(self, batch: list[Job]) -> None:
-        self._set_level(batch)
+        self.main.wait()
+        self._set_level(is_synced=self._any_synced(batch))
         changes = self.connection.total_changes
         begin(self.connection, self._path)
         for job in batch:
@@ -265,10 +314,16 @@ class Writer:
             self.unsynced.note(is_synced=self._level == "full")
         self._tx.end(committed=True)
 
-    def _set_level(self, batch: list[Job]) -> None:
-        """Sync the commit that holds a job which asks for it; SQLite changes this outside only."""
-        is_full = self._durability == "full"
-        is_synced = any(is_full if job.synced is None else job.synced for job in batch)
+    def _is_synced(self, synced: bool | None) -> bool:
+        return self._durability == "full" if synced is None else synced
+
+    def _any_synced(self, batch: list[Job]) -> bool:
+        """Return whether a commit holds a job that asks for a sync."""
+        return any(self._is_synced(job.synced) for job in batch)
+
+    def _set_level(self, *, is_synced: bool) -> None:
+        """Have the next commit synced or not; SQLite changes this between commits only."""
+        self.unsynced.begin()
         level: Durability = "full" if is_synced else "normal"
         if level != self._level:
             set_durability(self.connection, level)

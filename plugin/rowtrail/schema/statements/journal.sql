@@ -263,6 +263,28 @@ INSERT INTO step (scope, attempt, parent, seq, kind, name, status, reason_code, 
 VALUES (:scope, :attempt, :parent, :seq, :kind, :name, :status, :reason_code, :reason, :effect, :fingerprint, :n, :key_n, :key_scope,
         :now, :arguments, :input, :prompt, :tool_call_id, :model, :provider, :error, :twin, :masked, :object_free);
 
+-- name: step_begin
+-- changes: step (adds)
+-- The row of a step, in one statement: where something stands against it, or its run is gone, a column that must
+-- have a value has none, and nothing is written. What else may forbid a call (a budget that is spent, a lease that
+-- another owner has) is another EXISTS in `scope`; what may not be stored is left out of the parameters before.
+INSERT INTO step (scope, attempt, parent, seq, kind, name, status, reason_code, reason, effect, fingerprint, n, key_n,
+                  started_at, arguments, tool_call_id, masked, object_free)
+VALUES (
+    CASE WHEN EXISTS (SELECT 1 FROM step s WHERE s.scope = :scope AND s.fingerprint = :fingerprint
+                        AND (s.n = :n OR s.key_n >= :n))
+           OR :thread IS NOT NULL AND (
+              EXISTS (SELECT 1 FROM step s JOIN scope sc ON sc.id = s.scope JOIN run r ON r.id = sc.run
+                      WHERE s.status = 'in_doubt' AND s.fingerprint = :fingerprint AND s.effect = 'write'
+                        AND r.thread = :thread AND r.id <> :run)
+              OR EXISTS (SELECT 1 FROM attempt a @cross run r ON r.id = a.run @cross scope sc ON sc.run = r.id
+                           @cross step s ON s.scope = sc.id
+                         WHERE (a.ended_at IS NULL OR a.left_open = 1) AND r.thread = :thread AND r.id <> :run
+                           AND s.fingerprint = :fingerprint AND s.effect = 'write' AND s.status = 'running'))
+         THEN NULL ELSE :scope END,
+    :attempt, :parent, (SELECT r.steps + 1 FROM run r WHERE r.id = :run), :kind, :name, 'running', :reason_code, :reason,
+    :effect, :fingerprint, :n, :n, :now, :arguments, :tool_call_id, :masked, :object_free);
+
 -- name: step_complete
 -- changes: step (one)
 -- Only while nobody has decided what became of it: what arrives late is kept beside (step_late).
