@@ -30,8 +30,8 @@ _FIRST_STRIDE = 8
 """Runs of equal messages are looked for in growing strides: short lists are the rule."""
 
 IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
-_DISTINCT = IMMUTABLE - {int, float}
-"""Types of which equal values are the same; a flag of a message is never another number."""
+_DISTINCT = IMMUTABLE - {int, float, bool}
+"""Types of which equal values are the same: 1, 1.0 and True are equal, and stored differently."""
 MARSHAL_VERSION = 2  # later ones write down which objects are shared, and that may change
 
 # Snapshots are never handed out: empty containers, which most messages have many of, are shared.
@@ -150,13 +150,17 @@ class _List:
         self.was_read = was_read
         self._places: dict[int, int] | None = None
 
+    def starts(self, items: list[Any], at: int) -> bool:
+        """Return whether the list has `items[at]` at this very index."""
+        return at < len(self.items) and self.items[at] is items[at]
+
     def run(self, items: list[Any], at: int) -> tuple[int, int]:
         """Return where the list has `items[at]`, and how many from there on are these very items.
 
         No loop in Python over items: this is done for every item of every checkpoint.
         """
         place: int | None = at
-        if at >= len(self.items) or self.items[at] is not items[at]:
+        if not self.starts(items, at):
             if self._places is None:
                 self._places = dict(zip(map(id, self.items), range(len(self.items)), strict=True))
             place = self._places.get(id(items[at]))
@@ -284,7 +288,10 @@ def _prepared(
     are_messages, whole, size = True, None, 0
     while (at := len(snapshots)) < len(items):
         base, place, count = None, 0, 0
-        for each in known:
+        # Another list than that which was written last may be there: no index is made of that one.
+        for each in sorted(known, key=lambda each: not each.starts(items, at)):
+            if count == len(items) - at:
+                break
             found, length = each.run(items, at)
             if length > count:
                 base, place, count = each, found, length

@@ -32,17 +32,22 @@ CHUNK = 500
 class _Shape:
     """What messages of one class have in common that were given the same fields."""
 
-    __slots__ = ("dicts", "fields_set", "kind", "lists", "nested")
+    __slots__ = ("dicts", "empty_dicts", "empty_lists", "fields_set", "kind", "lists", "nested")
 
     def __init__(
         self,
         kind: type[BaseMessage],
+        empty_dicts: Sequence[str],
+        empty_lists: Sequence[str],
         dicts: Sequence[str],
         lists: Sequence[str],
         nested: Sequence[str],
         fields_set: frozenset[str],
     ) -> None:
         self.kind = kind
+        self.empty_dicts = empty_dicts
+        """Fields that are an empty dict, the most of all: a new one takes half of a copy."""
+        self.empty_lists = empty_lists
         self.dicts = dicts
         """Fields that are a dict of texts, numbers and the like: each message has its own."""
         self.lists = lists
@@ -55,6 +60,9 @@ class _Shape:
 _shape = lru_cache(MAX_SHAPES)(_Shape)
 
 
+_NO_DICT, _NO_LIST = "{}", "[]"
+
+
 class _MessageTemplate:
     """A message as it was decoded; `snapshot` are its fields, which no mutation reaches."""
 
@@ -62,10 +70,14 @@ class _MessageTemplate:
 
     def __init__(self, message: BaseMessage) -> None:
         fields = fields_snapshot(message.__dict__)
-        names: dict[object, list[str]] = {dict: [], list: [], None: []}
+        names: dict[object, list[str]] = {_NO_DICT: [], _NO_LIST: [], dict: [], list: [], None: []}
         for name, part in fields.items():
             kind = type(part)
-            if kind not in IMMUTABLE:
+            if kind in IMMUTABLE:
+                continue
+            if kind in EMPTY and not part:
+                names[_NO_DICT if kind is dict else _NO_LIST].append(name)
+            else:
                 names[kind if kind in EMPTY and _is_flat(part) else None].append(name)
         fields_set = frozenset(fields_set_of(message))
         self.shape = _shape(type(message), *map(tuple, names.values()), fields_set)
@@ -100,6 +112,7 @@ def _chunk(templates: Sequence[_MessageTemplate]) -> list[BaseMessage]:
     for shape, each in zip(map(_shape_of, templates), fields, strict=True):
         by_shape[shape].append(each)
     for shape, of_shape in by_shape.items():
+        _give_empty_ones(shape, of_shape)
         for name in shape.dicts:
             for each in of_shape:
                 each[name] = each[name].copy()
@@ -111,6 +124,16 @@ def _chunk(templates: Sequence[_MessageTemplate]) -> list[BaseMessage]:
                 each[name] = _copied(each[name])
     set_states(messages, fields, map(set, map(_fields_set_of, templates)))
     return messages
+
+
+def _give_empty_ones(shape: _Shape, of_shape: list[dict[str, Any]]) -> None:
+    """Give each message a dict and a list of its own where its template has an empty one."""
+    for name in shape.empty_dicts:
+        for each in of_shape:
+            each[name] = {}
+    for name in shape.empty_lists:
+        for each in of_shape:
+            each[name] = []
 
 
 def _is_flat(part: dict[Any, Any] | list[Any]) -> bool:
@@ -178,6 +201,8 @@ def read_items(codec: GraphCodec, stored: Sequence[Prepared]) -> tuple[list[Any]
         CorruptRowError: An item is not what the codec writes.
     """
     templates: list[Any] = list(map(_template_of, stored))
+    if set(map(type, templates)) == {_MessageTemplate}:  # what is read of long threads
+        return _messages(templates), list(map(_snapshot_of, templates))
     missing = [at for at, each in enumerate(templates) if each is None or each is _NONE]
     decoded = codec.decode_items([stored[at].encoded for at in missing])
     for at, value in zip(missing, decoded, strict=True):
