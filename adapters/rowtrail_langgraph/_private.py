@@ -14,11 +14,10 @@ import inspect
 import pkgutil
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import repeat
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langgraph.checkpoint.serde import jsonplus, types
 from pydantic import BaseModel
@@ -46,8 +45,7 @@ _PYDANTIC = "pydantic:BaseModel"
 User = Literal["capture", "values"]
 
 
-@dataclass(frozen=True)
-class Needed:
+class Needed(NamedTuple):
     """One name that a framework must have.
 
     Attributes:

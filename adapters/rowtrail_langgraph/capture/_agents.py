@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from rowtrail_langgraph.capture._marker import AGENT_KEY
 
@@ -101,8 +101,7 @@ class Agents:
             seat.family.active.discard(seat.number)
 
 
-@dataclass(frozen=True)
-class Seat:
+class Seat(NamedTuple):
     """The number of a graph among those of its name, until the graph has ended."""
 
     agents: Agents

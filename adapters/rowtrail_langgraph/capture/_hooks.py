@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from langgraph.errors import GraphBubbleUp, ParentCommand
 
@@ -29,8 +28,7 @@ from rowtrail_langgraph.capture._marker import passed_marker
 from rowtrail_langgraph.capture._place import current_graph_scope, is_elsewhere, marker_to_pass
 
 
-@dataclass(frozen=True)
-class _Hook:
+class _Hook(NamedTuple):
     """One method or function that is wrapped."""
 
     needed: Needed

@@ -18,9 +18,8 @@ import re
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from langchain_core.language_models import BaseChatModel
@@ -79,8 +78,7 @@ _schemas: weakref.WeakKeyDictionary[type, tuple[Any, Any]] = weakref.WeakKeyDict
 _fields_of: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
 
-@dataclass(frozen=True)
-class Parameters:
+class Parameters(NamedTuple):
     """The parameters of one model call.
 
     Attributes:
@@ -92,8 +90,8 @@ class Parameters:
 
     shown: dict[str, Any]
     text: str
-    unclear: str | None = None
-    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+    unclear: str | None
+    fields: dict[str, Any]
 
 
 def class_of(model: BaseChatModel) -> str:
@@ -124,7 +122,7 @@ def model_parameters(
     if bound:
         asked["configurable"] = dict(bound)
     flat = _flat({name: value for name, value in asked.items() if value is not None})
-    return replace(_comparable(flat), fields=fields)
+    return _comparable(flat, fields)
 
 
 def _flat(asked: dict[str, Any]) -> dict[str, Any]:
@@ -171,11 +169,11 @@ def _are_headers(name: str, value: Any) -> bool:
     )
 
 
-def _comparable(asked: dict[str, Any]) -> Parameters:
+def _comparable(asked: dict[str, Any], fields: dict[str, Any]) -> Parameters:
     """Return parameters without those whose value never counts, such as a client."""
     whole = canonical(asked)
     if whole.unclear is None:
-        return Parameters(asked, whole.text)
+        return Parameters(asked, whole.text, None, fields)
     forms = {name: canonical(value) for name, value in asked.items()}
     shown = {name: value for name, value in asked.items() if forms[name].unclear is None}
     unclear = (
@@ -183,7 +181,7 @@ def _comparable(asked: dict[str, Any]) -> Parameters:
         for name, each in forms.items()
         if each.unclear is not None and not each.is_opaque
     )
-    return Parameters(shown, canonical(shown).text, next(unclear, None))
+    return Parameters(shown, canonical(shown).text, next(unclear, None), fields)
 
 
 def fields_of(model: BaseChatModel) -> dict[str, Any]:

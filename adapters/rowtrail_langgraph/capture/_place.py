@@ -14,8 +14,8 @@ import re
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
@@ -41,8 +41,7 @@ _FRAMEWORK_KEYS = ("__", "thread_id", "checkpoint_", "rowtrail_")
 """How names in `configurable` begin that say where a call is made, not what it asks."""
 
 
-@dataclass(frozen=True)
-class _Graph:
+class _Graph(NamedTuple):
     """A graph that runs inside a task: the name of the task, and where its supersteps begin."""
 
     prefix: str
@@ -99,7 +98,7 @@ class GraphRun:
         with self._lock:
             before = sum(self._invoked.get((ns, earlier), 0) for earlier in range(tries))
             self._invoked[ns, tries] = self._invoked.get((ns, tries), 0) + 1
-            graph = replace(_graph_inside(around, base_step), invoked_before=before)
+            graph = _graph_inside(around, base_step)._replace(invoked_before=before)
             self._graphs[ns] = self._graphs[_without_ids(ns)] = graph
 
     def inside(self, around: Scope, name: str | None) -> GraphRun:
@@ -110,7 +109,7 @@ class GraphRun:
         """
         root = _graph_inside(around, FIRST_STEP)
         if name is not None:
-            root = replace(root, prefix=f"{root.prefix}{_IN_NAMES.sub('_', name)}:")
+            root = root._replace(prefix=f"{root.prefix}{_IN_NAMES.sub('_', name)}:")
         return GraphRun(
             self.attempt,
             self.codec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from langgraph.checkpoint.base import PendingWrite
@@ -37,13 +37,15 @@ _VERSIONS = {
 """Keys of a checkpoint that hold no content of the user's; the last of them only while empty."""
 
 
-@dataclass(frozen=True)
 class Values:
     """Writes values as the journal stores them, and reads them back."""
 
-    content: Content
-    codec: GraphCodec
-    memo: Memo
+    __slots__ = ("codec", "content", "memo")
+
+    def __init__(self, content: Content, codec: GraphCodec, memo: Memo) -> None:
+        self.content = content
+        self.codec = codec
+        self.memo = memo
 
     def written(self, channel: str, value: Any, key: object = None) -> Value:
         """Return the form in which a value of a channel, or a write to one, is stored.

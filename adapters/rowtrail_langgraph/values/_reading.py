@@ -12,8 +12,7 @@ import sys
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
@@ -35,8 +34,7 @@ _warned_lock = threading.Lock()
 _warned: set[str] = set()
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What is read back of a value.
 
     Attributes:
@@ -58,8 +56,7 @@ AS_IT_IS = object()
 _SAME = Reading(is_same=True, nearest=AS_IT_IS)
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(NamedTuple):
     value: Any
     payload: bytes
     reading: Reading

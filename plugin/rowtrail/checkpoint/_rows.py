@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from rowtrail.content import Encoded, Prepared, PreparedList
 from rowtrail.errors import CorruptRowError
@@ -61,8 +62,7 @@ class NewWrites:
     replace: bool = False
 
 
-@dataclass(frozen=True)
-class StoredWrite:
+class StoredWrite(NamedTuple):
     """One pending write as it was stored."""
 
     task_id: str
@@ -70,8 +70,7 @@ class StoredWrite:
     value: Value
 
 
-@dataclass(frozen=True)
-class StoredCheckpoint:
+class StoredCheckpoint(NamedTuple):
     """A checkpoint as it was stored; `metadata` is JSON text."""
 
     row: int
@@ -81,12 +80,11 @@ class StoredCheckpoint:
     parent_id: str | None
     body: Encoded
     metadata: str
-    values: dict[str, Value] = field(default_factory=dict)
-    writes: list[StoredWrite] = field(default_factory=list)
+    values: dict[str, Value]
+    writes: list[StoredWrite]
 
 
-@dataclass(frozen=True)
-class DamagedCheckpoint:
+class DamagedCheckpoint(NamedTuple):
     """A checkpoint that cannot be read, and why."""
 
     row: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rowtrail.errors import UsageError
 
@@ -53,8 +53,7 @@ class UnansweredError(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What a query found.
 
     Attributes:
