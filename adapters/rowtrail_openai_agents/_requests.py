@@ -41,8 +41,7 @@ def name_of(model: Model) -> str:
 
 def request_of(scope: Scope, model: Model, given: Mapping[str, Any]) -> Request:
     """Return the request of a call of a model, from its arguments by name."""
-    said = given.get("input") or []
-    messages: list[Any] = [{"role": "user", "content": said}] if isinstance(said, str) else [*said]
+    messages = _messages(given.get("input") or [])
     if given.get("system_instructions") is not None:
         messages.insert(0, {"role": "system", "content": given["system_instructions"]})
     parameters = _parameters(given)
@@ -56,6 +55,15 @@ def request_of(scope: Scope, model: Model, given: Mapping[str, Any]) -> Request:
         provider=provider_at(address_of(model), prefix),
         counted={"messages": with_numbered_ids(_said(messages)), "parameters": parameters},
     )
+
+
+def input_of(given: str | list[Any]) -> list[Any]:
+    """Return what counts of what an agent is asked."""
+    return with_numbered_ids(_said(_messages(given)))
+
+
+def _messages(given: str | list[Any]) -> list[Any]:
+    return [{"role": "user", "content": given}] if isinstance(given, str) else [*given]
 
 
 def _said(messages: list[Any]) -> list[Any]:

@@ -23,6 +23,7 @@ from rowtrail.journal import Journal, Run, active_scope
 from rowtrail_openai_agents._approvals import decided, record_answers, run_that_asked
 from rowtrail_openai_agents._models import current_agent, finds_model
 from rowtrail_openai_agents._private import failure_of, install
+from rowtrail_openai_agents._requests import input_of
 from rowtrail_openai_agents._sessions import RecordedSession
 from rowtrail_openai_agents._tools import (
     BY_RUNNER,
@@ -88,11 +89,12 @@ class RowtrailRunner(OpensJournal):
         Raises:
             InDoubtError: A `write` may or may not have happened, and nobody decided.
             RunBusyError: A live process or thread holds the run.
+            UsageError: The run of this id was begun with another input.
         """
         journal = await self.aopen()
         if run_id is None and isinstance(input, RunState):
             run_id = await run_in_thread(partial(run_that_asked, journal, input))
-        async with self._run_of(journal, agent, run_id, session, thread_id, options):
+        async with self._run_of(journal, agent, input, run_id, session, thread_id, options):
             scope = _scope()
             if session is not None:
                 options["session"] = RecordedSession(session)
@@ -139,7 +141,7 @@ class RowtrailRunner(OpensJournal):
         journal = self.journal
         if run_id is None and isinstance(input, RunState):
             run_id = run_that_asked(journal, input)
-        run = self._run_of(journal, agent, run_id, session, thread_id, options)
+        run = self._run_of(journal, agent, input, run_id, session, thread_id, options)
         context = contextvars.copy_context()
 
         def start() -> RunResultStreaming:
@@ -163,6 +165,7 @@ class RowtrailRunner(OpensJournal):
         self,
         journal: Journal,
         agent: Agent[Any],
+        input: Input,
         run_id: str | None,
         session: Session | None,
         thread_id: str | None,
@@ -170,9 +173,9 @@ class RowtrailRunner(OpensJournal):
     ) -> Run:
         if thread_id is None:
             thread_id = options.get("conversation_id") if session is None else session.session_id
-        if run_id is None:  # that of the environment, or a new one
-            return journal.run(thread_id=thread_id, agent=agent.name)
-        return journal.run(run_id, thread_id=thread_id, agent=agent.name)
+        named: Any = {} if run_id is None else {"run_id": run_id}
+        run = journal.run(**named, thread_id=thread_id, agent=agent.name)
+        return run if isinstance(input, RunState) else run.of_input(input_of(input))
 
     @contextmanager
     def _as_here(self, agent: Agent[Any]) -> Generator[None]:

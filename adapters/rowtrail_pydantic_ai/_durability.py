@@ -92,14 +92,18 @@ class RowtrailDurability(OpensJournal, AbstractCapability[Any]):
         around = active_scope()
         token = _agent.set(name)
         try:
-            run_id = await _run_of(journal, ctx)
+            asked = await _run_that_asked(journal, ctx)
+            run_id = asked or str(ctx.run_id)
             if (
                 around is not None
                 and around.attempt.recorder.store is journal.store
                 and run_id in (_unnamed.get(), around.attempt.run_id)
             ):
                 return await handler()
-            async with journal.run(run_id, thread_id=ctx.conversation_id, agent=name):
+            run = journal.run(run_id, thread_id=ctx.conversation_id, agent=name)
+            if asked is None and ctx.prompt is not None:
+                run.of_input(ctx.prompt)
+            async with run:
                 result = await handler()
                 if isinstance(result.output, DeferredToolRequests):
                     await _ask(result.output, result.all_messages())
@@ -120,14 +124,14 @@ def _scope(name: str, effect: Effect = "read") -> Scope | None:
     return adapter.scope_here(name, effect, agent=_agent.get())
 
 
-async def _run_of(journal: Journal, ctx: Context) -> str:
-    """Return the id of the run that is meant: the one that asked, where its answers are given."""
+async def _run_that_asked(journal: Journal, ctx: Context) -> str | None:
+    """Return the id of the run whose questions are answered, None where there is none."""
     last = ctx.messages[-1] if ctx.messages else None
     if isinstance(last, ModelResponse) and last.tool_calls:
         for call in last.tool_calls:
             if asked := await adapter.afetch_run_that_asked(journal, json.dumps(call.tool_call_id)):
                 return asked
-    return str(ctx.run_id)
+    return None
 
 
 async def _ask(wanted: DeferredToolRequests, messages: Sequence[ModelMessage]) -> None:

@@ -192,6 +192,20 @@ async def test_a_run_goes_on_in_another_way_than_it_began(
     assert (bench.server.calls, bench.ran) == (2, ["length"])
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_run_is_not_given_again_with_another_input(bench: Bench, way: str) -> None:
+    await bench.run(way, bench.agent(), "How long?")
+
+    with pytest.raises(UsageError, match="run 'r' was begun with another input"):
+        await bench.run(way, bench.agent(), "How deep?")
+    with pytest.raises(UsageError, match="another input"):
+        await bench.run(way, bench.agent(), [{"role": "user", "content": "How deep?"}])
+
+    again = await bench.run(way, bench.agent(), [{"role": "user", "content": "How long?"}])
+    assert (again.final_output, bench.server.calls) == ("12 km", 1)
+    assert bench.rows("SELECT status, attempts FROM runs") == [("done", 2)]
+
+
 async def test_without_an_id_each_run_is_a_new_one(bench: Bench) -> None:
     for _ in range(2):
         await bench.runner.run(bench.agent(), "How long?")

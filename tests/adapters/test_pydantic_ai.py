@@ -163,6 +163,22 @@ async def test_the_frameworks_ids_name_the_run_and_the_thread(journal: Journal) 
     assert (bench.asked, bench.ran, run["attempts"]) == (2, ["length"], 2)
 
 
+async def test_a_run_is_not_given_again_with_another_input(journal: Journal) -> None:
+    bench = Bench()
+    agent = bench.agent(journal)
+    picture = BinaryContent(b"river", media_type="image/png")
+    asked: list[Any] = ["How long?", ["How long?", picture]]
+    for run_id, prompt in zip("rs", asked, strict=True):
+        await agent.run(prompt, run_id=run_id)
+    for run_id, prompt in zip("rs", reversed(asked), strict=True):
+        with pytest.raises(UsageError, match=f"run '{run_id}' was begun with another input"):
+            await agent.run(prompt, run_id=run_id)
+        async with agent.iter(asked["rs".index(run_id)], run_id=run_id) as run:
+            async for _ in run:
+                pass
+    assert bench.asked == 2
+
+
 async def test_a_run_without_an_id_is_a_new_one_each_time(journal: Journal) -> None:
     bench = Bench()
     agent = bench.agent(journal)

@@ -39,6 +39,38 @@ def test_a_finished_run_given_again_costs_nothing(journal: Journal, agent: Agent
     assert (row["llm_calls"], row["tool_calls"]) == (1, 1)
 
 
+INPUTS: list[Any] = ["long?", "deep?", ["long?"], {"asked": "long?"}, "", 0, None]
+
+
+@pytest.mark.parametrize("at", range(len(INPUTS)))
+def test_a_run_begun_with_another_input_is_not_entered(
+    journal: Journal, agent: Agent, at: int
+) -> None:
+    async def enter(value: Any) -> None:
+        async with journal.run("r").of_input(value):
+            agent.think("a")
+
+    with journal.run("r").of_input(INPUTS[at]):
+        agent.think("a")
+    for other in INPUTS[:at] + INPUTS[at + 1 :]:
+        with pytest.raises(UsageError, match="run 'r' was begun with another input"):
+            asyncio.run(enter(other))
+    asyncio.run(enter(INPUTS[at]))
+    with journal.run("r"):  # who does not say it means the same
+        agent.think("a")
+    (row,) = journal.runs()
+    assert (agent.made, row["attempts"], row["status"]) == (["a"], 3, "done")
+
+
+def test_an_input_that_is_masked_or_cannot_be_told_from_others_is_not_compared(db: Path) -> None:
+    with Journal(db, canonical=[r"\d\d:\d\d"]) as journal:
+        for run_id, inputs in {"r": ("at 10:15", "at 10:30"), "s": (object(), object())}.items():
+            for value in inputs:
+                with journal.run(run_id).of_input(value):
+                    pass
+        assert [row["attempts"] for row in journal.runs()] == [2, 2]
+
+
 def test_runs_of_other_ids_have_nothing_in_common(journal: Journal, agent: Agent) -> None:
     for run_id in ("one", "two"):
         with journal.run(run_id, thread_id="t"):

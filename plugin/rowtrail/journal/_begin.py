@@ -158,9 +158,9 @@ def _unsure(tx: Tx, recorder: Recorder, run: Row) -> Hold | None:
 
 def _named(tx: Tx, beginning: Beginning, thread: int | None) -> Row | None:
     run = tx.one("run_by_id", run_id=beginning.run_id)
-    if run is None or not beginning.gives_back:
-        return run
-    if run["thread"] != thread:
+    if run is None:
+        return None
+    if beginning.gives_back and run["thread"] != thread:
         raise UsageError(
             f"run {beginning.run_id!r} is of another thread than {beginning.thread_id!r}: a run id "
             "names one request of one thread"

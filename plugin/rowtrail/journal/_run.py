@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rowtrail.content import Codec
+from rowtrail.content import Codec, canonical
 from rowtrail.errors import UsageError
 from rowtrail.journal._active import Entered, enter_run, leave_run
 from rowtrail.journal._attempt import Attempt, Scope
@@ -13,6 +13,7 @@ from rowtrail.journal._beginning import Beginning
 from rowtrail.journal._ending import Outcome, ending, setting_answer_aside
 from rowtrail.journal._flow import Flow, adrive, finish, launch
 from rowtrail.journal._grip import Door, Grip, let_go
+from rowtrail.journal._identity import fingerprint_of_text
 from rowtrail.replay import culprit
 
 WHOLE_RUN = ""
@@ -35,6 +36,21 @@ class Run:
         self._attempt: Attempt | None = None
         self._scope: Scope | None = None
         self._entered: Entered | None = None
+
+    def of_input(self, value: Any) -> Run:
+        """Return the same run, which is not entered where it was begun with another input.
+
+        Entering raises `UsageError` then. What `Journal(canonical=...)` leaves out does not count;
+        an input that is or holds what cannot be told from others is not compared.
+
+        Args:
+            value: What the work is asked.
+        """
+        found = canonical(value, self._journal.canonical)
+        if found.unclear is None:
+            digest = fingerprint_of_text("input", "", found.text)
+            self._beginning = self._beginning._replace(input_digest=digest)
+        return self
 
     @property
     def attempt(self) -> int:
