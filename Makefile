@@ -44,7 +44,7 @@ demo: $(VENV)/.wheel ## Run the main job: an agent that is killed, resumed, and 
 test: $(VENV)/.wheel ## Build the wheel, install it and run all tests on it
 	ROWTRAIL_TEST_WHEEL=1 $(BIN)/pytest $(PYTEST_ARGS) $(ARGS)
 
-extras: $(VENV)/.wheel ## Every combination of the extras, and the base alone as pip installs it
+extras: $(VENV)/.wheel ## Every pair of the extras, there and missing, and the base as pip installs it
 	ROWTRAIL_TEST_WHEEL=1 ROWTRAIL_TEST_EXTRAS=1 $(BIN)/pytest $(PYTEST_ARGS) tests/extras $(ARGS)
 
 check: lint types ## ruff, mypy --strict, pyright strict

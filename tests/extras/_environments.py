@@ -16,12 +16,14 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
-from itertools import combinations
+from itertools import compress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests._sample import spread
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -38,10 +40,10 @@ PACKAGES = (
 Extras = tuple[str, ...]
 
 
-def every_combination() -> list[Extras]:
-    """Return all sets of extras: none, each alone, and so on up to all of them."""
+def sets_of_extras() -> list[Extras]:
+    """Return sets in which of each two extras both are, either one, and none; in full, all sets."""
     names = sorted(EXTRAS)
-    return [chosen for count in range(len(names) + 1) for chosen in combinations(names, count)]
+    return [tuple(compress(names, chosen)) for chosen in spread(*[(False, True)] * len(names))]
 
 
 def make_environment(folder: Path, extras: Iterable[str]) -> Path:

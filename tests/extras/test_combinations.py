@@ -1,11 +1,14 @@
-"""Each combination of the extras in an environment that holds nothing else.
+"""Combinations of the extras, each in an environment that holds nothing else.
 
-`make test` takes none, each alone, and all; `make extras` every combination, and the base alone as
-pip installs it from the wheel.
+`make test` takes none, each alone, and all. `make extras` adds so many that each two extras are
+tried together, each without the other, and both missing, and the base alone as pip installs it
+from the wheel; with ROWTRAIL_KILLS=full it takes every combination, whose number doubles with each
+extra.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -14,11 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.extras._environments import EXTRAS, ROOT, Extras, every_combination, make_environment
+from tests._sample import IS_FULL
+from tests.extras._environments import EXTRAS, ROOT, Extras, make_environment, sets_of_extras
 
 ACTIONS = Path(__file__).with_name("_actions.py")
 IS_MAKE_EXTRAS = "ROWTRAIL_TEST_EXTRAS" in os.environ
-SAMPLE = [chosen for chosen in every_combination() if len(chosen) in (0, 1, len(EXTRAS))]
+NAMES = sorted(EXTRAS)
+SAMPLE: list[Extras] = [(), *((name,) for name in NAMES), tuple(NAMES)]
+CHOSEN = list(dict.fromkeys([*SAMPLE, *(sets_of_extras() if IS_MAKE_EXTRAS or IS_FULL else ())]))
 MAX_PACKAGES = 8
 
 
@@ -38,13 +44,25 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("extras", every_combination() if IS_MAKE_EXTRAS else SAMPLE, ids="+".join)
+@pytest.mark.parametrize("extras", CHOSEN, ids="+".join)
 def test_each_combination_works_and_names_what_is_missing(extras: Extras, tmp_path: Path) -> None:
     python = make_environment(tmp_path / "environment", extras)
 
     done = run(python, "-I", "-W", "error", ACTIONS, tmp_path, *extras, cwd=tmp_path)
 
     assert json.loads(done.splitlines()[-1]) == sorted(EXTRAS)
+
+
+def test_make_extras_tries_each_pair_in_few_environments() -> None:
+    chosen = sets_of_extras()
+
+    tried = {
+        (one, other, one in extras, other in extras)
+        for extras in chosen
+        for one, other in itertools.combinations(NAMES, 2)
+    }
+    assert len(tried) == 4 * len(list(itertools.combinations(NAMES, 2)))
+    assert len(chosen) < 2 * len(NAMES) or IS_FULL
 
 
 def test_an_environment_holds_nothing_but_what_its_extras_need(tmp_path: Path) -> None:
