@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rowtrail import InDoubtError, Journal, step
+from rowtrail import NOT_DONE, InDoubtError, Journal, step
 from rowtrail.adapter import (
     ANSWERS,
     AskedQuestion,
@@ -30,6 +30,7 @@ from rowtrail.adapter import (
     arecord_answer,
     arecord_question,
     arecord_stream,
+    asettle_doubts,
     fetch_questions,
     fetch_run_that_asked,
     llm_request,
@@ -38,6 +39,7 @@ from rowtrail.adapter import (
     record_question,
     record_stream,
     scope_here,
+    settle_doubts,
     tool_request,
     with_numbered_ids,
 )
@@ -695,3 +697,37 @@ def test_agents_of_one_run_have_calls_of_their_own(journal: Journal) -> None:
     assert made == [str(agent) for agent in agents], "replayed the second time"
     found = journal.sql("SELECT agent, count(*) FROM tool_calls GROUP BY 1 ORDER BY 1").rows
     assert [tuple(row) for row in found] == [("boss", 2), ("critic", 1), ("writer", 2)]
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+@pytest.mark.parametrize("said", [NOT_DONE, "sent by hand"], ids=["retry", "result"])
+async def test_a_doubt_that_a_scope_asked_about_is_settled_by_the_id_of_its_call(
+    journal: Journal, said: Any, is_asked: bool
+) -> None:
+    async def send() -> str:
+        made.append(1)
+        if len(made) == 1:
+            raise TimeoutError
+        return "sent"
+
+    made: list[int] = []
+    for attempt in range(3):
+        async with journal.run("r"):
+            scope = scope_here("send", "write")
+            assert scope is not None
+            if attempt == 1 and is_asked:
+                [row] = journal.steps("r")
+                record_question(scope, "Sent?", kind="in_doubt", step_id=row["step_id"])
+            if attempt == 2:
+                settle_doubts(scope, {"other": "sent by nobody"})
+                await asettle_doubts(scope, {"call-1": said})
+            request = tool_request(scope, "send", {}, effect="write", tool_call_id="call-1")
+            if attempt < 2 or not is_asked:
+                with pytest.raises((TimeoutError, InDoubtError)):
+                    await arecord(scope, request, send)
+            else:
+                expected = "sent" if said is NOT_DONE else said
+                assert await arecord(scope, request, send) == expected
+    assert len(made) == (2 if is_asked and said is NOT_DONE else 1)
+    [question] = journal.sql("SELECT kind, answer FROM questions").to_dicts()
+    assert (question["kind"], question["answer"] is not None) == ("in_doubt", is_asked)

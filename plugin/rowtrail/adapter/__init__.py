@@ -14,10 +14,12 @@ from rowtrail.adapter._questions import (
     afetch_run_that_asked,
     arecord_answer,
     arecord_question,
+    asettle_doubts,
     fetch_questions,
     fetch_run_that_asked,
     record_answer,
     record_question,
+    settle_doubts,
 )
 from rowtrail.adapter._record import (
     Chunks,
@@ -60,6 +62,7 @@ __all__ = [
     "arecord_answer",
     "arecord_question",
     "arecord_stream",
+    "asettle_doubts",
     "check_effect",
     "fetch_questions",
     "fetch_run_that_asked",
@@ -70,6 +73,7 @@ __all__ = [
     "record_question",
     "record_stream",
     "scope_here",
+    "settle_doubts",
     "step",
     "tool_request",
     "with_numbered_ids",

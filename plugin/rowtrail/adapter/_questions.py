@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rowtrail.engine import Store, Tx
-from rowtrail.journal import Journal, Scope
+from rowtrail.journal import NOT_DONE, Journal, Scope
+from rowtrail.journal.decisions import settle_by_hand
 from rowtrail.journal.questions import (
     Asker,
     NewQuestion,
@@ -20,7 +21,12 @@ from rowtrail.vocabulary import QuestionKind
 
 
 def record_question(
-    scope: Scope, question: Any, *, kind: QuestionKind = "interrupt", position: int = 0
+    scope: Scope,
+    question: Any,
+    *,
+    kind: QuestionKind = "interrupt",
+    position: int = 0,
+    step_id: str | None = None,
 ) -> str:
     """Record that a scope waits for a person, and return the id of the question.
 
@@ -30,19 +36,25 @@ def record_question(
     Args:
         scope: Where it is asked, from `scope_here`.
         question: What is asked, of any type: a text, or what the framework shows.
-        kind: `interrupt`, or `approval` where the answer is yes or no to a call.
+        kind: `interrupt`, `approval` where the answer is yes or no to a call, or `in_doubt`.
         position: How many questions the scope asked before.
+        step_id: The step in doubt, where the framework asks about it; `Journal.settle` answers.
     """
-    row = _store(scope).write(_asking(scope, question, kind, position))
+    row = _store(scope).write(_asking(scope, question, kind, position, step_id))
     scope.attempt.unanswered.add((scope.name, position))
     return str(row)
 
 
 async def arecord_question(
-    scope: Scope, question: Any, *, kind: QuestionKind = "interrupt", position: int = 0
+    scope: Scope,
+    question: Any,
+    *,
+    kind: QuestionKind = "interrupt",
+    position: int = 0,
+    step_id: str | None = None,
 ) -> str:
     """Async twin of `record_question`."""
-    row = await _store(scope).awrite(_asking(scope, question, kind, position))
+    row = await _store(scope).awrite(_asking(scope, question, kind, position, step_id))
     scope.attempt.unanswered.add((scope.name, position))
     return str(row)
 
@@ -83,6 +95,25 @@ async def afetch_questions(scope: Scope) -> list[AskedQuestion]:
     return await _store(scope).aread(lambda tx: _asked(tx, asker(scope)))
 
 
+def settle_doubts(scope: Scope, answers: Mapping[str, Any]) -> None:
+    """Settle the steps in doubt about which a scope asked a person, in all attempts of its run.
+
+    Args:
+        scope: Which asked, with `record_question(..., step_id=...)`.
+        answers: What became of a call, by its `tool_call_id`: `rowtrail.NOT_DONE`, and it is made
+            again, or what it returned.
+
+    Raises:
+        UnstorableError: A result has no stored form.
+    """
+    _store(scope).write(_settling(scope, answers))
+
+
+async def asettle_doubts(scope: Scope, answers: Mapping[str, Any]) -> None:
+    """Async twin of `settle_doubts`."""
+    await _store(scope).awrite(_settling(scope, answers))
+
+
 def fetch_run_that_asked(journal: Journal, part: str) -> str | None:
     """Return the id of the newest run that asked a question whose JSON contains a text."""
     found: str | None = journal.store.read(lambda tx: tx.value("run_that_asked", part=part))
@@ -112,8 +143,11 @@ def _store(scope: Scope) -> Store:
     return scope.attempt.recorder.store
 
 
-def _asking(scope: Scope, question: Any, kind: QuestionKind, position: int) -> Callable[[Tx], int]:
-    asked = NewQuestion(shown_text(scope.attempt.codec, question), kind, position)
+def _asking(
+    scope: Scope, question: Any, kind: QuestionKind, position: int, step_id: str | None
+) -> Callable[[Tx], int]:
+    step = None if step_id is None else int(step_id)
+    asked = NewQuestion(shown_text(scope.attempt.codec, question), kind, position, step)
     now = _store(scope).clock.now_ms()
     return lambda tx: note_question(tx, now, asker(scope), asked)
 
@@ -122,3 +156,18 @@ def _answering(scope: Scope, answer: Any, position: int) -> Callable[[Tx], None]
     text = shown_text(scope.attempt.codec, answer)
     now = _store(scope).clock.now_ms()
     return lambda tx: note_answers(tx, now, asker(scope), [text], first=position)
+
+
+def _settling(scope: Scope, answers: Mapping[str, Any]) -> Callable[[Tx], None]:
+    recorder, who, codec = scope.attempt.recorder, asker(scope), scope.attempt.codec
+    outputs = {
+        call_id: None if said is NOT_DONE else recorder.content.prepare(codec.encode(said))
+        for call_id, said in answers.items()
+    }
+
+    def work(tx: Tx) -> None:
+        for row in tx.all("doubts_of_place", **who.key, place=who.place):
+            if row["tool_call_id"] in outputs:
+                settle_by_hand(tx, recorder, str(row["step"]), outputs[row["tool_call_id"]])
+
+    return work

@@ -9,10 +9,10 @@ from rowtrail.engine import Row, Tx
 from rowtrail.errors import InDoubtError, UnstorableError, UsageError
 from rowtrail.journal._attempt import Scope
 from rowtrail.journal._call import Call
-from rowtrail.journal._decisions import set_aside, settle
 from rowtrail.journal._flow import Ask, Flow, Read, Write
 from rowtrail.journal._request import NOT_DONE, Key, Request, Step
 from rowtrail.journal._unstored import warn_not_stored
+from rowtrail.journal.decisions import set_aside, settle
 from rowtrail.replay import Aside
 
 RETRY, SKIP = "retry", "skip"

@@ -15,7 +15,6 @@ from rowtrail.errors import ClosedError, UsageError
 from rowtrail.journal._attempts import ActiveAttempts, Attempts
 from rowtrail.journal._beginning import Beginning
 from rowtrail.journal._checks import Checks, check_durability
-from rowtrail.journal._decisions import settle_by_hand
 from rowtrail.journal._environment import (
     RUN_FROM_ENVIRONMENT,
     check_id,
@@ -26,6 +25,7 @@ from rowtrail.journal._masks import Pattern, masks_of
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._recovery import beat, record_abandoned
 from rowtrail.journal._run import Run
+from rowtrail.journal.decisions import settle_by_hand
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

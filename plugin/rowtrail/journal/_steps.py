@@ -10,13 +10,13 @@ from rowtrail.content import Prepared
 from rowtrail.engine import NewResult, NewStep, Row, Tx
 from rowtrail.errors import UsageError
 from rowtrail.journal._attempt import Attempt, Scope
-from rowtrail.journal._decisions import set_twins_aside, settle_twins
 from rowtrail.journal._flow import Complete, Flow, Write
 from rowtrail.journal._log import log
 from rowtrail.journal._matching import Doubtful
 from rowtrail.journal._recorder import Recorder
 from rowtrail.journal._replays import UNKNOWN_MODEL, utc_day
 from rowtrail.journal._request import Key, Request, text_in_row
+from rowtrail.journal.decisions import set_twins_aside, settle_twins
 from rowtrail.replay import Aside, ReasonCode, Status, sentence
 from rowtrail.usage import Usage
 

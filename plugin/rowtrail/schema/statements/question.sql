@@ -9,6 +9,12 @@ SELECT id FROM question WHERE @same(run, :run) AND @same(thread, :thread) AND pl
 SELECT n, question, answer, answered_at IS NOT NULL AS is_answered FROM question
 WHERE @same(run, :run) AND @same(thread, :thread) AND place = :place AND kind <> 'in_doubt' ORDER BY n;
 
+-- name: doubts_of_place
+-- The steps in doubt about which a scope asked, and nobody answered.
+SELECT s.id AS step, s.tool_call_id FROM question q JOIN step s ON s.id = q.step
+WHERE @same(q.run, :run) AND @same(q.thread, :thread) AND q.place = :place AND q.kind = 'in_doubt'
+  AND q.answered_at IS NULL AND s.status = 'in_doubt' ORDER BY q.id;
+
 -- name: run_that_asked
 -- The newest run with a question that contains a text.
 SELECT r.run_id FROM question q JOIN run r ON r.id = q.run

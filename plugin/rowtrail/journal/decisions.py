@@ -10,6 +10,8 @@ from rowtrail.journal._recovery import record_crashes
 from rowtrail.journal.questions import settle_question
 from rowtrail.replay import Aside
 
+__all__ = ["set_aside", "set_twins_aside", "settle", "settle_by_hand", "settle_twins"]
+
 _TOLD = {
     Aside.RETRIED: "settled: it is made again",
     Aside.NOT_HAPPENED: "settled: it did not happen",
