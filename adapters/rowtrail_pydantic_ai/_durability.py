@@ -10,20 +10,21 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic_ai import AgentRunResult, DeferredToolRequests, DeferredToolResults, RunContext
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import AbstractCapability, BatchModelRequests, CapabilityOrdering
 from pydantic_ai.capabilities.abstract import AgentNode, WrapRunHandler
 from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model
+from pydantic_ai.tools import ToolApproved
 from pydantic_ai.toolsets import AbstractToolset
 
-from rowtrail import Journal, adapter
+from rowtrail import NOT_DONE, Journal, adapter
 from rowtrail.adapter import Effect, Scope
 from rowtrail.adapter.effects import Effects
 from rowtrail.adapter.opening import OpensJournal
 from rowtrail.journal import active_scope, take_run_id
 from rowtrail.vocabulary import QuestionKind
 from rowtrail_pydantic_ai._models import RecordedModel
-from rowtrail_pydantic_ai._tools import RecordedToolset
+from rowtrail_pydantic_ai._tools import DOUBT, RecordedToolset
 
 Context = RunContext[Any]
 
@@ -64,6 +65,10 @@ class RowtrailDurability(OpensJournal, AbstractCapability[Any]):
     ) -> None:
         self._effects = Effects(effects or {}, place=BY_CAPABILITY)
         self.use_journal(path_or_journal)
+
+    def get_ordering(self) -> CapabilityOrdering:
+        """Return that batches are inside, wherever they stand: they ask no model further inside."""
+        return CapabilityOrdering(wraps=[BatchModelRequests])
 
     def get_default_run_id(self) -> str | None:
         """Return the run that `rowtrail resume` continues with this program."""
@@ -139,17 +144,29 @@ async def _ask(wanted: DeferredToolRequests, messages: Sequence[ModelMessage]) -
     if scope is None or scope.attempt.begun.status_before == "done":  # asked, and answered
         return
     for call in (*wanted.calls, *wanted.approvals):
-        kind: QuestionKind = "approval" if call in wanted.approvals else "interrupt"
         call_id = call.tool_call_id
+        doubt = wanted.metadata.get(call_id, {}).get(DOUBT, {})
+        kind: QuestionKind = "approval" if call in wanted.approvals else "interrupt"
         question = {"tool": call.tool_name, "args": call.args_as_dict(), "call_id": call_id}
-        await adapter.arecord_question(scope, question, kind=kind, position=positions[call_id])
+        told: Any = {"kind": "in_doubt", "step_id": doubt["step_id"]} if doubt else {"kind": kind}
+        position = positions[call_id]
+        await adapter.arecord_question(scope, {**question, **doubt}, position=position, **told)
 
 
 async def _answer(given: DeferredToolResults, messages: Sequence[ModelMessage]) -> None:
     scope, positions = active_scope(), _positions(messages)
+    if scope is None:
+        return
+    said = given.to_tool_call_results()
+    await adapter.asettle_doubts(scope, {call_id: _outcome(each) for call_id, each in said.items()})
     for call_id, answer in {**given.calls, **given.approvals}.items():
-        if scope is not None and call_id in positions:
+        if call_id in positions:
             await adapter.arecord_answer(scope, answer, position=positions[call_id])
+
+
+def _outcome(said: Any) -> Any:
+    """Return what became of a call in doubt: approved, it is made again."""
+    return NOT_DONE if isinstance(said, ToolApproved) else getattr(said, "message", said)
 
 
 def _positions(messages: Sequence[ModelMessage]) -> dict[str, int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 from pydantic_ai import RunContext
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred
@@ -13,6 +13,10 @@ from pydantic_ai.toolsets import FunctionToolset, ToolsetTool, WrapperToolset
 
 from rowtrail.adapter import DECLARED, Scope, arecord, leaves_calls_by
 from rowtrail.adapter.effects import Effects
+from rowtrail.journal import Step
+
+DOUBT = "rowtrail_in_doubt"
+"""Key in the metadata of a deferred call: the step that may have happened, and the question."""
 
 leaves_calls_by(ApprovalRequired, CallDeferred)
 
@@ -51,4 +55,12 @@ class RecordedToolset(WrapperToolset[AgentDepsT]):
         if scope is None:
             return await make()
         request = declared.request(scope, name, tool_args, tool_call_id=ctx.tool_call_id)
+        # who approved this call may not have known of the doubt: then `rowtrail in-doubt` settles
+        if request.on_doubt == "ask" and not ctx.tool_call_approved:
+            request = replace(request, on_doubt=_ask)
         return await arecord(scope, request, make)
+
+
+def _ask(step: Step) -> NoReturn:
+    """Ask a person about a call in doubt, as the framework asks about calls."""
+    raise ApprovalRequired({DOUBT: {"step_id": step.id, "question": step.doubt}})

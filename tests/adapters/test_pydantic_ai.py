@@ -24,9 +24,11 @@ from pydantic_ai import (
     ModelRetry,
     NativeOutput,
     RunContext,
+    ToolApproved,
     ToolDenied,
     ToolReturn,
 )
+from pydantic_ai.capabilities import BatchModelRequests, CombinedCapability
 from pydantic_ai.exceptions import CallDeferred, ModelAPIError, UnexpectedModelBehavior
 from pydantic_ai.messages import (
     FilePart,
@@ -57,6 +59,7 @@ from rowtrail import Journal
 from rowtrail.errors import InDoubtError, RunBusyError, UsageError
 from rowtrail_pydantic_ai import RowtrailDurability
 from rowtrail_pydantic_ai._messages import parameters_of, prompt_of, restored, stored
+from rowtrail_pydantic_ai._models import RecordedModel
 
 Row = dict[str, Any]
 SAYS = "It is 12 km."
@@ -640,6 +643,84 @@ async def test_a_call_that_somebody_else_makes_is_a_question(journal: Journal) -
     assert ("tool", "look_up", "failed") not in steps(journal)
 
 
+def doubting_agent(
+    bench: Bench, journal: Journal, *, fails: int = 1, needs_approval: bool = False
+) -> Agent[object, Any]:
+    """Return an agent whose `send` leaves so many calls in doubt."""
+    effects = {"send": {"effect": "write", "on_doubt": "ask"}}
+    agent = bench.agent(journal, output_type=[str, DeferredToolRequests], effects=effects)
+
+    @agent.tool_plain(requires_approval=needs_approval)
+    def send(to: str) -> str:
+        bench.ran.append(to)
+        if len(bench.ran) <= fails:
+            raise TimeoutError
+        return f"sent to {to}"
+
+    return agent
+
+
+OUTCOMES: dict[str, tuple[str, Any, list[str], str]] = {
+    "again": ("approvals", True, ["ada", "ada"], "sent to ada"),
+    "approved": ("approvals", ToolApproved(), ["ada", "ada"], "sent to ada"),
+    "no": ("approvals", False, ["ada"], ToolDenied().message),
+    "denied": ("approvals", ToolDenied("It was sent."), ["ada"], "It was sent."),
+    "result": ("calls", "sent by hand", ["ada"], "sent by hand"),
+}
+
+
+@pytest.mark.parametrize(("place", "answer", "ran", "returned"), OUTCOMES.values(), ids=OUTCOMES)
+async def test_a_doubt_is_asked_about_as_the_framework_asks(
+    journal: Journal, place: str, answer: Any, ran: list[str], returned: str
+) -> None:
+    bench = Bench([[("send", {"to": "ada"})]])
+    agent = doubting_agent(bench, journal)
+    with pytest.raises(TimeoutError):
+        await agent.run("Write.", run_id="r")
+    await agent.run("Write.", run_id="r")
+    asked = await agent.run("Write.", run_id="r")  # once more, it is the same question
+    assert isinstance(asked.output, DeferredToolRequests)
+    [call] = asked.output.approvals
+    [question] = rows(journal, "SELECT * FROM questions")
+    assert (question["kind"], question["answer"]) == ("in_doubt", None)
+    assert json.loads(question["question"])["call_id"] == call.tool_call_id
+    assert run_row(journal)["status"] == "waiting"
+    assert bench.ran == ["ada"]
+    answers: Any = DeferredToolResults(**{place: {call.tool_call_id: answer}})
+    for _ in range(2):  # the second time for nothing
+        done = await agent.run(message_history=asked.all_messages(), deferred_tool_results=answers)
+        assert (done.output, done.run_id != "r") == (SAYS, True)
+        [part] = [
+            each
+            for message in done.all_messages()
+            for each in message.parts
+            if isinstance(each, ToolReturnPart)
+        ]
+        assert part.content == returned
+    assert (bench.ran, bench.asked, run_row(journal)["status"]) == (ran, 2, "done")
+    assert not rows(journal, "SELECT 1 FROM steps WHERE status = 'in_doubt'")
+    assert len(rows(journal, "SELECT 1 FROM runs")) == 1
+    [question] = rows(journal, "SELECT answer FROM questions")
+    assert ("retry" if len(ran) == 2 else returned) in question["answer"]
+
+
+@pytest.mark.parametrize("needs_approval", [False, True], ids=["asked", "approved_before"])
+async def test_an_answer_counts_for_one_doubt(journal: Journal, needs_approval: bool) -> None:
+    bench = Bench([[("send", {"to": "ada"})]])
+    agent = doubting_agent(bench, journal, fails=9, needs_approval=needs_approval)
+    if not needs_approval:
+        with pytest.raises(TimeoutError):
+            await agent.run("Write.", run_id="r")
+    asked = await agent.run("Write.", run_id="r")
+    assert isinstance(asked.output, DeferredToolRequests)
+    before = len(bench.ran)
+    answers = asked.output.build_results(approve_all=True)
+    for error in (TimeoutError, InDoubtError, InDoubtError):  # the same answers, given again
+        with pytest.raises(error):
+            await agent.run(message_history=asked.all_messages(), deferred_tool_results=answers)
+    assert len(bench.ran) == before + 1
+
+
 # Several agents.
 
 
@@ -847,3 +928,28 @@ async def test_a_stream_that_is_whole_already_is_recorded(journal: Journal) -> N
     assert first == second and first[0] == SAYS
     assert (bench.asked, bench.ran) == (2, ["length"])
     assert {status for _, _, status in steps(journal)} == {"done"}
+
+
+def test_batches_are_inside_wherever_they_stand(journal: Journal) -> None:
+    bench = Bench()
+    durability, batches = RowtrailDurability(journal), BatchModelRequests()
+    orders: list[Any] = [[batches, durability], [durability, batches]]
+    for order in orders:
+        served = CombinedCapability[object](order).get_wrapper_model(bench.model)
+        assert isinstance(served, RecordedModel)
+        assert not isinstance(served.wrapped, RecordedModel)
+
+
+async def test_a_function_that_changes_what_it_closes_over_is_another_model(
+    journal: Journal,
+) -> None:
+    asked = 0
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        nonlocal asked
+        asked += 1
+        return ModelResponse([TextPart(str(asked))])
+
+    agents = [Bench().agent(journal, model=FunctionModel(answer)) for _ in range(2)]
+    said = [(await agent.run("How?", run_id="r")).output for agent in agents]
+    assert said == ["1", "2"], "docs/pydantic_ai.md says so"
