@@ -214,7 +214,8 @@ class Bench(ExitStack):
 
     def steps(self, columns: str = "*", where: str = "true") -> list[dict[str, Any]]:
         """Return rows of the view `steps` in their order."""
-        return self.rows(f"SELECT {columns} FROM steps WHERE {where} ORDER BY run_id, seq")
+        order = "CAST(step_id AS INTEGER)"
+        return self.rows(f"SELECT {columns} FROM steps WHERE {where} ORDER BY {order}")
 
     def statuses(self, where: str = "true") -> list[tuple[str, str]]:
         """Return name and status of the steps."""
