@@ -30,11 +30,12 @@ Ask the history of your calls in SQL: what was tried, what came back, what faile
 {sees} Answers have at most {max_tokens} tokens: name the columns that you need, narrow with \
 WHERE, cut long values with substr(column, 1, 200). Nothing can be changed.
 {schema}
-Examples: {{"query": "@failures"}}; {{"query": "@tried", "params": {{"tool": "fetch", "args": \
-"example.org"}}}}; {{"query": "SELECT name, substr(result, 1, 300) FROM tool_calls WHERE status = \
-'done' ORDER BY started_at DESC LIMIT 5"}}."""
+Examples: {{"query": "@failures"}}; {{"query": "@conversation"}}; {{"query": "@tried", "params": \
+{{"tool": "fetch", "args": "example.org"}}}}; {{"query": "SELECT name, substr(result, 1, 300) \
+FROM tool_calls WHERE status = 'done' ORDER BY started_at DESC LIMIT 5"}}."""
 _SEARCH = """\
-Search the history of your calls for words: messages, tool arguments, results and errors. {sees} \
+Search the history of your calls for words: messages, tool arguments, results, errors and \
+questions. {sees} \
 The best rows come first; "words in quotes" are looked for side by side. Read a step in full with \
 query_history: SELECT input, output FROM steps WHERE step_id = '...'."""
 
@@ -145,6 +146,9 @@ class _History:
         since: Annotated[
             str | None, Field(description="Only steps since then, UTC ISO-8601")
         ] = None,
+        until: Annotated[
+            str | None, Field(description="Only steps until then, UTC ISO-8601")
+        ] = None,
         limit: Annotated[int, Field(description="How many rows at most", ge=1, le=50)] = 10,
     ) -> str:
         """Find words."""
@@ -152,7 +156,9 @@ class _History:
         def ask(seen: _Seen) -> Answer:
             asked = limit + OWN_ROWS
             while True:
-                found = self._journal.search(text, kind=kind, since=since, limit=asked, **seen)
+                found = self._journal.search(
+                    text, kind=kind, since=since, until=until, limit=asked, **seen
+                )
                 kept = self._without_own(found, limit)
                 if len(kept.rows) == limit or len(found.rows) < asked:
                     break

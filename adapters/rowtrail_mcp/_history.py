@@ -46,8 +46,9 @@ SHORT_CHARS = 200
 """A line for each: `fetch_step` has the rest."""
 
 _RUN_COLUMNS = (
-    *("run_id", "thread_id", "agent", "status", "started_at", "ended_at", "attempts", "steps"),
-    *("in_doubt", "input_tokens", "output_tokens", "saved_tokens", "cost_usd", "error"),
+    *("run_id", "thread_id", "agent", "status", "waiting_for", "started_at", "ended_at"),
+    *("attempts", "steps", "in_doubt", "input_tokens", "output_tokens", "saved_tokens"),
+    *("cost_usd", "error"),
 )
 _STEP_COLUMNS = (
     *("seq", "step_id", "node", "kind", "name", "status", "ms", "input_tokens", "output_tokens"),
@@ -77,6 +78,7 @@ class History:
         run_id: str | None,
         *,
         since: str | None,
+        until: str | None,
         limit: int,
         max_tokens: int,
     ) -> str:
@@ -91,6 +93,7 @@ class History:
                 thread_id=self._within("thread", self._only.thread_id, thread_id),
                 run_id=self._within("run", self._only.run_id, run_id),
                 since=since,
+                until=until,
                 limit=limit,
                 max_tokens=max_tokens,
             )
@@ -204,7 +207,9 @@ class History:
 
 def _run_cells(run: RunRow) -> tuple[object, ...]:
     cells: dict[str, object] = {**run}
-    cells["error"] = None if run["error"] is None else run["error"][:SHORT_CHARS]
+    for column in ("waiting_for", "error"):
+        text = cells[column]
+        cells[column] = text[:SHORT_CHARS] if isinstance(text, str) else None
     return tuple(cells[column] for column in _RUN_COLUMNS)
 
 

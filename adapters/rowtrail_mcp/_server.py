@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _INSTRUCTIONS = (
     "The history of agents, recorded by rowtrail: every run, LLM call, tool call, message and "
-    "checkpoint as rows. Begin with list_runs or query('@failures'); get_step reads one step."
+    "checkpoint as rows. Begin with list_runs, query('@waiting'), query('@conversation') or "
+    "query('@failures'); get_step reads one step."
 )
 
 Tokens = Annotated[
@@ -70,11 +71,19 @@ class _Tools:
         thread_id: str | None = None,
         run_id: str | None = None,
         since: Annotated[str | None, Field(description="Only since then, UTC ISO-8601")] = None,
+        until: Annotated[str | None, Field(description="Only until then, UTC ISO-8601")] = None,
         limit: Annotated[int, Field(ge=1, le=50)] = 10,
         max_tokens: Tokens = DEFAULT_TOKENS,
     ) -> str:
         return self._history.search(
-            text, kind, thread_id, run_id, since=since, limit=limit, max_tokens=max_tokens
+            text,
+            kind,
+            thread_id,
+            run_id,
+            since=since,
+            until=until,
+            limit=limit,
+            max_tokens=max_tokens,
         )
 
     def list_runs(
@@ -121,7 +130,7 @@ def _add_tools(server: MCPServer, history: History) -> None:
         (tools.query, about_query),
         (
             tools.search,
-            "Find words in messages, tool arguments, results and errors, best first.",
+            "Find words in messages, tool arguments, results, errors and questions, best first.",
         ),
         (tools.list_runs, "List runs, the newest first, 50 at a time."),
         (tools.get_run, "Show a run and its steps in order."),

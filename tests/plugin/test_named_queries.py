@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 import rowtrail
 from rowtrail import Journal, schema
@@ -21,7 +22,7 @@ from rowtrail.usage import count_tokens
 from rowtrail_langgraph import RowtrailSaver
 from tests.conftest import Child
 
-MAX_SCHEMA_TOKENS = 650
+MAX_SCHEMA_TOKENS = 700
 CLOCK = FakeClock()
 
 DIES = """
@@ -281,20 +282,135 @@ def test_wrong_name_or_parameter_is_told(asked: Journal, name: str, params: Any,
     assert caught.value.query == name
 
 
+def told_columns(line: str, text: str) -> Iterator[str]:
+    """Yield the columns that a line of the schema names, also by the first and last of them."""
+    words = re.sub(r"(\S+)\.\.(\S+) as in (\w+),?", r"\1..\2..\3", line).split()
+    for word in words:
+        if ".." not in word:
+            yield word
+            continue
+        first, last, view = word.split("..")
+        other = re.search(rf"^{view}: (.*)", text, re.MULTILINE)
+        assert other is not None
+        columns = list(told_columns(other[1], text))
+        yield from columns[columns.index(first) : columns.index(last) + 1]
+
+
 def test_schema_tells_every_column_in_few_tokens() -> None:
     text = schema_text()
     told = describe_schema()
 
-    # the estimate is above what o200k_base (548) and cl100k_base (551) count
+    # the estimate is above what o200k_base and cl100k_base count
     assert count_tokens(text, None)[0] <= MAX_SCHEMA_TOKENS
     assert -(-len(text) // 4) <= MAX_SCHEMA_TOKENS
     assert [view["name"] for view in told["views"]] == list(schema.PUBLIC_VIEWS)
     for view in told["views"]:
         line = re.search(rf"^{view['name']}: (.*)", text, re.MULTILINE)
         assert line is not None and view["about"]
-        if "as in steps" not in line[1]:
-            assert line[1].split() == view["columns"]
+        assert list(told_columns(line[1], text)) == view["columns"]
     assert all(name in text for name in named_queries())
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "crashed(process died)",
+        "failed(raised)",
+        "superseded(made again)",
+        "role: system|user|assistant|tool",
+        "input_tokens include cached",
+        "json_extract(args,'$.city')",
+    ],
+)
+def test_schema_tells_what_values_mean(says: str) -> None:
+    assert says in schema_text()
+
+
+@pytest.mark.parametrize("name", [q.name for q in named_queries().values() if q.parameters])
+def test_named_query_without_rows_says_what_it_takes(name: str) -> None:
+    query = named_queries()[name]
+
+    with Journal(":memory:") as empty:
+        found = empty.sql(name)
+        with pytest.raises(QueryError, match=re.escape(query.usage)):
+            empty.sql(name, {"no_such": 1})
+    assert found.note == f"{name} takes {query.usage}" and not found.truncated
+
+
+def wait_and_edit(saver: RowtrailSaver) -> None:
+    """Leave a thread that waits, and one that was answered and then edited by two people."""
+
+    def publish(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"Published: {interrupt('Publish it?')}.", id="said")]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("publish", publish)
+    builder.add_edge(START, "publish")
+    graph = builder.compile(checkpointer=saver, name="editor")
+    waits: Any = {"configurable": {"thread_id": "waits"}}
+    config: Any = {"configurable": {"thread_id": "edited"}}
+    for asking in (waits, config):
+        graph.invoke({"messages": [HumanMessage("Here.", id="here")]}, asking)
+    graph.invoke(Command(resume="yes"), config)
+    by_ada: Any = {**config, "metadata": {"editor": "ada"}}
+    graph.update_state(by_ada, {"messages": [AIMessage("Never.", id="said")]}, as_node="publish")
+    gone: Any = {"messages": [RemoveMessage("here")]}
+    graph.update_state(config, gone, as_node="publish")
+
+
+def test_waiting_names_each_question_that_is_open(journal: Journal) -> None:
+    wait_and_edit(RowtrailSaver(journal))
+
+    (row,) = journal.sql("@waiting").to_dicts()
+
+    assert (row["thread_id"], row["agent"], row["kind"]) == ("waits", "editor", "interrupt")
+    assert row["question"] == "Publish it?"
+    assert journal.sql("@waiting", {"thread": "edited"}).rows == []
+
+
+def test_edits_say_what_was_there_what_is_and_who_did_it(journal: Journal) -> None:
+    wait_and_edit(RowtrailSaver(journal))
+
+    removed, changed = journal.sql("@edits").to_dicts()
+
+    assert (removed["before"], removed["after"], removed["made_by"]) == ("Here.", None, None)
+    assert (changed["before"], changed["after"]) == ("Published: yes.", "Never.")
+    assert changed["made_by"] == '{"editor":"ada"}'
+    assert journal.sql("@edits", {"thread": "waits"}).rows == []
+
+
+def test_conversation_is_that_of_a_thread_or_of_the_last_active(journal: Journal) -> None:
+    wait_and_edit(RowtrailSaver(journal))
+
+    rows = journal.sql("@conversation").to_dicts()
+    waits = journal.sql("@conversation", {"thread": "waits"}).to_dicts()
+    behind = journal.sql("@conversation", {"after": 0}).to_dicts()
+
+    assert {(row["content"], row["status"]) for row in rows} == {
+        ("Here.", "removed"),
+        ("Published: yes.", "edited"),
+        ("Never.", "current"),
+    }
+    assert behind == rows[1:]
+    assert [(row["role"], row["content"]) for row in waits] == [("user", "Here.")]
+
+
+def test_slowest_steps_come_first(asked: Journal) -> None:
+    rows = asked.sql("@slowest").to_dicts()
+
+    assert [row["ms"] for row in rows] == sorted((row["ms"] for row in rows), reverse=True)
+    assert (rows[0]["name"], rows[0]["ms"]) == ("fetch", 14_000.0)
+    assert {row["kind"] for row in asked.sql("@slowest", {"kind": "llm"})} == {"llm"}
+    assert {row["run_id"] for row in asked.sql("@slowest", {"run": "monday"})} == {"monday"}
+
+
+def test_costliest_runs_are_those_with_most_tokens_where_no_cost_is_known(asked: Journal) -> None:
+    rows = asked.sql("@costliest").to_dicts()
+
+    assert [(row["calls"], row["input_tokens"]) for row in rows] == [(2, 1500), (2, 1500)]
+    (step,) = asked.sql(f"SELECT * FROM steps WHERE step_id = '{rows[0]['costliest_step']}'")
+    assert step["input_tokens"] == 1000
+    assert asked.sql("@costliest", {"agent": "nobody"}).rows == []
 
 
 def test_schema_tells_the_values_that_rows_may_have(asked: Journal) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from rowtrail.cli import _figures as show
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._differences import differences_text
 from rowtrail.cli._journal import db_option, find_run, json_option, open_journal, run_argument
 from rowtrail.cli._output import Cell, Style, json_rows, print_cells, print_pieces, print_text
@@ -38,6 +39,7 @@ _WORDS = {
 @click.option("--all", "with_same", is_flag=True, help="Print the steps that are the same too.")
 @db_option
 @json_option
+@max_tokens_option
 def command(run_a: str, run_b: str, with_same: bool, db: str, as_json: bool) -> None:
     """Compare two runs step by step: requests, answers, and what one of them lacks.
 

@@ -14,6 +14,7 @@ from typing import Literal
 import click
 
 from rowtrail import __version__, schema
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._group import Failure
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._output import Style, print_text
@@ -79,6 +80,7 @@ class Finding:
 )
 @db_option
 @json_option
+@max_tokens_option
 def command(full: bool, steps: int, db: str, as_json: bool) -> None:
     """Check the journal and what it stands on, and say what may be lost right now.
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from rowtrail.cli import _figures as show
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
     db_option,
@@ -74,6 +75,7 @@ _ON_RESUME = {
 @limit_option(50)
 @db_option
 @json_option
+@max_tokens_option
 def command(
     step: str | None,
     result: str | None,

@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from rowtrail.cli import _figures as show
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._group import Busy, Failure
 from rowtrail.cli._journal import (
     db_option,
@@ -44,6 +45,7 @@ _BY_EFFECT = {
 @click.argument("program", metavar="[-- PROGRAM ...]", nargs=-1, type=click.UNPROCESSED)
 @db_option
 @json_option
+@max_tokens_option
 def command(run: str, program: tuple[str, ...], db: str, as_json: bool) -> None:
     """Start PROGRAM so that it continues RUN, with recorded calls replayed; without PROGRAM, say
     what would be replayed, made again or asked about.

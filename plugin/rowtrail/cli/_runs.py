@@ -9,6 +9,7 @@ from typing import cast, get_args
 import click
 
 from rowtrail.cli import _figures as show
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import (
     db_option,
@@ -55,6 +56,7 @@ COLUMNS = (
 @click.option("--newest", is_flag=True, help="By time alone, also where runs crashed.")
 @db_option
 @json_option
+@max_tokens_option
 def command(
     limit: int,
     status: str | None,

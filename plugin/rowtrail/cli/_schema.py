@@ -11,7 +11,8 @@ from rowtrail.history import describe_schema, json_text, schema_text
 @click.command("schema", short_help="Print the views, in few words for a model.")
 @json_option
 def command(as_json: bool) -> None:
-    """Print the views and their columns, and the named queries, in at most 650 tokens.
+    """Print the views and their columns, and the named queries, in at most 700 tokens, with what
+    values mean.
 
     It is what a model needs to know to write a query. With --json, also what each view holds and
     the text of the named queries.

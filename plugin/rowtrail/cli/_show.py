@@ -12,6 +12,7 @@ import click
 
 from rowtrail._clock import Clock
 from rowtrail.cli import _figures as show
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._journal import (
     db_option,
     find_run,
@@ -103,6 +104,7 @@ WIDE_COLUMNS = 110
 @click.option("--all", "with_all", is_flag=True, help="A line for each step of the tree.")
 @db_option
 @json_option
+@max_tokens_option
 def command(run: str, step: str | None, view: str, with_all: bool, db: str, as_json: bool) -> None:
     """Show RUN, its attempts, and its steps: a tree by agent, a timeline, or a table.
 

@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 import click
 
 from rowtrail.cli import _figures as show
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._listing import limit_option
@@ -48,6 +49,7 @@ _FIGURES: tuple[tuple[str, str, int, Callable[[Mapping[str, Any]], Cell]], ...] 
 @limit_option(50)
 @db_option
 @json_option
+@max_tokens_option
 def command(by: str, since: datetime | None, limit: int, db: str, as_json: bool) -> None:
     """Say where tokens and money went, and what replay saved: by model, agent, node, tool, thread
     or day.

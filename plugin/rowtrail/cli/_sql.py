@@ -27,6 +27,7 @@ from rowtrail.history import (
     describe_schema,
     named_queries,
     query,
+    rounded,
 )
 
 MAX_COLUMN_CHARS = 80
@@ -171,4 +172,4 @@ def _print_table(answer: Answer) -> bool:
 
 
 def _cell(value: Any) -> Cell:
-    return Cell("NULL", {"dim": True}) if value is None else Cell(cell_text(value))
+    return Cell("NULL", {"dim": True}) if value is None else Cell(cell_text(rounded(value)))

@@ -8,6 +8,7 @@ from functools import partial
 import click
 
 from rowtrail.cli import _figures as show
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._group import NotFound
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._listing import Listing, limit_option
@@ -34,6 +35,7 @@ COLUMNS = (
 @since_option
 @db_option
 @json_option
+@max_tokens_option
 def command(limit: int, since: datetime | None, db: str, as_json: bool) -> None:
     """List threads, the last active first. Without one, the exit code is 3.
 

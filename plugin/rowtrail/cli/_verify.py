@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._figures import counted
 from rowtrail.cli._group import Failure
 from rowtrail.cli._journal import db_option, json_option, open_journal
@@ -32,6 +33,7 @@ class Unsound(Failure):
 @click.option("--quick", is_flag=True, help="Leave out hashes and what nothing refers to.")
 @db_option
 @json_option
+@max_tokens_option
 def command(quick: bool, db: str, as_json: bool) -> None:
     """Check that the journal is whole, and say what is wrong, where, and what can be saved.
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from rowtrail.cli import _figures as show
+from rowtrail.cli._budget import max_tokens_option
 from rowtrail.cli._differences import differences_text
 from rowtrail.cli._journal import db_option, json_option, open_journal
 from rowtrail.cli._output import Cell, print_fields, print_text
@@ -17,6 +18,7 @@ from rowtrail.history import Why, find_step, json_text, visible, why
 @click.argument("step", metavar="STEP")
 @db_option
 @json_option
+@max_tokens_option
 def command(step: str, db: str, as_json: bool) -> None:
     """Say why STEP was made and not replayed, and where its result was handed back.
 

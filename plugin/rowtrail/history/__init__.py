@@ -7,7 +7,7 @@ between two pages, and agents may go on writing. `docs/reading.md` shows them at
 
 from __future__ import annotations
 
-from rowtrail.history._answer import Answer
+from rowtrail.history._answer import Answer, rounded
 from rowtrail.history._budget import fit
 from rowtrail.history._compare import Difference
 from rowtrail.history._diff import Pair, Place, diff
@@ -122,6 +122,7 @@ __all__ = [
     "query",
     "resolve_run",
     "resume_plan",
+    "rounded",
     "run_ids_beginning_with",
     "run_tree",
     "schema_text",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,10 @@ from rowtrail.history._text import cell_text
 
 MAX_TITLE_CHARS = 60
 """A heading on one line."""
+SHOWN_DIGITS = 4
+"""More of a duration or a cost says nothing to a reader."""
+MAX_ROUNDED = 1e15
+"""Larger ones are shown as powers of ten."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class Answer:
     def text(self) -> str:
         """Return the answer for a model: a line of columns, a line for each row, and the note.
 
-        Values are separated by ` | `; NULL is empty, control characters are spelt out.
+        Values are separated by ` | `; NULL is empty, control characters are spelt out, and of a
+        fraction four digits count: `rows` are exact.
         """
         lines = [title(self.columns), *(line(row) for row in self.rows)]
         if self.note is not None:
@@ -56,7 +62,16 @@ def title(columns: tuple[str, ...]) -> str:
 
 def line(row: tuple[Any, ...]) -> str:
     """Return the line of one row."""
-    return " | ".join(cell_text(cell) for cell in row)
+    return " | ".join(cell_text(rounded(cell)) for cell in row)
+
+
+def rounded(cell: Any) -> Any:
+    """Return a number as a person reads it, with four digits that count; anything else as it is."""
+    if not isinstance(cell, float) or not 0 < abs(cell) < MAX_ROUNDED:
+        return cell
+    digits = max(SHOWN_DIGITS - 1 - math.floor(math.log10(abs(cell))), 0)
+    text = f"{cell:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def unique(names: list[str]) -> tuple[str, ...]:

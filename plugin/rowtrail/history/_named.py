@@ -49,6 +49,19 @@ def _parsed(name: str, text: str) -> NamedQuery:
     return NamedQuery(name, comments[0], parameters, " ".join(comments[1:]), sql)
 
 
+def explained(query: NamedQuery) -> str:
+    """Return the names of its parameters, and what they mean."""
+    if not query.parameters:
+        return "none"
+    return f"{', '.join(query.parameters)} ({query.usage})"
+
+
+def usage_of(sql: str) -> str | None:
+    """Return what the parameters of a query mean, where it is asked by a name and takes any."""
+    query = named_queries().get(sql.strip().rstrip(";").lower())
+    return f"{query.name} takes {query.usage}" if query is not None and query.usage else None
+
+
 def resolved(
     sql: str, params: Sequence[Any] | dict[str, Any]
 ) -> tuple[str, Sequence[Any] | dict[str, Any]]:
@@ -68,17 +81,16 @@ def resolved(
             f"no query is named {name[:40]!r}{hint}; there are {', '.join(named_queries())}",
             query=sql,
         )
-    takes = ", ".join(query.parameters) or "none"
     if params and not isinstance(params, dict):
         raise QueryError(
             f"the parameters of {query.name} have names, and {params!r} has none: give a dict "
-            f"(it takes {takes})",
+            f"(it takes {explained(query)})",
             query=sql,
         )
     given: dict[str, Any] = dict(params) if isinstance(params, dict) else {}
     unknown = sorted(given.keys() - set(query.parameters))
     if unknown:
         raise QueryError(
-            f"{query.name} has no parameter {unknown[0]!r}: it takes {takes}", query=sql
+            f"{query.name} has no parameter {unknown[0]!r}: it takes {explained(query)}", query=sql
         )
     return query.sql, {**dict.fromkeys(query.parameters), **given}

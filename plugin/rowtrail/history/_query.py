@@ -12,7 +12,7 @@ from rowtrail.errors import QueryError, UsageError
 from rowtrail.history import _statement
 from rowtrail.history._answer import Answer, unique
 from rowtrail.history._budget import fit
-from rowtrail.history._named import resolved
+from rowtrail.history._named import resolved, usage_of
 from rowtrail.history._page import check_limit
 from rowtrail.history._source import Only, Source, reader_of
 from rowtrail.history._wording import misquoted, worded
@@ -69,6 +69,9 @@ def query(
         raise QueryError(worded(fault, sql, timeout), query=asked) from fault.__cause__
     answer = Answer(unique(found.columns), found.rows)
     notes = _notes(found, limit)
+    usage = None if found.rows else usage_of(asked)
+    if usage is not None:
+        return replace(answer, note=usage)
     if max_tokens is not None:
         return fit(answer, notes, max_tokens, sql)
     if not notes:

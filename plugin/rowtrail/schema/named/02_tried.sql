@@ -1,4 +1,4 @@
--- what was tried with these arguments
+-- calls with these arguments
 -- :tool name; :args JSON that the arguments hold, or a part of their text
 SELECT started_at, run_id, step_id, name, status, substr(args, 1, 200) AS args,
        substr(coalesce(error, result), 1, 300) AS outcome, replays

@@ -1,4 +1,4 @@
--- where tokens and money went
+-- where tokens went
 SELECT model, node, count(*) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
        round(100.0 * sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0))
              / nullif(sum(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0))) OVER (), 0), 1) AS percent,

@@ -1,4 +1,4 @@
--- what changed between runs
+-- runs compared
 -- :before and :after are run ids; without them, the newest run and the one before it
 WITH later AS (
     SELECT run_id, started_at FROM runs WHERE :after IS NULL OR run_id = :after

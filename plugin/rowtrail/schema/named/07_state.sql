@@ -1,4 +1,4 @@
--- the last state of a thread
+-- last state
 -- :thread id; without it, the thread of the newest checkpoint
 WITH newest AS (
     SELECT thread_id, checkpoint_id, created_at FROM checkpoints

@@ -1,4 +1,4 @@
--- what replay saved, by run
+-- by replay
 SELECT p.run_id, r.status, count(*) AS replays, count(DISTINCT p.attempt_id) AS attempts,
        sum(p.saved_input_tokens) AS saved_input_tokens, sum(p.saved_output_tokens) AS saved_output_tokens,
        sum(p.saved_usd) AS saved_usd, max(p.at) AS last_at

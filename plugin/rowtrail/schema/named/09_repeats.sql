@@ -1,4 +1,4 @@
--- requests made again and again
+-- requests made again
 SELECT kind, name, count(*) AS times, count(DISTINCT run_id) AS runs,
        sum(input_tokens) + sum(output_tokens) - max(input_tokens + output_tokens) AS tokens_again,
        sum(cost_usd) - max(cost_usd) AS cost_usd_again, max(started_at) AS last_at, step_id AS last_step,

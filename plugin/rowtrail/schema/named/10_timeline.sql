@@ -1,4 +1,4 @@
--- steps of a run in order
+-- steps of a run
 -- :run id, without it the newest run; :after a seq, for the steps behind it
 SELECT seq, step_id, node, kind, name, status, round(duration_ms) AS ms, input_tokens, output_tokens, replays,
        substr(coalesce(error, CASE

@@ -1,4 +1,4 @@
--- the newest runs
+-- newest runs
 -- :status, :thread and :agent that they have; :before a started_at, for older ones
 SELECT run_id, thread_id, agent, status, started_at, ended_at, attempts, steps, in_doubt, input_tokens, output_tokens,
        saved_tokens, cost_usd, substr(error, 1, 200) AS error

@@ -1,4 +1,4 @@
--- one step in full, in parts
+-- one in full
 -- :step id; :start of the part, from 1; :chars of a part, 4000 if left out
 SELECT step_id, run_id, thread_id, node, seq, parent_id, kind, name, status, reason, effect, started_at,
        duration_ms, model, input_tokens, output_tokens, cost_usd, replays, tool_call_id, idempotency_key,
