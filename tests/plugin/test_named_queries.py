@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -334,6 +335,9 @@ def test_named_query_without_rows_says_what_it_takes(name: str) -> None:
         found = empty.sql(name)
         with pytest.raises(QueryError, match=re.escape(query.usage)):
             empty.sql(name, {"no_such": 1})
+        assert count_tokens(empty.sql(name, max_tokens=150).text(), None)[0] <= 150
+        with contextlib.suppress(QueryError):  # not even its columns fit
+            assert count_tokens(empty.sql(name, max_tokens=45).text(), None)[0] <= 45
     assert found.note == f"{name} takes {query.usage}" and not found.truncated
 
 

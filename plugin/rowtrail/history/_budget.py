@@ -37,19 +37,20 @@ def fit(
         QueryError: Not even the names of the columns fit.
     """
     whole = replace(answer, truncated=bool(notes), note="; ".join(notes) or None)
-    if _rows_that_fit(whole, max_tokens) == len(answer.rows) and _fits(whole, max_tokens):
+    if _rows_that_fit(whole, max_tokens) == len(answer.rows) and fits(whole, max_tokens):
         return whole
     kept = min(_rows_that_fit(answer, max_tokens), len(answer.rows) - 1)
     while kept > 0:
         cut = _cut(answer, answer.rows[:kept], max_tokens, advice)
-        if _fits(cut, max_tokens):
+        if fits(cut, max_tokens):
             return cut
         kept -= max(1, kept // 16)
     found = _first_row(answer, max_tokens, advice)
     return found or _no_row(answer, max_tokens, sql, advice)
 
 
-def _fits(answer: Answer, max_tokens: int) -> bool:
+def fits(answer: Answer, max_tokens: int) -> bool:
+    """Return whether an answer takes no more tokens than it may."""
     return count_tokens(answer.text(), None)[0] <= max_tokens
 
 
@@ -87,7 +88,7 @@ def _first_row(answer: Answer, max_tokens: int, advice: tuple[str, str]) -> Answ
         width = max(width // 2, MIN_CELL_CHARS)
         row = tuple(_shortened(cell, width) for cell in answer.rows[0])
         cut = _cut(answer, [row], max_tokens, advice, width)
-        if _fits(cut, max_tokens):
+        if fits(cut, max_tokens):
             return cut
     return None
 
@@ -100,7 +101,7 @@ def _shortened(cell: Any, width: int) -> Any:
 
 def _no_row(answer: Answer, max_tokens: int, sql: str, advice: tuple[str, str]) -> Answer:
     nothing = _cut(answer, [], max_tokens, advice)
-    if _fits(nothing, max_tokens):
+    if fits(nothing, max_tokens):
         return nothing
     needed = count_tokens(nothing.text(), None)[0]
     remedy = "name the columns you need, or " if advice[0] == NARROW_QUERY else ""

@@ -11,7 +11,7 @@ from rowtrail.engine.reading import Found, UnansweredError
 from rowtrail.errors import QueryError, UsageError
 from rowtrail.history import _statement
 from rowtrail.history._answer import Answer, unique
-from rowtrail.history._budget import fit
+from rowtrail.history._budget import fit, fits
 from rowtrail.history._named import resolved, usage_of
 from rowtrail.history._page import check_limit
 from rowtrail.history._source import Only, Source, reader_of
@@ -70,8 +70,9 @@ def query(
     answer = Answer(unique(found.columns), found.rows)
     notes = _notes(found, limit)
     usage = None if found.rows else usage_of(asked)
-    if usage is not None:
-        return replace(answer, note=usage)
+    told = replace(answer, note=usage)
+    if usage is not None and (max_tokens is None or fits(told, max_tokens)):
+        return told
     if max_tokens is not None:
         return fit(answer, notes, max_tokens, sql)
     if not notes:
