@@ -19,7 +19,7 @@ import pytest
 from rowtrail import Journal, step
 from rowtrail.checkpoint import Checkpoints
 from rowtrail.errors import ReadOnlyError, StorageError
-from rowtrail.history import Answer
+from rowtrail.history import Answer, _index_file
 from rowtrail.history._index_file import IndexFile, with_index
 from rowtrail.history.searching import Indexed
 
@@ -192,6 +192,27 @@ def test_it_may_be_deleted_while_it_is_filled(journal: Journal, db: Path) -> Non
     assert found.texts == 1400
     assert len(journal.search("word0")) == len(journal.search("word699")) == 2
     assert tables(db)["text"] == 1400
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("when", ["_refuse_foreign", "_switch_to_wal", "_create"])
+def test_it_may_be_deleted_while_it_is_made(
+    journal: Journal, db: Path, monkeypatch: pytest.MonkeyPatch, when: str, times: int
+) -> None:
+    write(journal, "north", "alpha")
+    original, left = getattr(_index_file, when), [times]
+
+    def delete_first(*arguments: object) -> object:
+        if left[0]:
+            left[0] -= 1
+            for file in db.parent.glob("agent.db-search*"):
+                file.unlink()
+        return original(*arguments)
+
+    monkeypatch.setattr(_index_file, when, delete_first)
+
+    assert runs(journal.search("alpha")) == {"north"}
+    assert left == [0]
 
 
 @pytest.mark.parametrize("size", [10, 5_000, 60_000], ids=["a stub", "the start", "the middle"])

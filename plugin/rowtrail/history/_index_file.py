@@ -249,6 +249,11 @@ def _try(path: str, work: Callable[[IndexFile], T]) -> T:
         if index is None or index.is_in_place:
             discard(path)
         raise UnusableError(f"{path!r} was damaged ({error})") from error
+    except apsw.ReadOnlyError as error:
+        if getattr(error, "extendedresult", None) != apsw.SQLITE_READONLY_DBMOVED:
+            raise
+        # Of two that find no file, the later one deletes what the other has just created.
+        raise UnusableError(f"{path!r} was deleted or replaced ({error})") from error
 
 
 def discard(path: str) -> None:
