@@ -17,7 +17,7 @@ import pytest
 
 from rowtrail import Journal, step
 from rowtrail.engine.sqlite import SqliteStore
-from rowtrail.errors import UsageError
+from rowtrail.errors import InDoubtError, UsageError
 from rowtrail.journal import run_scope
 
 
@@ -186,3 +186,64 @@ def test_a_child_that_leaves_a_run_of_its_parent_says_nothing_and_ends_nothing(d
     with Journal(db) as journal:
         found = {run["run_id"]: run["status"] for run in journal.runs()}
         assert found == {"g": "cancelled", "r": "done"}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_between_the_steps_of_a_generator_its_caller_is_outside(
+    journal: Journal, steps: int
+) -> None:
+    def work() -> Iterator[str]:
+        run = journal.run("inside").__enter__()
+        for number in range(steps):
+            run.step_in()
+            done = send(f"inside {number}")
+            run.step_out()
+            yield done
+        run.__exit__(None, None, None)
+
+    with journal.run("around"):
+        for done in work():
+            send(f"after {done}")
+    expected = [("inside", "done"), ("around", "done")] * steps
+    assert rows(journal) == expected
+    assert [run["status"] for run in journal.runs()] == ["done", "done"]
+    assert run_scope.get() is None
+
+
+def test_a_run_that_has_ended_is_not_stepped_into(journal: Journal) -> None:
+    with journal.run("r") as run:
+        pass
+    run.step_in()
+    assert run_scope.get() is None
+
+
+@pytest.mark.parametrize("effect", ["read", "write"])
+def test_what_follows_an_answer_is_no_repetition_of_what_came_before(
+    journal: Journal, effect: Any
+) -> None:
+    made: list[int] = []
+
+    @step(name="look", effect=effect)
+    def look() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    for turn in (1, 2, 1, 3, 2):
+        with journal.run("r").of_turn(turn) as run:
+            assert [look(), look()] == [2 * turn - 2, 2 * turn - 1]
+            assert run.whole.name == ""
+    assert made == [0, 1, 2, 3, 4, 5]
+    [(runs, steps)] = journal.sql("SELECT count(DISTINCT run_id), count(*) FROM steps").rows
+    assert (runs, steps) == (1, 6)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_write_in_doubt_is_in_doubt_in_its_turn(journal: Journal, turn: int) -> None:
+    @step(name="send", effect="write")
+    def cut_off() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError), journal.run("r").of_turn(turn):
+        cut_off()
+    with pytest.raises(InDoubtError), journal.run("r").of_turn(turn):
+        cut_off()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rowtrail.content import Codec, canonical
@@ -18,6 +20,9 @@ from rowtrail.replay import culprit
 
 WHOLE_RUN = ""
 """Name of the one scope of a run without a framework."""
+
+TURN = re.compile(r"#(\d+)(?![^|>])")
+"""How the scopes of later turns begin."""
 
 
 class Run:
@@ -36,6 +41,31 @@ class Run:
         self._attempt: Attempt | None = None
         self._scope: Scope | None = None
         self._entered: Entered | None = None
+        self._turn = 1
+
+    def of_turn(self, turn: int) -> Run:
+        """Return the run, to be entered for what follows an answer of a person.
+
+        What an earlier or later turn recorded is not executed again by this one: it stands for no
+        request of it.
+
+        Args:
+            turn: From 1, which is what follows the input.
+        """
+        self._turn = turn
+        return self
+
+    def step_out(self) -> None:
+        """Let the code here be outside of the run, until `step_in`.
+
+        A generator inside a run hands an item on to code that is none of the run's.
+        """
+        self._reset()
+
+    def step_in(self) -> None:
+        """Undo `step_out`."""
+        if self._scope is not None and self._entered is None and self.is_entered:
+            self._entered = enter_run(self._scope)
 
     def of_input(self, value: Any) -> Run:
         """Return the same run, which is not entered where it was begun with another input.
@@ -62,6 +92,17 @@ class Run:
         if self._attempt is None:
             raise UsageError("the run was not entered: use `with journal.run(...)`")
         return self._attempt.n
+
+    @property
+    def whole(self) -> Scope:
+        """Return the scope of the whole run, in which each turn of it asks and is answered.
+
+        Raises:
+            UsageError: The run was not entered.
+        """
+        if self._attempt is None:
+            raise UsageError("the run was not entered: use `with journal.run(...)`")
+        return self._attempt.scope(WHOLE_RUN)
 
     @property
     def is_entered(self) -> bool:
@@ -119,7 +160,8 @@ class Run:
 
     def _enter(self, attempt: Attempt, grip: Grip) -> None:
         self._attempt = attempt
-        self._scope = attempt.scope(WHOLE_RUN)
+        self._scope = attempt.scope(WHOLE_RUN if self._turn == 1 else f"#{self._turn}")
+        attempt.re_executes = partial(_is_of_turn, self._turn)
         self._entered = enter_run(self._scope)
         grip.attempt = None  # from here on it ends with the block
 
@@ -128,14 +170,23 @@ class Run:
             leave_run(self._scope, self._entered)
             self._entered = None
 
+    @property
+    def _scope_name(self) -> str:
+        return WHOLE_RUN if self._scope is None else self._scope.name
+
     def _leave(self, error: BaseException | None) -> Flow[None]:
         attempt = self._attempt
         assert attempt is not None
         self._reset()
         if isinstance(error, Exception) and culprit(error, attempt.failures) is None:
-            yield from setting_answer_aside(attempt, WHOLE_RUN, error)
+            yield from setting_answer_aside(attempt, self._scope_name, error)
         described = None if error is None else attempt.recorder.describe(error)
         yield from ending(attempt, _outcome(attempt, error), described)
+
+
+def _is_of_turn(turn: int, scope_name: str, _: bool) -> bool:
+    found = TURN.match(scope_name)
+    return turn == (1 if found is None else int(found[1]))
 
 
 def _outcome(attempt: Attempt, error: BaseException | None) -> Outcome:
