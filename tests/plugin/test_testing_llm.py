@@ -356,3 +356,45 @@ def wait_until(condition: Any) -> None:
             return
         done.wait(0.02)
     raise AssertionError("the condition did not come true in time")
+
+
+def ask_gemini(server: LLMServer, method: str) -> bytes:
+    url = server.base_url.removesuffix("/v1") + f"/v1beta/models/gemini-2.5-flash:{method}"
+    body: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    request = urllib.request.Request(url, json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=WAIT_S) as response:
+        answer: bytes = response.read()
+    return answer
+
+
+def test_gemini_is_answered_whole_and_in_the_same_pieces() -> None:
+    with LLMServer(two_cities) as server:
+        whole = json.loads(ask_gemini(server, "generateContent"))
+        events = ask_gemini(server, "streamGenerateContent?alt=sse").decode().split("\n\n")
+        pieces = [json.loads(each.removeprefix("data: ")) for each in events if each]
+        assert [each["model"] for each in server.requests] == ["gemini-2.5-flash"] * 2
+    [candidate] = whole["candidates"]
+    assert candidate["finishReason"] == "STOP"
+    assert whole["usageMetadata"] == {
+        "promptTokenCount": 100,
+        "cachedContentTokenCount": 64,
+        "candidatesTokenCount": 12,
+        "thoughtsTokenCount": 8,
+        "totalTokenCount": 120,
+    }
+    parts = [part for each in pieces for part in each["candidates"][0]["content"]["parts"]]
+    assert parts == candidate["content"]["parts"]
+    assert [part.get("functionCall", {}).get("name") for part in parts] == [
+        None,
+        "weather",
+        "weather",
+    ]
+    reasons = [each["candidates"][0].get("finishReason") for each in pieces]
+    assert reasons == [None, None, "STOP"]
+
+
+def test_a_method_of_gemini_that_is_not_served_is_refused() -> None:
+    with LLMServer(two_cities) as server:
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            ask_gemini(server, "countTokens")
+        assert server.calls == 0

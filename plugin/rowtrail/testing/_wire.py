@@ -1,11 +1,13 @@
-"""What models answer on the wire: OpenAI chat completions and Responses, Anthropic messages.
+"""What models answer on the wire: OpenAI chat completions and Responses, Anthropic, Gemini.
 
-Whole and as server-sent events. Source: the API references of OpenAI and Anthropic, November 2026.
+Whole and as server-sent events. Source: the API references of OpenAI, Anthropic and Google (Gemini,
+`generateContent`), November 2026.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,10 +90,15 @@ def _now_s() -> int:
 def _usage(request: dict[str, Any], reply: Reply) -> Usage:
     if reply.usage is not None:
         return reply.usage
-    asked: list[Any] = [request.get("messages", request.get("input")), request.get("tools") or []]
+    asked: list[Any] = [told_in(request), request.get("tools") or []]
     calls = [(name, dict(arguments)) for name, arguments in reply.tool_calls]
     answered = len(reply.text) + (len(json.dumps(calls)) if calls else 0)
     return Usage(1 + len(json.dumps(asked)) // CHARS_PER_TOKEN, 1 + answered // CHARS_PER_TOKEN)
+
+
+def told_in(request: dict[str, Any]) -> Any:
+    """Return what a request tells the model: its messages, in the form of the provider."""
+    return next((request[key] for key in ("messages", "input", "contents") if key in request), None)
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -280,9 +287,55 @@ def _message_events(request: dict[str, Any], reply: Reply) -> Iterator[str]:
     yield _named({"type": "message_stop"})
 
 
+def _content(request: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    texts = [{"text": reply.text}] if reply.text else []
+    return _candidate(request, reply, [*texts, *_function_calls(reply)])
+
+
+def _function_calls(reply: Reply) -> list[dict[str, Any]]:
+    return [{"functionCall": {"name": name, "args": {**args}}} for name, args in reply.tool_calls]
+
+
+def _candidate(request: dict[str, Any], reply: Reply, parts: list[Any]) -> dict[str, Any]:
+    usage = _usage(request, reply)
+    content = {"role": "model", "parts": parts}
+    return {
+        "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {
+            "promptTokenCount": usage.input_tokens,
+            "cachedContentTokenCount": usage.cached_tokens,
+            "candidatesTokenCount": usage.output_tokens - usage.reasoning_tokens,
+            "thoughtsTokenCount": usage.reasoning_tokens,
+            "totalTokenCount": usage.input_tokens + usage.output_tokens,
+        },
+        "modelVersion": request["model"],
+        "responseId": _id(""),
+    }
+
+
+def _content_events(request: dict[str, Any], reply: Reply) -> Iterator[str]:
+    texts = [{"text": piece} for piece in _pieces(reply.text)]
+    parts = [*texts, *_function_calls(reply)] or [{"text": ""}]
+    for number, part in enumerate(parts):
+        event = _candidate(request, reply, [part])
+        if number < len(parts) - 1:
+            del event["candidates"][0]["finishReason"]
+        yield _data(event)
+
+
 WIRES = {
     "/v1/chat/completions": Wire(("messages", (list,)), _completion, _chunks),
     "/v1/responses": Wire(("input", (list, str)), _response, _response_events),
     "/v1/messages": Wire(("messages", (list,)), _message, _message_events),
 }
 """What is served, by its path."""
+
+GEMINI = Wire(("contents", (list,)), _content, _content_events)
+
+
+def wire_at(path: str) -> tuple[Wire | None, dict[str, Any]]:
+    """Return what is served at a path, and what the path says of a request: Gemini's do."""
+    found = re.fullmatch(r"/v1(?:beta)?/models/([^/:]+):(g|streamG)enerateContent", path)
+    if found is None:
+        return WIRES.get(path), {}
+    return GEMINI, {"model": found[1], "stream": found[2] != "g"}

@@ -1,6 +1,7 @@
-"""A local HTTP server that speaks the wire formats of OpenAI and Anthropic.
+"""A local HTTP server that speaks the wire formats of OpenAI, Anthropic and Gemini.
 
-Chat completions, Responses and Anthropic's messages, whole and streamed, each under its own path.
+Chat completions, Responses, Anthropic's messages and Gemini's `generateContent`, whole and
+streamed, each under its own path.
 
 Its answers come from a function of the request, and it keeps every request it was sent, so a test
 can count what a real client asked over a real socket::
@@ -33,7 +34,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
-from rowtrail.testing._wire import WIRES, Reply, Usage, Wire
+from rowtrail.testing._wire import Reply, Usage, Wire, wire_at
 
 __all__ = ["LLMServer", "Reply", "Usage", "main"]
 
@@ -201,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        wire = WIRES.get(self.path.partition("?")[0])
+        wire, told = wire_at(self.path.partition("?")[0])
         if wire is None:
             self.do_GET()
             return
@@ -211,6 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             says = f"the body is not a JSON object with {needs}"
             self._send_error(HTTPStatus.BAD_REQUEST, says)
             return
+        request |= told
         self._exchanges.record(request)
         reply = self._exchanges.answer(request)
         try:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from rowtrail.errors import UsageError
 from rowtrail.journal import NOT_DONE, Journal, Step
-from rowtrail.testing._wire import Reply, Usage
+from rowtrail.testing._wire import Reply, Usage, told_in
 from rowtrail.vocabulary import Message
 
 A = TypeVar("A")
@@ -121,8 +121,8 @@ def _lines(path: Path) -> list[str]:
 
 def respond(request: dict[str, Any]) -> Reply:
     """Answer as the model of the job does: by how many results of tools it is told."""
-    told = request.get("messages", request.get("input"))
-    results = sum(_is_result(part) for each in cast("list[Any]", told) for part in _parts(each))
+    told = cast("list[Any]", told_in(request))
+    results = sum(_is_result(part) for each in told for part in _parts(each))
     if results == 0:
         calls = [("measure", {"what": what}) for what in FOUND]
         return Reply(WANTED, tool_calls=calls, usage=USAGE, pause=PAUSE_S)
