@@ -39,7 +39,8 @@ def needed(package: Package, *, by: str) -> Generator[None]:
     try:
         yield
     except ImportError as error:
-        is_absent = error.name == (package.module or package.name.replace("-", "_"))
+        module = package.module or package.name.replace("-", "_")
+        is_absent = bool(error.name) and f"{module}.".startswith(f"{error.name}.")
         why = "is not installed" if is_absent else f"cannot be imported ({error})"
         raise _missing(package, f"{by} needs {package.name}, which {why}") from error
     found = _version(package.name)

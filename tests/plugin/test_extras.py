@@ -53,6 +53,18 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it() -> None:
     assert isinstance(error.__cause__, ModuleNotFoundError)
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_package_inside_a_namespace_is_missing_with_or_without_the_others_of_it(
+    site: Path, is_there: bool
+) -> None:
+    if is_there:
+        (site / "spare_parts").mkdir()
+    parts = PARTS._replace(module="spare_parts.wheels")
+    missing = pytest.raises(MissingPackageError, match="which is not installed")
+    with missing, needed(parts, by="mending"):
+        importlib.import_module("spare_parts.wheels")
+
+
 @pytest.mark.usefixtures("site")
 def test_a_package_of_no_extra_is_installed_by_its_own_name() -> None:
     with pytest.raises(MissingPackageError) as caught:
