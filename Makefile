@@ -82,7 +82,7 @@ wheel: $(VENV)/.wheel ## Build sdist and wheel into dist/
 
 # frameworks conflict with one another: environments of their own, with the wheel and one extra, the
 # lowest versions on the oldest Python that there is, the newest on the newest
-ADAPTERS = clients openai-agents pydantic-ai
+ADAPTERS = adk clients openai-agents pydantic-ai
 CORNERS = lowest newest
 CORNER ?= $(CORNERS)
 PYTHON_lowest = $(PYTHON)

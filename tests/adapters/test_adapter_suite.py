@@ -7,8 +7,9 @@ one adapter (`ROWTRAIL_TEST_ADAPTERS=pydantic-ai`) in each environment.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,18 @@ from tests.programs import adapter_wrong
 
 IS_WHOLE = "ROWTRAIL_TEST_ADAPTERS" in os.environ
 WHOSE = os.environ.get("ROWTRAIL_TEST_ADAPTERS", "").replace("-", "_")
+
+
+def is_installed(module: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a framework says of itself as it is imported
+        try:
+            import_module(module)
+        except ModuleNotFoundError:
+            return False
+    return True
+
+
 SUBJECTS = {
     # what only an environment of this adapter has, subject, the ways of the sample
     "langgraph": ("langchain", "tests.programs.adapter_langgraph:SUBJECT", ("sync",)),
@@ -31,12 +44,15 @@ SUBJECTS = {
         *("pydantic_ai", "tests.programs.adapter_pydantic_ai:RESPONSES"),
         ("stream_events",),
     ),
+    "adk": ("google.adk", "tests.programs.adapter_adk:MEMORY", ("stream",)),
+    "adk_stored": ("google.adk", "tests.programs.adapter_adk:STORED", ("async",)),
+    "adk_resumable": ("google.adk", "tests.programs.adapter_adk:RESUMABLE", ()),
 }
 CHECKS = [
     pytest.param(check, id=f"{name}-{check}")
     for name, (framework, subject, ways) in SUBJECTS.items()
-    if find_spec(framework) is not None  # each framework has environments without the others
-    and f".adapter_{WHOSE}" in subject
+    if f".adapter_{WHOSE}" in subject
+    and is_installed(framework)  # each framework has environments without the others
     for check in (checks(subject) if IS_WHOLE else checks(subject, random_kills=2, every=11))
     if IS_WHOLE or check.way in ways
 ]

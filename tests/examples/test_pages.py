@@ -33,7 +33,13 @@ DRAWING = "architecture.md"
 """Its block is a drawing."""
 
 WITH_CODE = [page for page in PAGES if "```" in page.read_text("utf-8") and page.name != DRAWING]
-MODEL_CALLS = {"README.md": 2, "clients.md": 1, "openai_agents.md": 2, "pydantic_ai.md": 1}
+MODEL_CALLS = {
+    "README.md": 2,
+    "clients.md": 1,
+    "google_adk.md": 1,
+    "openai_agents.md": 2,
+    "pydantic_ai.md": 1,
+}
 
 
 @pytest.fixture
@@ -45,6 +51,8 @@ def server() -> Iterator[LLMServer]:
 def run(arguments: list[str], folder: Path, server: LLMServer) -> str:
     environment = {**os.environ, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "none"}
     environment["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
+    environment["GOOGLE_GEMINI_BASE_URL"] = server.base_url.removesuffix("/v1")
+    environment["GOOGLE_API_KEY"] = "none"
     done = subprocess.run(
         arguments,
         cwd=folder,

@@ -269,7 +269,44 @@ def pydantic_ai(is_here: bool) -> None:
         assert step["replays"] == 1
 
 
+def adk(is_here: bool) -> None:
+    if not is_here:
+        with missing("adk", "google-adk"):
+            import_module("rowtrail_adk")
+        return
+    from google.adk.agents.llm_agent import LlmAgent
+    from google.adk.apps.app import App
+    from google.adk.models.base_llm import BaseLlm
+    from google.adk.models.llm_response import LlmResponse
+    from google.adk.runners import Runner
+    from google.adk.sessions import InMemorySessionService
+    from google.genai import types
+
+    from rowtrail_adk import RowtrailPlugin
+
+    class Parrot(BaseLlm):
+        async def generate_content_async(self, *args: Any, **kwargs: Any) -> Any:
+            yield LlmResponse(content=types.ModelContent("An answer."))
+
+    async def ask(plugin: RowtrailPlugin) -> None:
+        agent = LlmAgent(name="parrot", model=Parrot(model="parrot"))
+        app = App(name="desk", root_agent=agent, plugins=[plugin])
+        sessions = InMemorySessionService()
+        runner = Runner(app=app, session_service=sessions, auto_create_session=True)
+        asked: Any = {"new_message": types.UserContent("What is it?"), "invocation_id": "adk"}
+        async for event in runner.run_async(user_id="u", session_id="s", **asked):
+            assert event.content is not None and event.content.parts is not None
+            assert event.content.parts[0].text == "An answer."
+
+    with rowtrail.Journal(DB) as journal:
+        for _ in range(2):  # the second time it is replayed
+            asyncio.run(ask(RowtrailPlugin(journal)))
+        [step] = journal.steps("adk")
+        assert step["replays"] == 1
+
+
 ACTIONS: dict[str, Callable[[bool], None]] = {
+    "adk": adk,
     "clients": clients,
     "cost": cost,
     "fast": fast,

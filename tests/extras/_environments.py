@@ -32,6 +32,7 @@ EXTRAS: dict[str, list[str]] = dict(PROJECT["optional-dependencies"])
 ALL = EXTRAS.pop("all")
 PACKAGES = (
     *("rowtrail", "rowtrail_clients", "rowtrail_langgraph", "rowtrail_mcp"),
+    "rowtrail_adk",
     "rowtrail_openai_agents",
     "rowtrail_pydantic_ai",
 )

@@ -11,7 +11,15 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-FRAMEWORKS = {"agents", "langchain_core", "langgraph", "pydantic", "pydantic_ai", "pydantic_core"}
+FRAMEWORKS = {
+    "agents",
+    "google",
+    "langchain_core",
+    "langgraph",
+    "pydantic",
+    "pydantic_ai",
+    "pydantic_core",
+}
 NOT_THEIRS = {
     # name: whose it is
     "_PROXY": "environment variables end so",
