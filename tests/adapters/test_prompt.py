@@ -97,7 +97,7 @@ def talk(*ids: str, last: str = "thanks") -> list[BaseMessage]:
 
 
 class Prompts:
-    """Prompts of one thread, with a memo or without."""
+    """Prompts of one thread; without a memo none knows another."""
 
     def __init__(self, journal: Journal, memo: Memo | None) -> None:
         self._content = journal.recorder.content
@@ -107,7 +107,7 @@ class Prompts:
         return _prompt.prompt_of(
             messages,
             lambda message: self._content.prepare(plain_codec().encode_value(message)),
-            memo=self._memo,
+            memo=self._memo or Memo(),
             thread_id="t",
             owner="o",
         ).canonical
@@ -148,3 +148,18 @@ def test_a_memo_changes_no_fingerprint(db: Path) -> None:
             else:
                 messages = [*messages[1:], messages[0]]
             assert remembering.canonical(messages) == plain.canonical(copy.deepcopy(messages))
+
+
+def test_outside_graphs_a_message_that_was_changed_in_place_is_another(db: Path) -> None:
+    model = GenericFakeChatModel(messages=itertools.repeat(AIMessage("yes")))
+    said = HumanMessage("hi")
+    with Journal(db, durability="normal") as journal:
+        RowtrailSaver(journal)
+        with journal.run("r"):
+            for content in ("hi", "hi", "bye"):
+                said.content = content
+                model.invoke([SystemMessage("be kind"), said])
+        prints = journal.sql("SELECT fingerprint FROM steps ORDER BY seq").rows
+        shown = journal.sql("SELECT content FROM messages WHERE role = 'user' ORDER BY step_id")
+    assert prints[0] == prints[1] != prints[2]
+    assert [row[0] for row in shown.rows] == ["hi", "hi", "bye"]

@@ -62,7 +62,7 @@ from rowtrail_langgraph.capture._place import (
     place_of,
     run_of,
 )
-from rowtrail_langgraph.capture._prompt import Asked, Prompt, prompt_of
+from rowtrail_langgraph.capture._prompt import Asked, Prompt, memo_of, prompt_of
 from rowtrail_langgraph.values import GraphCodec
 
 _bound_configurable: ContextVar[Mapping[str, Any] | None] = ContextVar(
@@ -292,8 +292,8 @@ def model_request(
     prompt = prompt_of(
         messages,
         lambda message: attempt.prepare(codec.encode_value(message)),
-        memo=run.memo if run is not None else None,
-        thread_id=str((config.get("configurable") or {}).get("thread_id")),
+        memo=memo_of(attempt) if run is None or run.memo is None else run.memo,
+        thread_id=None if run is None else str(config["configurable"].get("thread_id")),
         owner=owner,
         mask=attempt.canonical,
     )

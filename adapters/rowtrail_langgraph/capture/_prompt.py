@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 from langchain_core.messages import BaseMessage
 
 from rowtrail.content import Mask, Prepared, canonical_json
-from rowtrail.journal import fingerprint_of
+from rowtrail.journal import Attempt, fingerprint_of
 from rowtrail_langgraph.capture._parameters import Parameters
 from rowtrail_langgraph.values import Memo, canonical_message, canonical_messages
 
@@ -71,27 +72,32 @@ def readable(message: Mapping[str, Any]) -> str:
     return text + canonical_json([[c["name"], c["args"]] for c in calls]) if calls else text
 
 
+_memos: weakref.WeakKeyDictionary[Attempt, Memo] = weakref.WeakKeyDictionary()
+
+
+def memo_of(attempt: Attempt) -> Memo:
+    """Return what remembers the messages of the calls that an attempt makes outside graphs."""
+    return _memos.get(attempt) or _memos.setdefault(attempt, Memo())
+
+
 def prompt_of(
     messages: list[BaseMessage],
     encode: Callable[[Any], Prepared],
     *,
-    memo: Memo | None,
-    thread_id: str,
+    memo: Memo,
+    thread_id: str | None,
     owner: str,
     mask: Mask | None = None,
 ) -> Prompt:
     """Return the messages of a call.
 
     Args:
-        memo: Knows the messages of the thread's checkpoints and of calls before; None outside
-            graphs.
+        memo: Knows the messages of calls before, and of the thread's checkpoints.
+        thread_id: The thread of the graph that makes the call; None outside graphs.
         owner: Of the log that the messages go to.
         mask: The journal's `canonical`.
     """
-    if memo is None:
-        prepared = list(map(encode, messages))
-    else:
-        prepared = memo.prepare((thread_id, None, owner), messages, encode, thread_id=thread_id)
+    prepared = memo.prepare((thread_id, None, owner), messages, encode, thread_id=thread_id)
     for stored, message in zip(prepared, messages, strict=True):
         if stored.canonical is None:
             stored.canonical = _canonical(message)

@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any, cast
 
 from rowtrail.adapter._record import Form
-from rowtrail.content import Codec, Encoded
+from rowtrail.content import Codec, Encoded, Prepared
 from rowtrail.errors import UnstorableError, UsageError
-from rowtrail.journal import OnDoubt, Request, Scope, identity_of
+from rowtrail.journal import Attempt, OnDoubt, Request, Scope, identity_of
 from rowtrail.replay import Effect
 from rowtrail.vocabulary import Message, TranslatedAnswer
 
@@ -36,10 +36,12 @@ def llm_request(
             ids that are made up, say.
     """
     attempt = scope.attempt
-    codec = attempt.codec
-    told = {"messages": list(messages), "parameters": dict(parameters)}
-    asked = told if counted is None else counted
-    identity = identity_of("llm", model, asked, attempt.canonical)
+    known = _Known(attempt, messages, parameters)
+    asked = {"messages": list(messages), "parameters": dict(parameters)}
+    text = known.text
+    if counted is not None:
+        asked, text = counted, None
+    identity = identity_of("llm", model, asked, attempt.canonical, text=text)
     identity.warn(model)
     thread = attempt.thread if attempt.thread is not None else f"r{attempt.run}"
     return Request(
@@ -48,12 +50,8 @@ def llm_request(
         fingerprint=identity.fingerprint,
         masked_fingerprint=identity.masked,
         not_told_apart=identity.not_told_apart,
-        encode=lambda: attempt.prepare(codec.encode_shown(dict(parameters))),
-        prompt=tuple(
-            attempt.prepare(_encoded(codec, part))
-            for message in messages
-            for part in _translated(message)
-        ),
+        encode=lambda: known.parameters,
+        prompt=known.prompt,
         prompt_owner=f"{thread}/prompt/{model}",
         model=model,
         provider=provider,
@@ -88,6 +86,49 @@ def with_numbered_ids(messages: Sequence[Any]) -> list[Any]:
         return found
 
     return [numbered(each) for each in messages]
+
+
+class _Known:
+    """The messages and parameters of a request in their stored forms.
+
+    Attributes:
+        prompt: The messages, in the words of the core.
+        text: What is asked in its canonical form, None where something in it is not plain.
+    """
+
+    def __init__(
+        self, attempt: Attempt, messages: Sequence[Any], parameters: Mapping[str, Any]
+    ) -> None:
+        self._attempt = attempt
+        self._parameters = dict(parameters)
+        known, codec = attempt.recorder.content.known, attempt.codec
+        found = [known.find(codec, "prompt", each, self._translated) for each in messages]
+        self.prompt: tuple[Prepared, ...] = tuple(
+            part
+            for message, each in zip(messages, found, strict=True)
+            for part in (self._translated(message) if each is None else each.made)
+        )
+        self._shown = known.find(codec, "parameters", self._parameters, self._prepared)
+        self.text: str | None = None
+        if self._shown is not None and None not in found:
+            said = ",".join([each.canonical for each in found if each is not None])
+            # The canonical text of {"messages": [...], "parameters": {...}}.
+            self.text = f'{{"messages":[{said}],"parameters":{self._shown.canonical}}}'
+
+    @property
+    def parameters(self) -> Prepared:
+        """Return the parameters as they are shown."""
+        stored: Prepared = (
+            self._prepared(self._parameters) if self._shown is None else self._shown.made
+        )
+        return stored
+
+    def _prepared(self, parameters: dict[str, Any]) -> Prepared:
+        return self._attempt.prepare(self._attempt.codec.encode_shown(parameters))
+
+    def _translated(self, message: Any) -> tuple[Prepared, ...]:
+        codec, prepare = self._attempt.codec, self._attempt.prepare
+        return tuple([prepare(_encoded(codec, part)) for part in _translated(message)])
 
 
 def _translated(message: Any) -> Sequence[Any]:

@@ -150,7 +150,10 @@ class _Declaration:
         asked = self._asked(args, kwargs)
         attempt = scope.attempt
         mask = None if self.effect == "write" else attempt.canonical
-        identity = identity_of(self.kind, self.name, self._counted(asked, args, kwargs), mask)
+        counted = self._counted(asked, args, kwargs)
+        known = attempt.recorder.content.known
+        text = known.text(attempt.codec, counted) if self.kind == "llm" else None
+        identity = identity_of(self.kind, self.name, counted, mask, text=text)
         if identity.not_told_apart is not None:
             refuse_not_told_apart(self.name, self._named(asked, args, kwargs))
         prepare = attempt.prepare if self.kind == "llm" else attempt.prepare_arguments

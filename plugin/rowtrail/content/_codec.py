@@ -332,7 +332,7 @@ def _dump_plain(value: Any) -> str:
 
 def _dump_exactly(value: Any) -> str:
     """Return JSON from which the very characters are read back."""
-    text = _dump(value)
+    text = write_plain(value)
     if text.isascii():
         return text
     if _SPLIT_PAIR.search(text):

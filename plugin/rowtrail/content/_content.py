@@ -16,6 +16,7 @@ from functools import partial
 
 from rowtrail.content._codec import Encoded
 from rowtrail.content._digests import digest_of, is_genuine, seal_of
+from rowtrail.content._known import KnownValues
 from rowtrail.engine import Row, Store, Tx
 from rowtrail.errors import CorruptRowError
 
@@ -95,6 +96,7 @@ class Content:
 
     def __init__(self, store: Store) -> None:
         self._key = store.hash_key
+        self.known = KnownValues()
         self._known: OrderedDict[bytes, int] = OrderedDict()
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._seen: str | None = None

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from rowtrail.content import TAG, Mask, canonical, hasher
+from rowtrail.content import TAG, Canonical, Mask, canonical, hasher
 from rowtrail.errors import UsageError
 from rowtrail.journal._log import log
 
@@ -63,13 +63,16 @@ class Identity(NamedTuple):
         )
 
 
-def identity_of(kind: str, name: str, asked: Any, mask: Mask | None = None) -> Identity:
+def identity_of(
+    kind: str, name: str, asked: Any, mask: Mask | None = None, *, text: str | None = None
+) -> Identity:
     """Return what a request is known by.
 
     Args:
         mask: The journal's `canonical`; None for the arguments of a `write`, which always count.
+        text: The canonical text of what is asked, where it is plain and the text is at hand.
     """
-    found = canonical(asked)
+    found = canonical(asked) if text is None else Canonical(text, is_plain=True)
     if found.unclear is not None:
         return Identity.unique(found.unclear)
     masked = None if mask is None else fingerprint_of_text(kind, name, canonical(asked, mask).text)
