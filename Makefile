@@ -18,6 +18,7 @@ endif
 VENV := $(VENV)
 
 CONSTRAINTS ?= constraints.txt
+EXTRAS ?= all
 PYTEST_ARGS ?= -n 2 --dist worksteal
 ARGS ?=
 QUICK ?=
@@ -104,8 +105,12 @@ $(CORNERS:%=test-$(1)-%): test-$(1)-%: $(VENV)/.wheel
 endef
 $(foreach adapter,$(ADAPTERS),$(eval $(call environment,$(adapter))))
 
+# without the other frameworks, whose floors go with other versions of what they share
+EXTRAS_lowest = $(shell $(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*(k for k in p["optional-dependencies"] if k not in "all $(ADAPTERS)".split()), sep=",")')
+
 test-lowest: build/lowest.txt ## The tests on the oldest supported dependencies
-	$(MAKE) test VENV=$(VENV)-lowest CONSTRAINTS=build/lowest.txt
+	$(MAKE) test VENV=$(VENV)-lowest CONSTRAINTS=build/lowest.txt EXTRAS=$(EXTRAS_lowest)
 
 test-newest: ## The tests on the newest dependencies there are
 	rm -f $(VENV)-newest/.deps
@@ -132,7 +137,7 @@ $(VENV)/.deps: pyproject.toml $(filter-out /dev/null,$(CONSTRAINTS))
 	@echo "installing the dependencies into $(VENV)"
 	@$(PIP) install -c $(CONSTRAINTS) --upgrade pip
 	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --group dev
-	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --no-build-isolation ".[all]"
+	@$(PIP) install -c $(CONSTRAINTS) $(UPGRADE) --no-build-isolation ".[$(EXTRAS)]"
 	@mv $@.new $@
 
 $(VENV)/.wheel: $(VENV)/.deps $(SOURCES) README.md LICENSE

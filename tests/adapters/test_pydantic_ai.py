@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+
+pytest.importorskip("pydantic_ai")
+
 from pydantic_ai import (
     Agent,
     BinaryContent,

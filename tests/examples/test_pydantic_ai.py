@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("pydantic_ai", reason="the oldest dependencies go without other frameworks")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
