@@ -12,7 +12,7 @@ import pytest
 
 from rowtrail import InDoubtError, Journal, RowtrailError, step
 from tests._sample import IS_FULL
-from tests.crash._instructions import AtInstruction
+from tests.crash.test_ctrl_c import AtInstruction
 
 EACH = 1 if IS_FULL else 11
 WAIT_S = 60

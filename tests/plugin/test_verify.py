@@ -106,7 +106,7 @@ def test_a_changed_byte_names_the_item_the_step_its_run_and_its_thread(broken: P
         ("UPDATE run SET tool_calls = 9 WHERE id = 1", "count", "run 1", "tool_calls is 9"),
         ("UPDATE run SET cost_usd = 0.5 WHERE id = 1", "count", "run 1", "cost_usd"),
         ("UPDATE spend_day SET calls = 1", "count", "spend_day", "come to"),
-        ("UPDATE run SET ended_at = NULL WHERE id = 1", "status", "run 1", "done, and has no end"),
+        ("UPDATE run SET ended_at = NULL WHERE id = 1", "status", "run 1", "and has no end"),
         ("UPDATE run SET status = 'running' WHERE id = 1", "status", "run 1", "none of its"),
         ("UPDATE attempt SET outcome = NULL WHERE id = 1", "status", "attempt 1", "no outcome"),
         ("UPDATE step SET status = 'running' WHERE id = 1", "status", "step 1", "has a result"),

@@ -45,3 +45,12 @@ NOT EXISTS (
           AND (m.type = f.type OR (m.type IN ('integer', 'real') AND f.type IN ('integer', 'real'))))
       AND NOT (f.type = 'null' AND NOT EXISTS (
         SELECT 1 FROM json_each(c.metadata) m WHERE m.key = f.key)))
+
+-- name: prompt_items
+-- The messages of the prompts of a run, or of one step of it.
+SELECT s.seq, (SELECT p.text FROM item p WHERE p.id = s.input) AS parameters, li.position, li.item, i.text,
+       json_extract(i.text, '$.role') AS role
+FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
+JOIN list_item li ON li.list = s.prompt JOIN item i ON i.id = li.item
+WHERE r.run_id = :run_id AND (:seq IS NULL OR s.seq = :seq)
+ORDER BY s.seq, li.position;

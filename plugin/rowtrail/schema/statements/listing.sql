@@ -2,7 +2,7 @@
 
 -- name: @worked
 -- How long the attempts of the run `r` worked, in milliseconds: the time between them is nobody's.
-(SELECT sum(max(coalesce(wa.ended_at, wp.last_seen_at) - wa.started_at, 0))
+(SELECT sum(@greatest(coalesce(wa.ended_at, wp.last_seen_at) - wa.started_at, 0))
  FROM attempt wa JOIN process wp ON wp.id = wa.process WHERE wa.run = r.id)
 
 -- name: runs_page
@@ -184,15 +184,6 @@ WITH earlier (step) AS (
 SELECT i.id AS item, i.text FROM item i WHERE i.id IN (
     SELECT s.output FROM earlier e JOIN step s ON s.id = e.step
     UNION SELECT li.item FROM earlier e JOIN step s ON s.id = e.step JOIN list_item li ON li.list = s.prompt);
-
--- name: prompt_items
--- The messages of the prompts of a run, or of one step of it.
-SELECT s.seq, (SELECT p.text FROM item p WHERE p.id = s.input) AS parameters, li.position, li.item, i.text,
-       json_extract(i.text, '$.role') AS role
-FROM run r JOIN scope sc ON sc.run = r.id JOIN step s ON s.scope = sc.id
-JOIN list_item li ON li.list = s.prompt JOIN item i ON i.id = li.item
-WHERE r.run_id = :run_id AND (:seq IS NULL OR s.seq = :seq)
-ORDER BY s.seq, li.position;
 
 -- name: threads_page
 -- The last active first. Times have one length, so that texts which begin with them sort as they do.
