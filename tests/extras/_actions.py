@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -285,7 +285,9 @@ def adk(is_here: bool) -> None:
     from rowtrail_adk import RowtrailPlugin
 
     class Parrot(BaseLlm):
-        async def generate_content_async(self, *args: Any, **kwargs: Any) -> Any:
+        async def generate_content_async(
+            self, *args: Any, **kwargs: Any
+        ) -> AsyncGenerator[LlmResponse]:
             yield LlmResponse(content=types.ModelContent("An answer."))
 
     async def ask(plugin: RowtrailPlugin) -> None:
