@@ -254,9 +254,11 @@ async def test_a_fault_of_the_journal_is_no_message_to_the_model(
         raise DiskFullError("no space left", path=str(bench.path))
 
     async def node(state: MessagesState, calls: Calls) -> Any:
-        writes = "_find.start_step" if write == "begin" else "_call.complete_step"
         with monkeypatch.context() as patched:
-            patched.setattr(f"rowtrail.journal.{writes}", full)
+            if write == "begin":
+                patched.setattr("rowtrail.journal._find.new_step", full)
+            else:
+                patched.setattr("rowtrail.journal._call.completing", full)
             return await calls.ask(tools, state)
 
     graph = one_node(saver, as_node(mode, node))

@@ -108,7 +108,8 @@ def langgraph(is_here: bool) -> None:
         config: Any = {"configurable": {"thread_id": "t"}}
         asked = {"messages": [("user", "What is it?")]}
         assert len(graph.invoke(asked, config)["messages"]) == 2
-        (call,) = saver.journal.sql("SELECT answer, status FROM llm_calls").to_dicts()
+        asked_of = "SELECT answer, status FROM llm_calls WHERE thread_id = 't'"
+        (call,) = saver.journal.sql(asked_of).to_dicts()
         assert call == {"answer": "An answer of six words, all of it.", "status": "done"}
     status, out, _ = command("verify")
     assert (status, "note: " in out) == (0, False), out

@@ -89,16 +89,16 @@ def _die_at_commit(saver: RowtrailSaver, number: int, *, after: bool) -> None:
     """Kill this process right before its `number`-th commit, or right after it."""
     commits = 0
 
-    def watch(statement: str) -> None:
-        nonlocal commits
-        if statement.startswith("COMMIT"):
-            commits += 1
-            if commits == number and not after:
-                os.kill(os.getpid(), signal.SIGKILL)
-        elif statement.startswith("BEGIN") and after and commits == number:
+    def die(*, is_after: bool) -> None:
+        if commits == number and is_after == after:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sqlite_store(saver.journal).connection.set_trace_callback(watch)
+    def count() -> None:
+        nonlocal commits
+        commits += 1
+        die(is_after=False)
+
+    sqlite_store(saver.journal).watch_commits(count, lambda: die(is_after=True))
 
 
 if __name__ == "__main__":

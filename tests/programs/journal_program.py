@@ -111,27 +111,13 @@ class Executioner:
         """Count the commits of the writer, as the writer makes them."""
         from rowtrail.engine.sqlite import SqliteStore
 
-        executioner = self
         begin: Any = SqliteStore.__init__
-
-        class Watched:
-            def __init__(self, connection: Any) -> None:
-                self._connection = connection
-
-            def execute(self, sql: str, *args: Any) -> Any:
-                if sql == "COMMIT":
-                    executioner._count("before commit")
-                done = self._connection.execute(sql, *args)
-                if sql == "COMMIT":
-                    executioner._count("after commit")
-                return done
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(self._connection, name)
 
         def watched(store: Any, *args: Any, **options: Any) -> None:
             begin(store, *args, **options)
-            store.writer.connection = Watched(store.writer.connection)
+            store.watch_commits(
+                lambda: self._count("before commit"), lambda: self._count("after commit")
+            )
 
         setattr(SqliteStore, "__init__", watched)  # noqa: B010  # typed otherwise
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from langgraph.types import Command, interrupt
 
 import rowtrail
 from rowtrail import NOT_DONE, Step, current_step
+from rowtrail.engine.sqlite import is_alone
 from rowtrail_langgraph import RowtrailSaver
 from tests._forks import serve
 from tests.programs.scenes import asked
@@ -54,13 +56,15 @@ class World:
 
         def watched(*args: Any, **options: Any) -> sqlite3.Connection:
             connection: sqlite3.Connection = connect(*args, **options)
-            connection.set_trace_callback(self._statement)
+            connection.set_trace_callback(partial(self._statement, connection))
             return connection
 
         sqlite3.connect = watched  # type: ignore[assignment]
 
-    def _statement(self, statement: str) -> None:
-        if self.armed and self.armed == self.die_at and statement.startswith("COMMIT"):
+    def _statement(self, connection: sqlite3.Connection, statement: str) -> None:
+        if not self.armed or self.armed != self.die_at:
+            return
+        if statement.startswith("COMMIT") or is_alone(connection, statement):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def note(self, line: str) -> None:

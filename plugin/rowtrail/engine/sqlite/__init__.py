@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from rowtrail.engine.sqlite._commits import is_alone
 from rowtrail.engine.sqlite._dialect import dialect
 from rowtrail.engine.sqlite._home import MEMORY
 from rowtrail.engine.sqlite._reader import Reader
@@ -22,6 +23,7 @@ __all__ = [
     "close_all",
     "dialect",
     "exists",
+    "is_alone",
     "is_lasting",
     "open_reader",
     "open_store",

@@ -57,6 +57,11 @@ class MainThread:
                 self._is_used = False
                 self._close_if_left()
 
+    def opened(self) -> sqlite3.Connection | None:
+        """Return the connection, opened now if need be; None for a journal in memory, or closed."""
+        with self._lock:
+            return None if self._is_closed else self.connection or self._open()
+
     def wait(self) -> None:
         """Wait for the statement under way, if there is one, and not long."""
         if self._is_used and self._lock.acquire(timeout=WAIT_S):

@@ -14,6 +14,7 @@ from rowtrail.engine._contract import NORMAL, Durability, Row, Tx, WriteKey
 from rowtrail.engine._process import HEARTBEATS_UNTIL_STALE, STALE_AFTER_MS, current_process
 from rowtrail.engine._steps import NewResult, NewStep, NoteResult, NoteStep
 from rowtrail.engine.sqlite._alone import BeginStep, CompleteStep, Statement
+from rowtrail.engine.sqlite._commits import watch_commits
 from rowtrail.engine.sqlite._faults import named_errors
 from rowtrail.engine.sqlite._home import MEMORY, beside_file, note_closed, note_open
 from rowtrail.engine.sqlite._jobs import Awaited, Job, Promised
@@ -21,7 +22,7 @@ from rowtrail.engine.sqlite._liveness import Liveness
 from rowtrail.engine.sqlite._open import checkpoint_wal, free_pages, open_writer
 from rowtrail.engine.sqlite._reader_pool import ReaderPool
 from rowtrail.engine.sqlite._tx import SqliteTx
-from rowtrail.engine.sqlite._writer import Writer, leak
+from rowtrail.engine.sqlite._writer import Writer, is_main_thread, leak
 from rowtrail.errors import ClosedError, DamagedError, ForkedError
 
 if TYPE_CHECKING:
@@ -305,6 +306,14 @@ class SqliteStore:
     def connection(self) -> sqlite3.Connection:
         """Return the connection that writes; only its own thread may use it."""
         return self.writer.connection
+
+    def watch_commits(self, before: Callable[[], object], after: Callable[[], object]) -> None:
+        """Call functions right before each commit, and as the next transaction begins.
+
+        For tests, which kill the process there. The main thread calls this, if it makes steps.
+        """
+        main = self.writer.main.opened() if is_main_thread() else None
+        watch_commits([self.connection, *([] if main is None else [main])], before, after)
 
     def close(self) -> None:
         """Release one owner; the last one commits what is queued and closes the file."""

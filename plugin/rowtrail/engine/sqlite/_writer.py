@@ -93,7 +93,7 @@ class Writer:
         Raises:
             ClosedError: The store was closed.
         """
-        if not self._pending and not self._turn.locked() and not _is_main_thread():
+        if not self._pending and not self._turn.locked() and not is_main_thread():
             job = Job(work, synced=synced)
             if self._commit_here(job):
                 return job.outcome()
@@ -109,7 +109,7 @@ class Writer:
         """
         done: bool | None = None
         if not self._pending and not self._turn.locked():
-            if _is_main_thread():
+            if is_main_thread():
                 done = self.main.carry_out(statement, is_synced=self._is_synced(statement.synced))
             else:
                 done = self._carry_out_here(statement)
@@ -386,7 +386,8 @@ class Writer:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _is_main_thread() -> bool:
+def is_main_thread() -> bool:
+    """Return whether the caller is the main thread, on which signals are handled."""
     return threading.get_ident() == threading.main_thread().ident
 
 

@@ -143,23 +143,25 @@ def _work(subject: Subject[Any], command: dict[str, Any]) -> None:
     (folder / "answer").write_text(json.dumps(found), "utf-8")
 
 
-def _watch_commits(journal: Journal, die_at: int | None, *, is_after: bool | None) -> list[str]:
+def _watch_commits(journal: Journal, die_at: int | None, *, is_after: bool | None) -> list[int]:
     """Count commits, and kill this process right before one of them, or right after it."""
-    commits: list[str] = []
+    commits: list[int] = []
 
-    def watch(statement: str) -> None:
-        is_next = statement.startswith("BEGIN") and bool(is_after)
-        if is_next and len(commits) == die_at:
+    def die() -> None:
+        if len(commits) == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        if statement.startswith("COMMIT"):
-            commits.append(statement)
-            if len(commits) == die_at and not is_after:
-                os.kill(os.getpid(), signal.SIGKILL)
 
-    connection: Any = getattr(journal.store, "connection", None)
-    if connection is None:
-        raise UsageError(
-            "a kill at a commit needs a journal in SQLite: its store has no connection"
-        )
-    connection.set_trace_callback(watch)
+    def before() -> None:
+        commits.append(len(commits) + 1)
+        if not is_after:
+            die()
+
+    def after() -> None:
+        if is_after:
+            die()
+
+    watch_commits: Any = getattr(journal.store, "watch_commits", None)
+    if watch_commits is None:
+        raise UsageError("a kill at a commit needs a journal in SQLite: nobody watches its store")
+    watch_commits(before, after)
     return commits
