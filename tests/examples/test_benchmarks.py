@@ -100,7 +100,8 @@ def test_another_checkout_is_measured_beside_this_one(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr
     rows = [row for row in json.loads(out.read_text())["rows"] if OTHER in row["peers"]]
     assert list(dict.fromkeys(row["workload"] for row in rows)) == beside
-    assert all(row["peers"][OTHER]["ratio"] for row in rows)
+    # so few steps may take no further page of memory: 0 B then, and no ratio
+    assert all(row["peers"][OTHER]["value"] is not None for row in rows)
 
 
 def test_the_page_of_figures_gets_the_table_between_its_marks(
