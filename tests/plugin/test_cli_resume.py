@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import rowtrail
 from rowtrail import Journal
+from rowtrail.adapter import record_question, scope_here
 from tests.plugin.conftest import Cli, World
 
 PROGRAM = """
@@ -99,6 +101,66 @@ def test_without_a_program_it_says_what_would_become_of_each_call(cli: Cli, cras
     assert plan["run"]["run_id"] == "run"
     assert (plan["replayed"], plan["again"]) == ({"llm": 2}, {"tool": 1})
     assert plan["in_doubt"] == {"write": 1}
+
+
+def test_without_a_program_it_names_the_calls_and_prints_what_to_type(
+    cli: Cli, crashed: Path
+) -> None:
+    done = cli("resume", "run", "--db", crashed)
+    plan = cli("resume", "run", "--db", crashed, "--json").json
+    typed = f"rowtrail resume run --db {crashed} -- python agent.py"
+
+    shown = [" ".join(line) for line in done.lines]
+    assert "made again 1 tool call (fail)" in shown
+    assert any(line.startswith("in doubt 1 write (send): ") for line in shown)
+    assert f"to settle rowtrail in-doubt 4 --db {crashed} --text RESULT (or --not-done)" in shown
+    assert f"to resume {typed}" in shown
+    assert "stands for the program" in done.err
+    assert (plan["command"], plan["again_names"]) == (typed, ["fail"])
+    assert plan["in_doubt_names"] == {"write": ["send"]}
+    assert [question["step_id"] for question in plan["questions"]] == ["4"]
+
+
+def test_what_it_prints_is_what_a_shell_takes(
+    cli: Cli, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["it's $HOME", "a b; c", "x"]
+    for name in names:
+        with journal.run(name):
+            think("a")
+    path = journal.path
+    journal.close()
+
+    for name in names:
+        for is_found in (False, True):
+            if is_found:
+                monkeypatch.setenv("ROWTRAIL_DB", str(path))
+            command = cli("resume", name, "--db", path, "--json").json["command"]
+            monkeypatch.delenv("ROWTRAIL_DB", raising=False)
+
+            words = shlex.split(command)
+            place = [] if is_found else ["--db", str(path)]
+            assert words == ["rowtrail", "resume", name, *place, "--", "python", "agent.py"]
+
+
+def test_questions_that_wait_are_shown_beforehand(cli: Cli, journal: Journal, db: Path) -> None:
+    with journal.run("asks"):
+        think("a")
+        scope = scope_here("ask")
+        assert scope is not None
+        for n in range(7):
+            record_question(scope, f"Refund order {n}?", kind="approval", position=n)
+    journal.close()
+    done = cli("resume", "asks", "--db", db)
+    plan = cli("resume", "asks", "--db", db, "--json").json
+    started = resume(db, "asks", "--", sys.executable, "-c", "pass")
+
+    shown = [" ".join(line) for line in done.lines]
+    asked = [line for line in shown if line.startswith("asks ")]
+    assert "asks approval: Refund order 6?" in asked
+    assert asked[-1] == "asks 2 more"
+    assert len(plan["questions"]) == 7
+    assert "7 questions to answer" in started.stderr
 
 
 def test_a_failure_that_was_made_good_is_not_made_again(
@@ -197,6 +259,8 @@ def test_a_run_that_a_live_process_holds_is_left_alone(
     assert (busy.code, busy.out) == (5, "")
     assert f"process {os.getpid()}" in busy.err
     assert shown.code == 0, "looking is allowed"
+    assert "to resume" not in shown.out
+    assert "wait for it, or stop it" in shown.err
 
 
 def test_what_cannot_be_started_is_named(crashed: Path) -> None:

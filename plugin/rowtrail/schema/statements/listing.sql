@@ -253,12 +253,12 @@ WHERE t.thread_id = :thread_id ORDER BY s.id DESC LIMIT :limit;
 -- name: resume_plan
 -- What is recorded of a run, and so what becomes of its requests when they are made again. A request that
 -- failed and was made again since, with a result, is not made a third time.
-SELECT kind, effect, status, status = 'done' AND output IS NULL AS is_lost, count(*) AS steps,
+SELECT kind, effect, status, status = 'done' AND output IS NULL AS is_lost, name, count(*) AS steps,
        sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost_usd) AS cost_usd
 FROM steps v WHERE run_id = :run_id AND (status <> 'failed' OR NOT EXISTS (
     SELECT 1 FROM step f JOIN step d ON d.scope = f.scope AND d.fingerprint = f.fingerprint AND d.id > f.id
     WHERE f.id = CAST(v.step_id AS INTEGER) AND d.status = 'done' AND d.output IS NOT NULL))
-GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5;
 
 -- name: step_aside
 -- Why a step was set aside, None where it was not.
