@@ -71,6 +71,9 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
             meanings. Recording does not call it.
         canonical: Of the journal: regular expressions and functions of a text that mask what a
             program puts into prompts anew each time, when requests are compared.
+        keep_journal: What deletes a thread deletes its checkpoints, and keeps its runs and steps
+            with all that was said in them: `delete_thread`, and LangGraph's server through it. A
+            run of it that waits for a person is cancelled.
 
     The file is opened by the first use, in whatever process that is, so that a server may make the
     saver before it forks its workers; what is wrong with the file is raised then. A parent that
@@ -95,6 +98,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
         strict: bool = False,
         embedder: Embeddings | None = None,
         canonical: Sequence[Pattern] | None = None,
+        keep_journal: bool = False,
     ) -> None:
         check_multitask(multitask)
         super().__init__(serde=default_serde() if serde is None else serde)
@@ -102,6 +106,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
         self.multitask = multitask
         self.resend_within = resend_within
         self.capture = capture
+        self.keep_journal = keep_journal
         if capture:
             install()
         check_durability(durability)
@@ -308,15 +313,20 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
         note_writes(config, task_id, writes)
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete a thread with its checkpoints, runs and steps; what days cost stays counted."""
+        """Delete a thread with its checkpoints, runs and steps; what days cost stays counted.
+
+        With `keep_journal`, runs and steps stay readable.
+        """
         work = self._using()
-        work.store.write(work.delete_thread(thread_id), key=key_of(thread_id))
+        deletion = work.delete_thread(thread_id, keep_journal=self.keep_journal)
+        work.store.write(deletion, key=key_of(thread_id))
         self._forget(str(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Async twin of `delete_thread`."""
         work = await self._ausing()
-        await work.store.awrite(work.delete_thread(thread_id), key=key_of(thread_id))
+        deletion = work.delete_thread(thread_id, keep_journal=self.keep_journal)
+        await work.store.awrite(deletion, key=key_of(thread_id))
         self._forget(str(thread_id))
 
     def _forget(self, thread_id: str) -> None:
@@ -352,7 +362,7 @@ class RowtrailSaver(OpensJournal, BaseCheckpointSaver[Any]):
             thread_ids: The threads.
             strategy: `keep_latest` keeps the newest of each namespace, and hidden what a
                 DeltaChannel is rebuilt from; `delete` (LangGraph's server says `delete_all`)
-                keeps none. The journal's steps stay.
+                keeps none, and cancels what waits for a person. The journal's steps stay.
 
         Raises:
             UsageError: The strategy is unknown.

@@ -271,9 +271,13 @@ class Transactions:
         if writes.also is not None:
             writes.also(tx)
 
-    def delete_thread(self, thread_id: str) -> Callable[[Tx], None]:
-        """Return the transaction that deletes a thread."""
-        return lambda tx: self._checkpoints.delete_thread(tx, str(thread_id))
+    def delete_thread(self, thread_id: str, *, keep_journal: bool) -> Callable[[Tx], None]:
+        """Return the transaction that deletes a thread, with its runs and steps or without."""
+        checkpoints = self._checkpoints
+        delete = (
+            checkpoints.delete_checkpoints_of_thread if keep_journal else checkpoints.delete_thread
+        )
+        return partial(delete, thread_id=str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> Callable[[Tx], None]:
         """Return the transaction that deletes what runs saved."""

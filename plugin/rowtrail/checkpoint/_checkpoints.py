@@ -31,6 +31,8 @@ from rowtrail.errors import BusyError, CorruptRowError
 MAX_CACHED_LABELS = 10_000
 """Channels and nodes of a program are some hundred; one that makes up names must not fill
 memory."""
+CHECKPOINTS_DELETED = "its checkpoints were deleted while it waited for a person"
+"""Error of such a run."""
 
 
 class Checkpoints:
@@ -248,9 +250,26 @@ class Checkpoints:
         tx.run("generation_grow")
 
     def delete_checkpoints_of_thread(self, tx: Tx, thread_id: str) -> None:
-        """Delete the checkpoints of a thread and keep its runs and steps."""
+        """Delete the checkpoints of a thread and keep its runs and steps.
+
+        A thread without runs is gone then.
+        """
         thread = tx.value("thread_row", thread_id=thread_id)
+        if thread is None:
+            return
+        self.cancel_waiting(tx, thread)
         self.delete_rows(tx, [row["id"] for row in tx.all("thread_checkpoints", thread=thread)])
+        if tx.changed("thread_delete_bare", thread=thread):
+            tx.run("thread_questions_delete", thread=thread)
+
+    def cancel_waiting(self, tx: Tx, thread: int) -> None:
+        """Cancel what waits for a person in a thread whose checkpoints are about to be deleted.
+
+        Nothing can take an answer without them. A step in doubt can be settled still, and a run
+        that saved no checkpoint needs none.
+        """
+        tx.run("thread_open_questions_delete", thread=thread)
+        tx.run("thread_waiting_cancel", thread=thread, error=CHECKPOINTS_DELETED)
 
     def delete_for_runs(self, tx: Tx, run_ids: Iterable[str]) -> None:
         """Delete the checkpoints that these runs made.

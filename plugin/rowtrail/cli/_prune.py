@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     metavar="N",
     help="Keep the threads, and the newest N checkpoints of each.",
 )
-@click.option("--keep-journal", is_flag=True, help="Keep the runs and steps of deleted threads.")
+@click.option(
+    "--keep-journal",
+    is_flag=True,
+    help="Keep the runs and steps of deleted threads; cancel what waits for a person there.",
+)
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @db_option

@@ -172,7 +172,8 @@ class Journal(Checks, Attempts):
             thread_ids: Only these threads.
             keep: Keep the threads, and of each namespace the newest `keep` checkpoints (and,
                 hidden, what their delta channels are rebuilt from).
-            keep_journal: Keep the runs and steps of the threads that are deleted.
+            keep_journal: Keep the runs and steps of the threads that are deleted. A run that waits
+                for a person is cancelled, as nothing can take an answer without its checkpoints.
             dry_run: Change nothing; return what would go.
             progress: Called with what is done, how much of it, and of how much.
 

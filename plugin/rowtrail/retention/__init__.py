@@ -39,7 +39,7 @@ class Policy:
         thread_ids: Only these threads; None for all.
         keep: Keep the threads, and the newest `keep` checkpoints of each namespace; None deletes
             whole threads.
-        keep_journal: Keep the runs and steps of deleted threads.
+        keep_journal: Keep the runs and steps of deleted threads; those that wait are cancelled.
     """
 
     older_than_ms: int | None = None
@@ -252,6 +252,7 @@ def _delete_thread(
             return 0
         doomed, hidden = _doomed_checkpoints(tx, store, policy, thread)
         tx.run("checkpoints_hide", checkpoints=tx.array(sorted(hidden)))
+        _cancel_waiting(tx, checkpoints, policy, thread)
         some = sorted(doomed)[:ROWS_PER_TRANSACTION]  # the oldest first: a prefix of the history
         checkpoints.delete_rows(tx, some)
         return len(some)
@@ -272,6 +273,12 @@ def _delete_thread(
 
     gone = store.write(delete_bare)
     report.threads += 1 if gone or policy.keep_journal else 0
+
+
+def _cancel_waiting(tx: Tx, checkpoints: Checkpoints, policy: Policy, thread: int) -> None:
+    """Cancel the runs of a thread that wait and are kept, while all its checkpoints go."""
+    if policy.keep is None and policy.keep_journal:
+        checkpoints.cancel_waiting(tx, thread)
 
 
 def _delete_run(store: Store, run: int, report: Pruned) -> None:

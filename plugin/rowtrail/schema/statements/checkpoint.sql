@@ -228,6 +228,12 @@ DELETE FROM run WHERE thread = :thread;
 -- name: thread_delete
 DELETE FROM thread WHERE id = :thread;
 
+-- name: thread_waiting_cancel
+-- Before the checkpoints of a thread go: its runs that wait for an answer, which nothing could take then. Without a digest
+-- of its input, none is continued by the same input sent again: as long as it waited, that would have begun another run.
+UPDATE run SET status = 'cancelled', error = :error, input_digest = NULL
+WHERE thread = :thread AND status = 'waiting' AND id IN (SELECT c.run FROM checkpoint c WHERE c.thread = :thread);
+
 -- name: generation_grow
 -- By two: an odd value says that a sweep runs.
 UPDATE meta SET value = CAST(value AS INTEGER) + 2 WHERE key = 'generation';

@@ -53,5 +53,13 @@ WHERE s.id = :step;
 -- name: thread_questions_delete
 DELETE FROM question WHERE (run IS NULL AND thread = :thread) OR run IN (SELECT id FROM run WHERE thread = :thread);
 
+-- name: thread_open_questions_delete
+-- Before the checkpoints of a thread go: what waits for an answer that nothing could take then. A step in doubt can be
+-- settled still.
+DELETE FROM question WHERE answered_at IS NULL AND kind <> 'in_doubt' AND (
+    (run IS NULL AND thread = :thread)
+    OR run IN (SELECT r.id FROM run r WHERE r.thread = :thread AND r.status <> 'running'
+                 AND r.id IN (SELECT c.run FROM checkpoint c WHERE c.thread = :thread)));
+
 -- name: questions_of_run_delete
 DELETE FROM question WHERE run = :run;
