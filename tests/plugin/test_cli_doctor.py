@@ -269,7 +269,10 @@ def test_tools_that_count_as_read_are_named(cli: Cli, journal: Journal, db: Path
     assert levels(done)["effects"] == "note"
     assert said(done, "effects").endswith('after a crash: look, a "tool"')
     [remedy] = [f["remedy"] for f in done.json if f["check"] == "effects"]
-    assert remedy.endswith('effects={"look": "write"})')
+    assert 'effects={"look": "write"}' in remedy
+    assert '@rowtrail.step(effect="write")' in remedy
+    for taker in ("RowtrailSaver", "RowtrailRunner", "RowtrailDurability", "RowtrailPlugin"):
+        assert taker in remedy
 
 
 def test_many_tools_that_count_as_read_are_cut(cli: Cli, journal: Journal, db: Path) -> None:

@@ -232,8 +232,10 @@ def _effects(found: Overview) -> Iterator[Finding]:
         says = f"count as read, made again after a crash: {shown}{more}"
         declared = json_text({names[0]: "write"})
         remedy = (
-            'declare those that change anything: @rowtrail.step(effect="write"), or '
-            f"RowtrailSaver(..., effects={declared})"
+            f"declare those that change anything: effects={declared}, which RowtrailSaver, "
+            "RowtrailRunner, RowtrailDurability and RowtrailPlugin take, or "
+            '@rowtrail.step(effect="write"); the log names each that declares nothing at its first '
+            "call"
         )
         yield Finding("effects", "note", says, remedy)
 
