@@ -1,8 +1,4 @@
-"""Processes that run the job: one that has run it before forks a child for each command.
-
-Frameworks import and build at their first call what takes longer than the job itself: children find
-it done.
-"""
+"""Processes that run the job: one that has imported the adapter forks a child for each command."""
 
 from __future__ import annotations
 
@@ -17,13 +13,11 @@ import time
 import traceback
 from pathlib import Path
 from pkgutil import resolve_name
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rowtrail.errors import UsageError
 from rowtrail.journal import Journal
-from rowtrail.testing.adapter_suite._stage import Stage, Subject, respond
-from rowtrail.testing.llm import LLMServer
+from rowtrail.testing.adapter_suite._stage import Stage, Subject
 
 SERVE = "from rowtrail.testing.adapter_suite import _processes; _processes.serve()"
 TOO_LONG_S = 60  # no job takes seconds; a child that hangs is killed, and fails its check
@@ -40,15 +34,13 @@ class Processes:
 
     def __init__(self, subject: str, *, seed: str = "random") -> None:
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)
-        with LLMServer(respond) as server:  # here: who forks should have few threads
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", SERVE, subject, server.base_url],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed},
-            )
-            self._line()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, subject],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed},
+        )
 
     def run(self, folder: Path, base_url: str, way: str, **command: Any) -> int:
         """Run a child, and return its exit code, negative for a signal.
@@ -105,19 +97,11 @@ def serve() -> None:
     subject: Subject[Any] = resolve_name(sys.argv[1])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a framework prints is no answer
-    _run_once(subject, sys.argv[2])
-    print(0, file=answers, flush=True)
     for line in sys.stdin:
         pid = _fork(subject, json.loads(line))
         print(pid, file=answers, flush=True)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
-
-
-def _run_once(subject: Subject[Any], base_url: str) -> None:
-    """Run the job in the first way alone: async clients are kept for one event loop."""
-    with TemporaryDirectory() as folder, contextlib.suppress(Exception):  # a child will show it
-        _work(subject, {"folder": folder, "base_url": base_url, "way": subject.ways[0]})
 
 
 def _fork(subject: Subject[Any], command: dict[str, Any]) -> int:
