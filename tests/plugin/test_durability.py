@@ -74,7 +74,8 @@ MADE: list[tuple[str, Any]] = []
 """The calls of `look` and `send` in this process."""
 
 CALL = re.compile(
-    r"(fdatasync|fsync|pwrite64|write)\((\d+)<([^>]*)>(?:, \"(\w+))?(?:.*, (\d+), (\d+)\))?"
+    r"(fdatasync|fsync|pwrite64|write)\((\d+)<([^>]*)>(?:, \"(\w+))?"
+    r"(?:.*, (\d+), (\d+)(?:\)| <unfinished))?"  # cut where another thread calls meanwhile
 )
 
 
