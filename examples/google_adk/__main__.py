@@ -8,10 +8,7 @@ No key: a local server speaks Gemini's wire format. Prints what each process was
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,9 @@ from google.adk.runners import Runner
 from google.adk.sessions.sqlite_session_service import SqliteSessionService
 from google.genai import types
 
-from rowtrail.testing import LLMServer, Reply
+from examples._killed import killed_and_resumed
+from rowtrail.testing import Reply
 from rowtrail_adk import RowtrailPlugin
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def send(to: str) -> str:
@@ -52,23 +48,15 @@ async def work(folder: str, base_url: str) -> None:
                 print(f"  {part.text}\n" if part.text else "", end="", flush=True)
 
 
-def main() -> None:
-    def respond(request: dict[str, Any]) -> Reply:
-        print(f"  the model is asked with {len(request['contents'])} contents", flush=True)
-        if len(request["contents"]) == 1:
-            return Reply(tool_calls=[("send", {"to": "Ada"})])
-        if server.calls == 2:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        return Reply("Ada has the report.")
-
-    with tempfile.TemporaryDirectory() as folder, LLMServer(respond) as server:
-        command = [sys.executable, "-m", "examples.google_adk", folder, server.base_url]
-        for what in ("killed:", "resumed:"):
-            print(what, flush=True)
-            process = subprocess.Popen(command, cwd=ROOT)
-            process.wait()
+def respond(request: dict[str, Any]) -> Reply:
+    print(f"  the model is asked with {len(request['contents'])} contents", flush=True)
+    if len(request["contents"]) == 1:
+        return Reply(tool_calls=[("send", {"to": "Ada"})])
+    return Reply("Ada has the report.")
 
 
 if __name__ == "__main__":
-    asyncio.run(work(*sys.argv[1:])) if sys.argv[1:] else main()
+    if sys.argv[1:]:
+        asyncio.run(work(*sys.argv[1:]))
+    else:
+        killed_and_resumed("examples.google_adk", respond)

@@ -7,20 +7,16 @@ No key: a local server speaks the wire format. Prints what each process was aske
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from agents import Agent, OpenAIResponsesModel, function_tool, set_tracing_disabled
 from openai import AsyncOpenAI
 
-from rowtrail.testing import LLMServer, Reply
+from examples._killed import killed_and_resumed
+from rowtrail.testing import Reply
 from rowtrail_openai_agents import RowtrailRunner
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @function_tool(needs_approval=True)
@@ -45,23 +41,12 @@ def work(folder: str, base_url: str) -> None:
         print(f"  {result.final_output}", flush=True)
 
 
-def main() -> None:
-    def respond(request: dict[str, Any]) -> Reply:
-        print(f"  the model is asked with {len(request['input'])} items", flush=True)
-        if len(request["input"]) == 1:
-            return Reply(tool_calls=[("send", {"to": "Ada"})])
-        if server.calls == 2:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        return Reply("Ada has the report.")
-
-    with tempfile.TemporaryDirectory() as folder, LLMServer(respond) as server:
-        command = [sys.executable, "-m", "examples.openai_agents", folder, server.base_url]
-        for what in ("killed:", "resumed:"):
-            print(what, flush=True)
-            process = subprocess.Popen(command, cwd=ROOT)
-            process.wait()
+def respond(request: dict[str, Any]) -> Reply:
+    print(f"  the model is asked with {len(request['input'])} items", flush=True)
+    if len(request["input"]) == 1:
+        return Reply(tool_calls=[("send", {"to": "Ada"})])
+    return Reply("Ada has the report.")
 
 
 if __name__ == "__main__":
-    work(*sys.argv[1:]) if sys.argv[1:] else main()
+    work(*sys.argv[1:]) if sys.argv[1:] else killed_and_resumed("examples.openai_agents", respond)

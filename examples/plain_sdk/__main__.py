@@ -8,20 +8,17 @@ No key: a local server speaks the wire format. Prints what each process was aske
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from openai import OpenAI
 
 import rowtrail
-from rowtrail.testing import LLMServer, Reply
+from examples._killed import killed_and_resumed
+from rowtrail.testing import Reply
 from rowtrail_clients import recorded
 
-ROOT = Path(__file__).resolve().parents[2]
 MEASURE: Any = {"type": "function", "function": {"name": "measure", "parameters": {}}}
 
 
@@ -51,23 +48,12 @@ def work(folder: str, base_url: str) -> None:
         print(f"  {answer(client, 'How long is the river?')}", flush=True)
 
 
-def main() -> None:
-    def respond(request: dict[str, Any]) -> Reply:
-        print(f"  the model is asked with {len(request['messages'])} messages", flush=True)
-        if len(request["messages"]) == 1:
-            return Reply(tool_calls=[("measure", {"what": "river"})])
-        if server.calls == 2:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        return Reply("It is 12 km long.")
-
-    with tempfile.TemporaryDirectory() as folder, LLMServer(respond) as server:
-        command = [sys.executable, "-m", "examples.plain_sdk", folder, server.base_url]
-        for what in ("killed:", "resumed:"):
-            print(what, flush=True)
-            process = subprocess.Popen(command, cwd=ROOT)
-            process.wait()
+def respond(request: dict[str, Any]) -> Reply:
+    print(f"  the model is asked with {len(request['messages'])} messages", flush=True)
+    if len(request["messages"]) == 1:
+        return Reply(tool_calls=[("measure", {"what": "river"})])
+    return Reply("It is 12 km long.")
 
 
 if __name__ == "__main__":
-    work(*sys.argv[1:]) if sys.argv[1:] else main()
+    work(*sys.argv[1:]) if sys.argv[1:] else killed_and_resumed("examples.plain_sdk", respond)
