@@ -150,12 +150,17 @@ class Trial:
             place.finish()
             commits = place.told["commits"]
         same("each call is committed", commits > MODEL_CALLS, True)
+        seen: list[int] = []
         for at in range(1, commits + 1, every):
             for after in (False, True):
                 with self.place(f"{at}-{after}") as place:
                     status = place.run(die_at=at, after=after)
                     same("killed or done", status in (0, -signal.SIGKILL), True)
+                    seen.append(status)
                     place.resumes()
+        # Nothing is begun after the last commit; calls made together may share one another time.
+        killed = seen.count(-signal.SIGKILL)
+        same(f"most died: {killed} of {len(seen)}", 4 * killed >= 3 * len(seen), True)
 
 
 @dataclass
