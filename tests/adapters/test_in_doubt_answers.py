@@ -18,6 +18,12 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
 import rowtrail
+from rowtrail.engine import Row
+from rowtrail.journal._attempt import Scope
+from rowtrail.journal._call import Call
+from rowtrail.journal._doubt import SKIPPED_TEXT, resolve_doubt
+from rowtrail.journal._flow import Flow
+from rowtrail.journal._request import Key, Request
 from rowtrail.testing import Reply
 from tests.adapters._graphs import (
     MODES,
@@ -294,3 +300,75 @@ async def test_a_function_step_in_doubt_is_asked_about_in_a_node(bench: Bench, m
     state = await run(mode, graph, Command(resume={"result": {"id": 9}}), thread())
     assert json.loads(state["messages"][-1].content) == {"id": 9}
     assert bench.ledger.lines == ["a"]
+
+
+@pytest.mark.parametrize("decided", ["happened", "did not happen"])
+@pytest.mark.parametrize("others", [0, 2])
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_is_decided_as_a_person_is_about_to_be_asked_is_not_asked(
+    bench: Bench, mode: Mode, others: int, decided: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the step and the question, `rowtrail in-doubt` decides of it."""
+    people = PEOPLE[: others + 1]
+    send = all_at_once(bench, len(people), mode)
+    saver = bench.saver()
+    graph = one_node(saver, ToolNode([send], handle_tool_errors=True), name="tools")
+    asked = asks_for(*(("send", {"to": person}) for person in people))
+    with pytest.raises(Killed):
+        await run(mode, graph, {"messages": [asked]}, thread())
+    await bench.wait_for(len(people), "in_doubt")
+
+    settled = set[str]()
+
+    def settling(scope: Scope, request: Request, key: Key, row: Row) -> Flow[Call | None]:
+        step = str(row["id"])
+        if step not in settled:
+            settled.add(step)
+            if decided == "happened":
+                saver.journal.settle(step, result="by hand")
+            else:
+                saver.journal.settle(step, happened=False)
+        return (yield from resolve_doubt(scope, request, key, row))
+
+    monkeypatch.setattr("rowtrail.journal._find.resolve_doubt", settling)
+    state = await run(mode, graph, None, thread())
+    assert "__interrupt__" not in state
+    by_hand = decided == "happened"
+    assert told(state) == ["by hand" if by_hand else f"sent to {each}" for each in people]
+    assert sorted(bench.ledger.lines) == sorted([*people, *(() if by_hand else people)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [({"result": "by hand"}, "by hand"), ("retry", "sent to a"), ("skip", SKIPPED_TEXT)],
+)
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_person_is_asked_about_a_call_whose_result_could_not_be_stored(
+    bench: Bench, mode: Mode, answer: Any, expected: str
+) -> None:
+    artifacts = [threading.Lock(), None]  # the first one cannot be stored
+    fuse = Fuse()
+
+    @tool(response_format="content_and_artifact")
+    def send(to: str) -> tuple[str, Any]:
+        """Send."""
+        bench.ledger.add(to)
+        return f"sent to {to}", artifacts.pop(0)
+
+    send.metadata = {"rowtrail": {"effect": "write", "on_doubt": "ask"}}
+    tools = ToolNode([send])
+
+    async def node(state: MessagesState, calls: Calls) -> Any:
+        found = await calls.ask(tools, state)
+        fuse()
+        # LangGraph's own checkpoint could not hold the artifact either
+        plain = [message.model_copy(update={"artifact": None}) for message in found["messages"]]
+        return {"messages": plain}
+
+    graph = one_node(bench.saver(), as_node(mode, node))
+    asked = asks_for(("send", {"to": "a"}))
+    with pytest.raises(Killed):
+        await run(mode, graph, {"messages": [asked]}, thread())
+    state, order = await answered(mode, graph, {"a": answer}, 1)
+    assert (told(state), order) == ([expected], ["a"])
+    assert bench.ledger.lines == ["a"] * (2 if answer == "retry" else 1)

@@ -39,7 +39,10 @@ def resolve_doubt(scope: Scope, request: Request, key: Key, row: Row) -> Flow[Ca
         look = request.on_doubt
         answer = yield Ask(lambda: look(step))
     elif request.on_doubt == "ask" and request.ask is not None:
-        answer, answers = yield from _ask(scope, request, row["id"])
+        said = yield from _ask(scope, request, row)
+        if said is None:
+            return None
+        answer, answers = said
     else:
         raise _in_doubt(request, step, row)
     return (yield from _settle(scope, request, key, row, answer, answers))
@@ -82,17 +85,25 @@ def _settle(
     return Call(scope, request, key, result=result, replayed_row=step, interrupts=0)
 
 
-def _ask(scope: Scope, request: Request, row: int) -> Flow[tuple[Any, int]]:
-    """Ask a person about a step, after those that were asked about before it."""
+def _ask(scope: Scope, request: Request, row: Row) -> Flow[tuple[Any, int] | None]:
+    """Ask a person about a step, after those that were asked about before it.
 
-    def note(tx: Tx) -> list[Row]:
+    None: somebody has decided of it meanwhile, here or in another process.
+    """
+    step = row["id"]
+
+    def note(tx: Tx) -> list[Row] | None:
+        if not _is_undecided(tx, row):
+            return None
         scope_row = scope.row_in(tx)
-        tx.run("step_asked", id=row, scope=scope_row)
+        tx.run("step_asked", id=step, scope=scope_row)
         return tx.all("scope_asks", scope=scope_row)
 
     asks = yield Write(note)
-    yield Ask(lambda: _take_turns(scope, request, asks, row))
-    return scope.asked.answers[row]
+    if asks is None:
+        return None
+    yield Ask(lambda: _take_turns(scope, request, asks, step))
+    return scope.asked.answers.get(step)
 
 
 def pass_questions_by(scope: Scope, request: Request, row: int) -> Flow[None]:
@@ -110,7 +121,7 @@ def _take_turns(scope: Scope, request: Request, asks: list[Row], last: int) -> N
             row = asked["id"]
             if row in known.answers or row in known.passed:
                 pass
-            elif asked["status"] == "in_doubt":
+            elif asked["is_undecided"]:
                 known.answers[row] = _answer(scope, request, asked)
             else:
                 for _ in range(asked["answers"]):

@@ -419,7 +419,7 @@ WHERE id = :run;
 
 -- name: scope_asks
 -- Steps of a scope of which a person is or was asked what became of them, in the order of asking.
-SELECT s.id, s.scope, s.name, s.status, s.error, s.fingerprint, s.key_n, s.answers,
+SELECT s.id, s.scope, s.name, s.status = 'in_doubt' OR s.status = 'done' AND s.output IS NULL AS is_undecided, s.error, s.fingerprint, s.key_n, s.answers,
        coalesce(s.key_scope, (SELECT k.key FROM scope k WHERE k.id = s.scope)) AS key_scope,
        coalesce(i.type, 'dict') AS input_type, coalesce(s.arguments, i.text) AS input_text,
        i.data AS input_data
